@@ -1,0 +1,92 @@
+//go:build linux
+
+package libaio
+
+import "unsafe"
+
+// Command codes, include/uapi/linux/aio_abi.h. They are not consecutive: 4 and 6
+// (PREADX, NOOP) are refused by the kernel.
+const (
+	cmdPread   = 0
+	cmdPwrite  = 1
+	cmdFsync   = 2 // Linux 4.18; EINVAL before
+	cmdFdsync  = 3 // Linux 4.18
+	cmdPoll    = 5 // Linux 4.19
+	cmdPreadv  = 7
+	cmdPwritev = 8
+)
+
+// Flags of iocb.flags.
+const (
+	flagResfd  = 1 << 0 // resfd is an eventfd(2) to signal
+	flagIoprio = 1 << 1 // reqprio is an ioprio_set(2) value
+)
+
+// iocb is struct iocb of aio_abi.h. Its fields lie at the same offsets on 32- and
+// 64-bit systems; only the order within keyFlags depends on the byte order.
+type iocb struct {
+	data uint64 // returned in ioEvent.data
+	keyFlags
+	opcode    uint16
+	reqprio   int16
+	fd        uint32
+	buf       uint64
+	nbytes    uint64
+	offset    int64
+	reserved2 uint64
+	flags     uint32
+	resfd     uint32
+}
+
+// ioEvent is struct io_event of aio_abi.h.
+type ioEvent struct {
+	data uint64
+	obj  uint64
+	res  int64
+	res2 int64
+}
+
+// ring is struct aio_ring of fs/aio.c, which the kernel maps at the address that is
+// the context's identifier; nr events follow it.
+type ring struct {
+	id           uint32
+	nr           uint32
+	head         uint32 // written by whoever takes events
+	tail         uint32 // written by the kernel
+	magic        uint32
+	compat       uint32
+	incompat     uint32
+	headerLength uint32
+}
+
+const ringMagic = 0xa10a10a1
+
+// The layouts, checked when the package is compiled for a port.
+var (
+	_ [64]byte = [unsafe.Sizeof(iocb{})]byte{}
+	_ [8]byte  = [unsafe.Offsetof(iocb{}.keyFlags)]byte{}
+	_ [8]byte  = [unsafe.Sizeof(keyFlags{})]byte{}
+	_ [16]byte = [unsafe.Offsetof(iocb{}.opcode)]byte{}
+	_ [18]byte = [unsafe.Offsetof(iocb{}.reqprio)]byte{}
+	_ [20]byte = [unsafe.Offsetof(iocb{}.fd)]byte{}
+	_ [24]byte = [unsafe.Offsetof(iocb{}.buf)]byte{}
+	_ [32]byte = [unsafe.Offsetof(iocb{}.nbytes)]byte{}
+	_ [40]byte = [unsafe.Offsetof(iocb{}.offset)]byte{}
+	_ [48]byte = [unsafe.Offsetof(iocb{}.reserved2)]byte{}
+	_ [56]byte = [unsafe.Offsetof(iocb{}.flags)]byte{}
+	_ [60]byte = [unsafe.Offsetof(iocb{}.resfd)]byte{}
+
+	_ [32]byte = [unsafe.Sizeof(ioEvent{})]byte{}
+	_ [8]byte  = [unsafe.Offsetof(ioEvent{}.obj)]byte{}
+	_ [16]byte = [unsafe.Offsetof(ioEvent{}.res)]byte{}
+	_ [24]byte = [unsafe.Offsetof(ioEvent{}.res2)]byte{}
+
+	_ [32]byte = [unsafe.Sizeof(ring{})]byte{}
+	_ [8]byte  = [unsafe.Offsetof(ring{}.head)]byte{}
+	_ [12]byte = [unsafe.Offsetof(ring{}.tail)]byte{}
+	_ [16]byte = [unsafe.Offsetof(ring{}.magic)]byte{}
+	_ [24]byte = [unsafe.Offsetof(ring{}.incompat)]byte{}
+
+	// Submit hands the kernel a []*IOCB as its array of struct iocb pointers.
+	_ [0]byte = [unsafe.Offsetof(IOCB{}.raw)]byte{}
+)

@@ -1,0 +1,6 @@
+//go:build linux && !(mips || mipsle || mips64 || mips64le)
+
+package libaio
+
+// sigsetSize is the size in bytes of the kernel's sigset_t, _NSIG/8.
+const sigsetSize = 64 / 8
