@@ -122,3 +122,7 @@ func (cb *IOCB) SetPriority(prio int16) {
 	cb.raw.flags |= flagIoprio
 	cb.raw.reqprio = prio
 }
+
+// Release drops the IOCB's references to the buffers that it was prepared with. While
+// the request is in flight its Context still holds them.
+func (cb *IOCB) Release() { cb.mem = memory{} }

@@ -1,0 +1,117 @@
+package aio
+
+import (
+	"math"
+	"math/bits"
+	"unsafe"
+
+	"github.com/ncw/directio"
+)
+
+// aligned reports whether off, n and the address of p are multiples of unit, unit and
+// mem, powers of two: then the kernel can take p as it is.
+func aligned(p []byte, off int64, unit, mem int) bool {
+	return inUnits(off, len(p), unit) && addressFits(p, mem)
+}
+
+func inUnits(off int64, n, unit int) bool {
+	mask := int64(unit - 1)
+	return off&mask == 0 && int64(n)&mask == 0
+}
+
+func addressFits(p []byte, mem int) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(p)))&uintptr(mem-1) == 0
+}
+
+// widen returns the smallest range [lo, hi) of whole units that holds [off, off+n). It
+// returns false if that goes beyond the largest offset. off and n are not negative, n is
+// not zero and unit is a power of two.
+func widen(off int64, n, unit int) (lo, hi int64, ok bool) {
+	mask := int64(unit - 1)
+	if off > math.MaxInt64-int64(n)-mask {
+		return 0, 0, false
+	}
+	return off &^ mask, (off + int64(n) + mask) &^ mask, true
+}
+
+// bytesOf returns the bytes of s, to be read only.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+const (
+	// maxDirect bounds a request on the caller's memory, in bytes. The kernel cuts at
+	// 0x7ffff000; os at 1 GiB, to keep what follows aligned.
+	maxDirect = 1 << 30
+	// maxBounce bounds a request on a bounce buffer, in bytes.
+	maxBounce = 1 << 20
+)
+
+// AlignedBuffer returns n bytes of zeroed memory whose address suits direct I/O on any
+// file, so that a transfer of whole blocks never needs a bounce buffer.
+func AlignedBuffer(n int) []byte {
+	if directio.AlignSize == 0 {
+		return make([]byte, n) // a system whose direct I/O takes any address
+	}
+	return directio.AlignedBlock(n)[:n:n]
+}
+
+// A pool keeps bounce buffers: aligned memory for requests whose own is not, in classes
+// of powers of two from a page to maxBounce. It is bounded: each class has so many
+// buffers, and who comes when all are in use waits his turn. Buffers are held during I/O
+// only, so a turn always comes.
+//
+// What a buffer held before is never written to a file, because writes are bounced in
+// whole blocks that the caller's bytes fill, and never handed to a reader, because no more
+// is copied out than the kernel says it has read.
+type pool struct {
+	classes [maxBounceBits - minBounceBits + 1]class
+}
+
+const (
+	minBounceBits = 12
+	maxBounceBits = 20
+	// classBytes bounds the buffers of one class; classCount their number, which more
+	// would not raise the number of requests in flight.
+	classBytes = 16 << 20
+	classCount = 1024
+)
+
+// A class is a stack of buffers of one size and the permits to make more of them.
+type class struct {
+	free chan []byte
+	make chan struct{}
+}
+
+func newPool() *pool {
+	b := new(pool)
+	for i := range b.classes {
+		count := min(classCount, classBytes>>(minBounceBits+i))
+		b.classes[i] = class{free: make(chan []byte, count), make: make(chan struct{}, count)}
+		for range count {
+			b.classes[i].make <- struct{}{}
+		}
+	}
+	return b
+}
+
+// classOf returns the class whose buffers have at least n bytes, n from 1 to maxBounce.
+func classOf(n int) int { return max(bits.Len(uint(n-1)), minBounceBits) - minBounceBits }
+
+// get returns a buffer of n bytes, from 1 to maxBounce, aligned to a page. Its contents
+// are those of an earlier use.
+func (b *pool) get(n int) []byte {
+	c := &b.classes[classOf(n)]
+	select {
+	case p := <-c.free:
+		return p[:n]
+	default:
+	}
+	select {
+	case p := <-c.free:
+		return p[:n]
+	case <-c.make:
+		return AlignedBuffer(1 << (minBounceBits + classOf(n)))[:n]
+	}
+}
+
+// put gives back what get returned.
+func (b *pool) put(p []byte) { b.classes[classOf(len(p))].free <- p[:cap(p)] }

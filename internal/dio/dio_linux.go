@@ -1,0 +1,235 @@
+package dio
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// O_DIRECT is open(2)'s.
+const O_DIRECT = syscall.O_DIRECT
+
+// Stat returns what fstat(2) says of fd.
+func Stat(fd int) (Info, error) {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return Info{}, err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return Info{Kind: Regular, Dev: uint64(st.Dev), Ino: st.Ino}, nil
+	case unix.S_IFBLK:
+		return Info{Kind: Block, Dev: uint64(st.Rdev)}, nil
+	}
+	return Info{Kind: Other}, nil
+}
+
+// Flags returns the flags that fd was opened with, of F_GETFL, or 0.
+func Flags(fd int) int {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return 0
+	}
+	return flags
+}
+
+// kept are the flags of a descriptor that its reopening must have too. O_APPEND is
+// not among them: a direct write at a size that is not aligned is refused.
+const kept = unix.O_ACCMODE | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
+
+// Open opens the direct twin of fd. It fails where there is none to be had: EINVAL
+// and EOPNOTSUPP where the filesystem has no direct I/O, EACCES for a file that its
+// creator may not open again, ENOENT without /proc, EMFILE.
+func Open(fd int) (*Twin, error) {
+	twin, err := reopen(fd, kept, unix.O_DIRECT)
+	if err != nil {
+		return nil, err
+	}
+	t, err := Adopt(twin)
+	if err != nil {
+		unix.Close(twin)
+		return nil, err
+	}
+	return t, nil
+}
+
+// Adopt makes fd, a direct descriptor, a twin. It fails, and leaves fd alone, where the
+// kernel does not tell the rules of direct I/O on it.
+func Adopt(fd int) (*Twin, error) {
+	limits, err := limitsOf(fd)
+	if err != nil {
+		return nil, err
+	}
+	return &Twin{Fd: fd, Limits: limits}, nil
+}
+
+// OpenPlain opens fd, a direct descriptor, once more without O_DIRECT.
+func OpenPlain(fd int) (int, error) { return reopen(fd, kept|unix.O_APPEND, 0) }
+
+// CopyOffset sets the file offset of to to that of from.
+func CopyOffset(to, from int) {
+	if off, err := unix.Seek(from, 0, unix.SEEK_CUR); err == nil {
+		unix.Seek(to, off, unix.SEEK_SET)
+	}
+}
+
+func reopen(fd, keep, add int) (int, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return -1, err
+	}
+	name := "/proc/self/fd/" + strconv.Itoa(fd)
+	var again int
+	err = ignoringEINTR(func() (err error) {
+		again, err = unix.Open(name, flags&keep|add|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return again, err
+}
+
+// Close closes the descriptor. It must not be in use.
+func (t *Twin) Close() error { return unix.Close(t.Fd) }
+
+// Size returns the size in bytes of a regular file, and an error for a block device.
+func (t *Twin) Size() (int64, error) {
+	var st unix.Stat_t
+	for {
+		err := unix.Fstat(t.Fd, &st)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, err
+		case st.Mode&unix.S_IFMT != unix.S_IFREG:
+			return 0, unix.ENOTSUP
+		default:
+			return st.Size, nil
+		}
+	}
+}
+
+// Pread is pread(2).
+func Pread(fd int, p []byte, off int64) (int, error) {
+	for {
+		n, err := unix.Pread(fd, p, off)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// Pwrite is pwrite(2).
+func Pwrite(fd int, p []byte, off int64) (int, error) {
+	for {
+		n, err := unix.Pwrite(fd, p, off)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// keepsCache remembers the filesystems, by device number, that refused RWF_DONTCACHE.
+var keepsCache sync.Map
+
+// PwriteUncached is pwritev2(2) with RWF_DONTCACHE (Linux 6.14): the pages go to the
+// disk at once and leave the cache after that. dev is the file's device number. Where
+// the filesystem does not know the flag the error is EOPNOTSUPP, from the second time
+// on without a system call.
+func PwriteUncached(fd int, dev uint64, p []byte, off int64) (int, error) {
+	if _, refused := keepsCache.Load(dev); refused {
+		return 0, unix.EOPNOTSUPP
+	}
+	for {
+		n, err := unix.Pwritev2(fd, [][]byte{p}, off, unix.RWF_DONTCACHE)
+		switch err {
+		case unix.EINTR:
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
+			// EINVAL is also for a bad offset; a plain pwrite will tell.
+			if err != unix.EINVAL {
+				keepsCache.Store(dev, struct{}{})
+			}
+			return 0, unix.EOPNOTSUPP
+		default:
+			return max(n, 0), err
+		}
+	}
+}
+
+// Fdatasync is fdatasync(2).
+func Fdatasync(fd int) error {
+	return ignoringEINTR(func() error { return unix.Fdatasync(fd) })
+}
+
+// limitsOf asks the kernel for the rules of direct I/O on fd, a direct descriptor.
+// They are never found by trial: a misaligned read of a hole succeeds.
+func limitsOf(fd int) (Limits, error) {
+	const want = unix.STATX_DIOALIGN | unix.STATX_DIO_READ_ALIGN | unix.STATX_BASIC_STATS
+	var st unix.Statx_t
+	err := ignoringEINTR(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, want, &st) })
+	if err != nil {
+		return Limits{}, err
+	}
+	var fs unix.Statfs_t
+	if err := ignoringEINTR(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
+		return Limits{}, err
+	}
+	var l Limits
+	switch {
+	case st.Mask&unix.STATX_DIOALIGN != 0: // Linux 6.1
+		if st.Dio_mem_align == 0 || st.Dio_offset_align == 0 {
+			return Limits{}, unix.EOPNOTSUPP
+		}
+		l = Limits{Mem: int(st.Dio_mem_align), Read: int(st.Dio_offset_align), Writes: true}
+		l.Write = l.Read
+		if st.Mask&unix.STATX_DIO_READ_ALIGN != 0 && st.Dio_read_offset_align != 0 { // Linux 6.14
+			l.Read = int(st.Dio_read_offset_align)
+		}
+	case fs.Type == unix.BTRFS_SUPER_MAGIC:
+		l = Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: noCopyOnWrite(fd)}
+	default:
+		return Limits{}, unix.EOPNOTSUPP
+	}
+	l.Write = max(l.Write, 4096, os.Getpagesize())
+	if st.Blksize <= 64<<10 {
+		l.Write = max(l.Write, int(st.Blksize))
+	}
+	// ext4 takes the inode's lock for such a write until it is on the disk.
+	l.Grows = fs.Type == unix.XFS_SUPER_MAGIC || st.Mode&unix.S_IFMT == unix.S_IFBLK
+	return l, l.check()
+}
+
+// maxAlign bounds the alignments that we can give a buffer.
+const maxAlign = 4096
+
+// check refuses rules that the rest of the library is not made for.
+func (l Limits) check() error {
+	for _, a := range []int{l.Mem, l.Read, l.Write} {
+		if a <= 0 || a&(a-1) != 0 {
+			return unix.EOPNOTSUPP
+		}
+	}
+	if l.Mem > maxAlign || l.Read > 64<<10 {
+		return unix.EOPNOTSUPP
+	}
+	return nil
+}
+
+// noCopyOnWrite reports whether a file of btrfs is exempt from checksums, chattr(1) +C;
+// only then are its direct writes direct. The flag changes only while a file is empty.
+func noCopyOnWrite(fd int) bool {
+	const noCow = 0x00800000 // FS_NOCOW_FL, linux/fs.h
+	flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
+	return err == nil && flags&noCow != 0
+}
+
+// ignoringEINTR is os.ignoringEINTR: signal handlers are installed with SA_RESTART, but
+// not every system call and not every handler honours it (golang/go#38033).
+func ignoringEINTR(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
+	}
+}

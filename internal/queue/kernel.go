@@ -1,0 +1,131 @@
+//go:build linux
+
+package queue
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio/libaio"
+)
+
+// A kernel is what the queue needs of an AIO context. Tests put one of their own in
+// its place, to fail, delay and reorder.
+type kernel interface {
+	// submit is io_submit(2): the number taken, an errno only if the first was refused.
+	submit(iocbs []*libaio.IOCB) (int, error)
+	// reap takes the events that are there. It does not wait.
+	reap(events []libaio.Event) (int, error)
+	// wait takes events and waits until there is one.
+	wait(events []libaio.Event) (int, error)
+	// watch calls fn again and again, each time after events may have come, until the
+	// kernel is closed.
+	watch(fn func())
+	// arm makes the completion of cb one that watch notices.
+	arm(cb *libaio.IOCB)
+	close()
+}
+
+// A context is the real kernel.
+type context struct {
+	*libaio.Context
+	eventfd int             // -1 in a lane's
+	file    *os.File        // of eventfd, registered with the runtime's poller
+	poll    syscall.RawConn // of file
+}
+
+// newContext makes the shared context, whose completions ring an eventfd.
+func newContext(depth int) (kernel, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "eventfd")
+	poll, err := file.SyscallConn()
+	if err == nil {
+		// Only a file in the poller has deadlines.
+		err = file.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	c, err := setup(depth)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &context{Context: c, eventfd: fd, file: file, poll: poll}, nil
+}
+
+// newLaneContext makes a private context for one request at a time.
+func newLaneContext() (kernel, error) {
+	c, err := setup(1)
+	if err != nil {
+		return nil, err
+	}
+	return &context{Context: c, eventfd: -1}, nil
+}
+
+// leastDepth is where halving the depth ends; with less, plain calls do better.
+const leastDepth = 32
+
+// setup makes a context, of fewer events than asked for where the host's limit, or
+// its memory, has no room for more.
+func setup(depth int) (*libaio.Context, error) {
+	for {
+		c, err := libaio.Setup(depth)
+		if err == nil {
+			return c, probe(c)
+		}
+		if err != syscall.EAGAIN && err != syscall.ENOMEM || depth/2 < leastDepth {
+			return nil, err
+		}
+		depth /= 2
+	}
+}
+
+// probe checks that c may be used after it could be made: a seccomp filter may allow
+// one call and refuse another.
+func probe(c *libaio.Context) error {
+	_, err := c.Submit()
+	if err == nil {
+		_, err = c.GetEvents(0, nil, 0)
+	}
+	if err != nil {
+		c.Destroy()
+	}
+	return err
+}
+
+func (c *context) submit(iocbs []*libaio.IOCB) (int, error) { return c.Submit(iocbs...) }
+
+func (c *context) reap(events []libaio.Event) (int, error) { return c.GetEvents(0, events, 0) }
+
+func (c *context) wait(events []libaio.Event) (int, error) { return c.GetEvents(1, events, -1) }
+
+// watch sleeps in the poller. The eventfd is registered edge-triggered and is never
+// read: every completion is an edge, and the runtime remembers one that comes while fn
+// runs (internal/poll.FD.RawRead).
+func (c *context) watch(fn func()) {
+	c.poll.Read(func(uintptr) bool {
+		fn()
+		return false
+	})
+}
+
+func (c *context) arm(cb *libaio.IOCB) {
+	if c.eventfd >= 0 {
+		cb.SetEventfd(c.eventfd)
+	}
+}
+
+func (c *context) close() {
+	if c.file != nil {
+		c.file.Close()
+	}
+	c.Destroy()
+}

@@ -1,0 +1,226 @@
+//go:build linux
+
+package queue
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-aio/aio/libaio"
+)
+
+// A Queue is a context of the kernel and what waits for it. All methods may be called
+// concurrently.
+type Queue struct {
+	depth int
+	open  func(depth int) (kernel, error) // newContext, but for tests
+
+	// kernel is set by the first request; while it is nil and the clock has not
+	// reached retryAt, requests are refused.
+	kernel   atomic.Pointer[kernel]
+	starting sync.Mutex
+	retryAt  atomic.Int64 // Unix nanoseconds; math.MaxInt64: never
+
+	active   atomic.Int64 // requests in Do
+	inKernel atomic.Int64 // given to the shared context and not yet delivered
+	stalled  atomic.Bool  // pending requests wait for a completion; see stall
+	procs    atomic.Int32 // GOMAXPROCS, looked up now and then
+
+	lane lane
+
+	// mu guards what follows. It is never held across a system call, nor with
+	// another lock.
+	mu         sync.Mutex
+	slots      []*slot // by index, made as they are needed; len is depth
+	made       int
+	free       []*slot
+	starved    fifo[chan *slot] // requests without a slot
+	pending    fifo[*slot]      // requests with a slot, not yet given to the kernel
+	submitting int              // goroutines in submit, at most procs
+	batches    []*batch         // spare ones
+}
+
+// A slot is a request on its way. It is a heap object that holds the caller's buffer
+// by a real pointer, in the control block, until its event has been taken.
+type slot struct {
+	iocb libaio.IOCB // iocb.Data is the slot's index
+	res  int64       // as in libaio.Event, or unavailable
+	done chan struct{}
+}
+
+// unavailable as a result says that the kernel did not take the request.
+const unavailable = math.MinInt64
+
+// New returns a queue for depth requests in the kernel at a time. It asks nothing of
+// the kernel yet.
+func New(depth int) *Queue {
+	q := &Queue{depth: depth, open: newContext}
+	q.lane.open = newLaneContext
+	return q
+}
+
+// Do runs one request and waits for it: op on the descriptor fd, for Pread and Pwrite
+// with the buffer p at byte offset off, both aligned as direct I/O on fd wants it. It
+// returns the bytes transferred, which may be fewer than len(p), or a bare
+// syscall.Errno; a count of 0 from Pread is the end of the file. ErrUnavailable means
+// that the request must be made in another way.
+//
+// Beyond depth requests callers wait their turn, first come first served.
+func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
+	k := q.ready()
+	if k == nil {
+		return 0, ErrUnavailable
+	}
+	defer q.active.Add(-1)
+	if q.active.Add(1) == 1 {
+		if res, ok := q.lane.do(op, fd, p, off); ok {
+			return result(res)
+		}
+	}
+	s := q.enqueue(k, op, fd, p, off)
+	<-s.done
+	res := s.res
+	q.release(s)
+	return result(res)
+}
+
+// TryAlone reports whether nothing is in flight. Then it counts a plain system call of
+// the caller as if it were a request, and Leave ends that.
+func (q *Queue) TryAlone() bool { return q.active.CompareAndSwap(0, 1) }
+
+// Leave ends what a successful TryAlone began.
+func (q *Queue) Leave() { q.active.Add(-1) }
+
+func result(res int64) (int, error) {
+	switch {
+	case res == unavailable:
+		return 0, ErrUnavailable
+	case res < 0:
+		return 0, syscall.Errno(-res)
+	}
+	return int(res), nil
+}
+
+// ready returns the kernel, made on first use, or nil where there is none to be had.
+func (q *Queue) ready() kernel {
+	if k := q.kernel.Load(); k != nil && q.retryAt.Load() == 0 {
+		return *k
+	}
+	return q.start()
+}
+
+// retryAfter is how long a queue does without the kernel when that refused it for a
+// reason that may pass.
+const retryAfter = time.Second
+
+func (q *Queue) start() kernel {
+	if at := q.retryAt.Load(); at != 0 && time.Now().UnixNano() < at {
+		return nil
+	}
+	q.starting.Lock()
+	defer q.starting.Unlock()
+	if k := q.kernel.Load(); k != nil {
+		if q.retryAt.Load() == never {
+			return nil
+		}
+		return *k
+	}
+	if at := q.retryAt.Load(); at != 0 && time.Now().UnixNano() < at {
+		return nil
+	}
+	k, err := q.open(q.depth)
+	switch err {
+	case nil:
+	case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
+		// Not in this kernel, or forbidden by a seccomp filter: neither passes.
+		q.retryAt.Store(never)
+		return nil
+	default:
+		// EAGAIN: /proc/sys/fs/aio-max-nr is used up. EMFILE, ENFILE: no descriptor
+		// for the eventfd. ENOMEM. Others may give back what we lack.
+		q.retryAt.Store(time.Now().Add(retryAfter).UnixNano())
+		return nil
+	}
+	q.slots = make([]*slot, q.depth)
+	q.procs.Store(int32(runtime.GOMAXPROCS(0)))
+	q.retryAt.Store(0)
+	q.kernel.Store(&k)
+	go q.watch(k)
+	return k
+}
+
+const never = math.MaxInt64
+
+// enqueue gives the request a slot and sees to it that somebody submits it.
+func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, off int64) *slot {
+	q.mu.Lock()
+	s := q.slot()
+	if s == nil {
+		turn := turns.Get().(chan *slot)
+		q.starved.push(turn)
+		q.mu.Unlock()
+		s = <-turn
+		turns.Put(turn)
+		q.mu.Lock()
+	}
+	prepare(&s.iocb, op, fd, p, off)
+	k.arm(&s.iocb)
+	q.pending.push(s)
+	if q.submitting >= int(q.procs.Load()) {
+		q.mu.Unlock() // one of them will take it
+		return s
+	}
+	q.submitting++
+	q.submit(k, s)
+	return s
+}
+
+// turns holds the channels on which requests wait for a slot.
+var turns = sync.Pool{New: func() any { return make(chan *slot, 1) }}
+
+// prepare fills cb.
+func prepare(cb *libaio.IOCB, op Op, fd int, p []byte, off int64) {
+	switch op {
+	case Pread:
+		cb.PrepPread(fd, p, off)
+	case Pwrite:
+		cb.PrepPwrite(fd, p, off)
+	case Fsync:
+		cb.PrepFsync(fd)
+	case Fdsync:
+		cb.PrepFdsync(fd)
+	}
+}
+
+// slot returns a free slot, or nil. q.mu is held.
+func (q *Queue) slot() *slot {
+	if n := len(q.free); n > 0 {
+		s := q.free[n-1]
+		q.free = q.free[:n-1]
+		return s
+	}
+	if q.made == q.depth {
+		return nil
+	}
+	s := &slot{done: make(chan struct{}, 1)}
+	s.iocb.Data = uint64(q.made)
+	q.slots[q.made] = s
+	q.made++
+	return s
+}
+
+// release gives a slot to the request that has waited longest, or back.
+func (q *Queue) release(s *slot) {
+	s.iocb.Release() // let go of the buffer
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if turn, ok := q.starved.pop(); ok {
+		turn <- s
+		return
+	}
+	q.free = append(q.free, s)
+}

@@ -1,0 +1,18 @@
+//go:build !linux
+
+package queue
+
+// A Queue has no kernel AIO to use.
+type Queue struct{}
+
+// New returns a queue that refuses everything.
+func New(int) *Queue { return &Queue{} }
+
+// Do refuses.
+func (q *Queue) Do(Op, int, []byte, int64) (int, error) { return 0, ErrUnavailable }
+
+// TryAlone reports that nothing is in flight.
+func (q *Queue) TryAlone() bool { return true }
+
+// Leave ends what TryAlone began.
+func (q *Queue) Leave() {}

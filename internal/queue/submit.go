@@ -1,0 +1,163 @@
+//go:build linux
+
+package queue
+
+import (
+	"syscall"
+
+	"github.com/go-aio/aio/libaio"
+)
+
+// batchSize bounds a call of io_submit(2), so that one request that is slow to submit
+// does not hold up a crowd.
+const batchSize = 16
+
+// A batch is what a submitter works with.
+type batch struct {
+	slots  []*slot
+	iocbs  []*libaio.IOCB // of slots
+	events [4 * batchSize]libaio.Event
+}
+
+// submit gives pending requests to the kernel until there are none. own is the
+// caller's among them. On entry q.mu is held and the caller counted in q.submitting;
+// on return it is not and he is not.
+func (q *Queue) submit(k kernel, own *slot) {
+	b := q.batch()
+	for q.pending.len() > 0 {
+		if own != nil && len(own.done) > 0 {
+			// The caller's own request is done; others must not keep him here.
+			q.spare(b)
+			q.mu.Unlock()
+			go q.submitOthers(k)
+			return
+		}
+		q.fill(b)
+		q.mu.Unlock()
+		q.push(k, b)
+		q.look(k, b)
+		q.mu.Lock()
+		if q.stalled.Load() {
+			break // a completion will bring somebody back
+		}
+	}
+	q.spare(b)
+	q.submitting--
+	q.mu.Unlock()
+}
+
+// submitOthers takes over a submitter's place.
+func (q *Queue) submitOthers(k kernel) {
+	q.mu.Lock()
+	q.submit(k, nil)
+}
+
+// resume brings a submitter back, if there is need and room for one.
+func (q *Queue) resume(k kernel) {
+	q.mu.Lock()
+	if q.pending.len() == 0 || q.submitting >= int(q.procs.Load()) {
+		q.mu.Unlock()
+		return
+	}
+	q.submitting++
+	q.submit(k, nil)
+}
+
+// batch returns an empty batch. q.mu is held.
+func (q *Queue) batch() *batch {
+	if n := len(q.batches); n > 0 {
+		b := q.batches[n-1]
+		q.batches = q.batches[:n-1]
+		return b
+	}
+	return &batch{slots: make([]*slot, 0, batchSize), iocbs: make([]*libaio.IOCB, 0, batchSize)}
+}
+
+// spare keeps b for the next submitter. q.mu is held.
+func (q *Queue) spare(b *batch) { q.batches = append(q.batches, b) }
+
+// fill moves pending requests to b. q.mu is held.
+func (q *Queue) fill(b *batch) {
+	b.slots, b.iocbs = b.slots[:0], b.iocbs[:0]
+	for len(b.slots) < batchSize {
+		s, ok := q.pending.pop()
+		if !ok {
+			return
+		}
+		b.slots = append(b.slots, s)
+		b.iocbs = append(b.iocbs, &s.iocb)
+	}
+}
+
+// push submits b. What the kernel does not take is refused, alone, or left pending.
+func (q *Queue) push(k kernel, b *batch) {
+	slots, iocbs := b.slots, b.iocbs
+	// Counted before they are there, so that the count is never too low; see stall.
+	q.inKernel.Add(int64(len(slots)))
+	for len(slots) > 0 {
+		n, err := k.submit(iocbs)
+		slots, iocbs = slots[n:], iocbs[n:]
+		if n > 0 {
+			continue // a short submit: the next call tells why
+		}
+		switch err {
+		case syscall.EINTR:
+			// io_submit(2) does not document it; nothing was taken.
+		case syscall.EAGAIN, nil:
+			// No free place in the context, or no memory for the request.
+			if q.stall(slots) {
+				return
+			}
+			slots, iocbs = q.refuse(slots, iocbs, unavailable)
+		case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
+			// A seccomp filter has been installed since; that does not pass.
+			q.retryAt.Store(never)
+			for len(slots) > 0 {
+				slots, iocbs = q.refuse(slots, iocbs, unavailable)
+			}
+		case syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EBADF, syscall.EFAULT:
+			// EINVAL: offset and length beyond the largest file, or an opcode that this
+			// kernel lacks (fsync before Linux 4.18). EOPNOTSUPP: the file's driver has
+			// no asynchronous call. EBADF: not open for this. EFAULT: cannot happen.
+			slots, iocbs = q.refuse(slots, iocbs, -int64(err.(syscall.Errno)))
+		default:
+			// What else the kernel has against the first, the rest may not share.
+			slots, iocbs = q.refuse(slots, iocbs, refusal(err))
+		}
+	}
+}
+
+func refusal(err error) int64 {
+	if errno, ok := err.(syscall.Errno); ok {
+		return -int64(errno)
+	}
+	return unavailable
+}
+
+// refuse ends the first request with res and returns the others.
+func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot, []*libaio.IOCB) {
+	q.inKernel.Add(-1)
+	slots[0].finish(res)
+	return slots[1:], iocbs[1:]
+}
+
+// stall leaves slots pending until a completion makes room. It returns false if none
+// can come, because nothing is in the kernel.
+//
+// Who delivers completions lowers q.inKernel and then looks at q.stalled; here it is
+// the other way round, so one of both sees the other. A submitter that has counted
+// requests which the kernel then refuses comes here too, and the last one finds zero.
+func (q *Queue) stall(slots []*slot) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stalled.Store(true)
+	if q.inKernel.Add(-int64(len(slots))) == 0 {
+		q.stalled.Store(false)
+		q.inKernel.Add(int64(len(slots)))
+		return false
+	}
+	for i := len(slots) - 1; i >= 0; i-- {
+		q.pending.unpop(slots[i])
+	}
+	return true
+}

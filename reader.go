@@ -1,0 +1,178 @@
+package aio
+
+import (
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/go-aio/aio/internal/queue"
+)
+
+// ReadAt reads len(p) bytes at byte offset off, as os.File's ReadAt does: it returns
+// n < len(p) only with an error, which is io.EOF where the file ends. A negative offset
+// is an error. It does not move the offset of Read.
+//
+// In a direct File the bytes come from the disk, by kernel AIO (io_submit(2)), whatever
+// the alignment of off, len(p) and the address of p. If all fit, the kernel reads into p
+// itself; otherwise into a bounce buffer, and p gets a copy.
+func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
+	if !f.Direct() || off < 0 || len(p) == 0 || !f.h.acquire() {
+		return f.readPlain(p, off)
+	}
+	defer f.h.release()
+	return f.readDirect(p, off)
+}
+
+// readPlain is ReadAt through the page cache.
+func (f *File) readPlain(p []byte, off int64) (int, error) {
+	if f == nil || f.h == nil {
+		return f.os().ReadAt(p, off)
+	}
+	t := shared().threads
+	t.acquire()
+	n, err := f.plain.ReadAt(p, off)
+	t.release()
+	return n, err
+}
+
+// readDirect is ReadAt through the twin, which the caller has acquired.
+func (f *File) readDirect(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		m, end, err := f.readOnce(p[n:], off+int64(n))
+		n += m
+		switch err {
+		case nil:
+		case syscall.EINVAL, syscall.EOPNOTSUPP:
+			// The page cache reads what direct I/O on this file cannot; of a bad range
+			// it tells what is bad.
+			m, err := f.readPlain(p[n:], off+int64(n))
+			return n + m, err
+		default:
+			return n, f.wrapErr("read", err)
+		}
+		if end {
+			return n, io.EOF
+		}
+	}
+	return n, nil
+}
+
+// readOnce makes one request for the beginning of p. It returns in end that the file
+// ends after n bytes.
+func (f *File) readOnce(p []byte, off int64) (n int, end bool, err error) {
+	t := f.h.twin
+	if p = p[:min(len(p), maxDirect)]; aligned(p, off, t.Read, t.Mem) {
+		n, err = f.do(queue.Pread, p, off)
+	} else {
+		p = p[:min(len(p), maxBounce-int(off)&(t.Read-1))]
+		n, err = f.readBounced(p, off)
+	}
+	if err != nil || n == len(p) {
+		return n, false, err
+	}
+	return n, n == 0 || f.endsAt(off+int64(n)), nil
+}
+
+// readBounced reads the whole blocks around p, which fit a bounce buffer.
+func (f *File) readBounced(p []byte, off int64) (int, error) {
+	lo, hi, ok := widen(off, len(p), f.h.twin.Read)
+	if !ok {
+		return 0, syscall.EINVAL
+	}
+	bounce := shared().bounce
+	block := bounce.get(int(hi - lo))
+	defer bounce.put(block)
+	n, err := f.do(queue.Pread, block, lo)
+	skip := int(off - lo)
+	if err != nil || n <= skip {
+		return 0, err
+	}
+	return copy(p, block[skip:n]), nil
+}
+
+// endsAt reports whether a short read that ended at byte off met the end of the file,
+// as direct reads do; a disk with errors may end one anywhere.
+func (f *File) endsAt(off int64) bool {
+	size, err := f.h.twin.Size()
+	return err == nil && off >= size
+}
+
+// Read reads up to len(p) bytes, as os.File's Read does; at the end of the file it
+// returns 0, io.EOF. In a direct File it reads as ReadAt does, at the offset of the
+// descriptor that Fd returns, and moves that.
+func (f *File) Read(p []byte) (int, error) {
+	switch {
+	case f == nil || f.h == nil:
+		return f.os().Read(p)
+	case !f.Direct() || len(p) == 0:
+		t := shared().threads
+		t.acquire()
+		defer t.release()
+		return f.plain.Read(p)
+	}
+	f.cursor.Lock()
+	defer f.cursor.Unlock()
+	off, err := f.plain.Seek(0, io.SeekCurrent)
+	if err != nil || !f.h.acquire() {
+		return f.plain.Read(p) // has an error of its own for a closed file
+	}
+	defer f.h.release()
+	n, err := f.readDirect(p, off)
+	if n == 0 {
+		return 0, err
+	}
+	// As read(2): what was read counts, and the next call meets the error.
+	_, err = f.plain.Seek(off+int64(n), io.SeekStart)
+	return n, err
+}
+
+// WriteTo writes the rest of the file to w, as os.File's WriteTo does. A plain File
+// leaves it to os.File where that, or w, may know a shorter way, such as sendfile(2).
+func (f *File) WriteTo(w io.Writer) (int64, error) {
+	if f == nil || f.h == nil {
+		return f.os().WriteTo(w)
+	}
+	if f.Direct() {
+		buf := streamBuffers.Get().([]byte)
+		defer streamBuffers.Put(buf)
+		return io.CopyBuffer(onlyWriter{w}, onlyReader{f}, buf)
+	}
+	if to, ok := w.(*File); ok && to != nil && !to.Direct() {
+		w = to.plain
+	}
+	switch w.(type) {
+	case syscall.Conn, io.ReaderFrom:
+		return f.plain.WriteTo(w)
+	}
+	return io.Copy(w, onlyReader{f})
+}
+
+// streamBuffers are for copies between a direct File and somebody else, who may keep us
+// waiting: that is why they are not bounce buffers.
+var streamBuffers = sync.Pool{New: func() any { return AlignedBuffer(maxBounce) }}
+
+// onlyReader and onlyWriter hide the other methods of what they hold from package io,
+// which would call the method that calls it.
+type onlyReader struct{ io.Reader }
+
+type onlyWriter struct{ io.Writer }
+
+// plainOf returns what os can copy from at once: the os.File of a plain File, and r
+// itself otherwise.
+func plainOf(r io.Reader) io.Reader {
+	if from, ok := r.(*File); ok && from != nil && from.h != nil && !from.Direct() {
+		return from.plain
+	}
+	return r
+}
+
+// isRegular reports whether r is a file that can be read without waiting for anybody.
+func isRegular(r io.Reader) bool {
+	file, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	fi, err := file.Stat()
+	return err == nil && fi.Mode().IsRegular()
+}
