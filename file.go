@@ -146,11 +146,10 @@ func adopt(fd int, name string) *File {
 		return nil
 	}
 	f := newFile(os.NewFile(uintptr(again), name), false)
-	if f.h == nil {
-		f.plain.Close()
+	if f.h == nil || dio.CopyOffset(again, fd) != nil {
+		f.Close()
 		return nil
 	}
-	dio.CopyOffset(again, fd)
 	f.h.attach(twin)
 	return f
 }

@@ -134,9 +134,9 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 		return f.os().WriteTo(w)
 	}
 	if f.Direct() {
-		buf := streamBuffers.Get().([]byte)
+		buf := streamBuffers.Get().(*[]byte)
 		defer streamBuffers.Put(buf)
-		return io.CopyBuffer(onlyWriter{w}, onlyReader{f}, buf)
+		return io.CopyBuffer(onlyWriter{w}, onlyReader{f}, *buf)
 	}
 	if to, ok := w.(*File); ok && to != nil && !to.Direct() {
 		w = to.plain
@@ -150,7 +150,10 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 
 // streamBuffers are for copies between a direct File and somebody else, who may keep us
 // waiting: that is why they are not bounce buffers.
-var streamBuffers = sync.Pool{New: func() any { return AlignedBuffer(maxBounce) }}
+var streamBuffers = sync.Pool{New: func() any {
+	buf := AlignedBuffer(maxBounce)
+	return &buf
+}}
 
 // onlyReader and onlyWriter hide the other methods of what they hold from package io,
 // which would call the method that calls it.

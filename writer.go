@@ -164,8 +164,8 @@ func (f *File) Write(p []byte) (int, error) {
 		return f.plain.Write(p) // has an error of its own for a closed file
 	}
 	n, err := f.writeAt(p, off)
-	if n > 0 {
-		f.plain.Seek(off+int64(n), io.SeekStart)
+	if _, moved := f.plain.Seek(off+int64(n), io.SeekStart); err == nil {
+		err = moved
 	}
 	return n, err
 }
@@ -195,9 +195,9 @@ func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	}
 	defer f.h.release()
 	if f.Direct() {
-		buf := streamBuffers.Get().([]byte)
+		buf := streamBuffers.Get().(*[]byte)
 		defer streamBuffers.Put(buf)
-		return io.CopyBuffer(onlyWriter{f}, onlyReader{r}, buf)
+		return io.CopyBuffer(onlyWriter{f}, onlyReader{r}, *buf)
 	}
 	if f.h.inode == nil || !f.h.inode.EnterLoose() {
 		// Somebody may write direct: one lock for each piece, for nobody knows how long

@@ -102,6 +102,10 @@ func (cb *IOCB) PrepFsync(fd int) { cb.prep(cmdFsync, fd) }
 // that have completed when it is submitted.
 func (cb *IOCB) PrepFdsync(fd int) { cb.prep(cmdFdsync, fd) }
 
+// Eventfd makes an eventfd(2) for [IOCB.SetEventfd], close-on-exec and non-blocking, as
+// the runtime's poller (os.NewFile) wants it.
+func Eventfd() (int, error) { return unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) }
+
 // SetEventfd makes the completion add one to the eventfd(2) fd. The eventfd is
 // signalled after the event is in the ring.
 func (cb *IOCB) SetEventfd(fd int) {

@@ -5,6 +5,7 @@ package dio
 // A Kind is what matters to us of a file's type.
 type Kind uint8
 
+// The kinds.
 const (
 	Other   Kind = iota // pipes, sockets, directories, terminals: os.File's business alone
 	Regular             // a regular file

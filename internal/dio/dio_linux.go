@@ -20,9 +20,9 @@ func Stat(fd int) (Info, error) {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return Info{Kind: Regular, Dev: uint64(st.Dev), Ino: st.Ino}, nil
+		return Info{Kind: Regular, Dev: uint64(st.Dev), Ino: st.Ino}, nil //nolint:unconvert // uint32 on 32-bit MIPS
 	case unix.S_IFBLK:
-		return Info{Kind: Block, Dev: uint64(st.Rdev)}, nil
+		return Info{Kind: Block, Dev: uint64(st.Rdev)}, nil //nolint:unconvert // uint32 on 32-bit MIPS
 	}
 	return Info{Kind: Other}, nil
 }
@@ -70,10 +70,12 @@ func Adopt(fd int) (*Twin, error) {
 func OpenPlain(fd int) (int, error) { return reopen(fd, kept|unix.O_APPEND, 0) }
 
 // CopyOffset sets the file offset of to to that of from.
-func CopyOffset(to, from int) {
-	if off, err := unix.Seek(from, 0, unix.SEEK_CUR); err == nil {
-		unix.Seek(to, off, unix.SEEK_SET)
+func CopyOffset(to, from int) error {
+	off, err := unix.Seek(from, 0, unix.SEEK_CUR)
+	if err == nil {
+		_, err = unix.Seek(to, off, unix.SEEK_SET)
 	}
+	return err
 }
 
 func reopen(fd, keep, add int) (int, error) {

@@ -23,7 +23,7 @@ func Open(int) (*Twin, error) { return nil, errors.ErrUnsupported }
 func OpenPlain(int) (int, error) { return -1, errors.ErrUnsupported }
 
 // CopyOffset is not called where there is no Twin.
-func CopyOffset(int, int) {}
+func CopyOffset(int, int) error { return errors.ErrUnsupported }
 
 // Close is not called where there is no Twin.
 func (t *Twin) Close() error { return nil }

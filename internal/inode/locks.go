@@ -11,6 +11,7 @@ import (
 // A Class is a kind of lock; see the table in the package comment.
 type Class uint8
 
+// The classes.
 const (
 	Direct    Class = iota // a write past the page cache
 	Buffered               // a write through the page cache

@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/go-aio/aio/libaio"
 )
 
@@ -39,7 +37,7 @@ type context struct {
 
 // newContext makes the shared context, whose completions ring an eventfd.
 func newContext(depth int) (kernel, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	fd, err := libaio.Eventfd()
 	if err != nil {
 		return nil, err
 	}

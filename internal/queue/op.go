@@ -17,6 +17,7 @@ import "errors"
 // An Op is what a request does.
 type Op uint8
 
+// The operations.
 const (
 	Pread  Op = iota // pread(2)
 	Pwrite           // pwrite(2)
