@@ -1,0 +1,165 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"time"
+)
+
+// A report is everything that is known in the end. -json writes it as it is.
+type report struct {
+	Environment environment `json:"environment"`
+	Plan        plan        `json:"plan"`
+	Interrupted bool        `json:"interrupted"`
+	Rows        []*row      `json:"rows"`
+}
+
+// A row is one workload at one number of goroutines.
+type row struct {
+	Workload workload  `json:"workload"`
+	Depth    int       `json:"goroutines"`
+	Engines  []*result `json:"engines"`
+	Ratios   []ratio   `json:"ratios"`
+	Error    string    `json:"error,omitempty"` // why it has fewer rounds than planned
+}
+
+// A result is what one engine did in a row.
+type result struct {
+	Engine engine `json:"engine"`
+	Direct bool   `json:"direct"` // what the file says of itself
+
+	OpsPerSecond spread       `json:"ops_per_second"`
+	Latency      *percentiles `json:"latency,omitempty"` // of all rounds together
+	CPUPerOp     float64      `json:"cpu_us_per_op"`     // of all rounds together
+	PeakThreads  int          `json:"peak_threads"`
+	Rounds       []round      `json:"rounds"`
+
+	merged latency
+}
+
+// A round is one engine at work for a moment.
+type round struct {
+	Index        int          `json:"round"`
+	Ops          int64        `json:"ops"`
+	Seconds      float64      `json:"seconds"`
+	OpsPerSecond float64      `json:"ops_per_second"`
+	Latency      *percentiles `json:"latency,omitempty"`
+	CPUSeconds   float64      `json:"cpu_seconds"`
+	CPUPerOp     float64      `json:"cpu_us_per_op"`
+	PeakThreads  int          `json:"peak_threads"`
+
+	histogram latency
+}
+
+func newRound(index int, ops int64, elapsed, cpu time.Duration, threads int, h latency) round {
+	r := round{
+		Index:       index,
+		Ops:         ops,
+		Seconds:     elapsed.Seconds(),
+		CPUSeconds:  cpu.Seconds(),
+		PeakThreads: threads,
+		Latency:     h.percentiles(),
+		histogram:   h,
+	}
+	if ops > 0 && elapsed > 0 {
+		r.OpsPerSecond = float64(ops) / elapsed.Seconds()
+		r.CPUPerOp = cpu.Seconds() * 1e6 / float64(ops)
+	}
+	return r
+}
+
+// A ratio compares aio.File with another engine over the rounds that both have.
+type ratio struct {
+	Against engine    `json:"aio_against"`
+	Ops     spread    `json:"ops"` // above 1: aio.File does more
+	CPU     spread    `json:"cpu"` // below 1: aio.File uses less for each operation
+	OpsEach []float64 `json:"ops_by_round"`
+	CPUEach []float64 `json:"cpu_by_round"`
+}
+
+// engine returns the row's result for e, or nil.
+func (r *row) engine(e engine) *result {
+	i := slices.IndexFunc(r.Engines, func(res *result) bool { return res.Engine == e })
+	if i < 0 {
+		return nil
+	}
+	return r.Engines[i]
+}
+
+// against returns the comparison of aio.File with e, or nil.
+func (r *row) against(e engine) *ratio {
+	i := slices.IndexFunc(r.Ratios, func(ra ratio) bool { return ra.Against == e })
+	if i < 0 {
+		return nil
+	}
+	return &r.Ratios[i]
+}
+
+func (r *row) add(e engine, direct bool, rd round) {
+	res := r.engine(e)
+	if res == nil {
+		res = &result{Engine: e, Direct: direct, merged: newLatency()}
+		r.Engines = append(r.Engines, res)
+	}
+	res.Rounds = append(res.Rounds, rd)
+	res.PeakThreads = max(res.PeakThreads, rd.PeakThreads)
+	if rd.histogram.Histogram != nil {
+		res.merged.Merge(rd.histogram.Histogram)
+	}
+}
+
+// finish works out all that depends on more than one round.
+func (r *row) finish() {
+	slices.SortFunc(r.Engines, func(a, b *result) int {
+		return slices.Index(allEngines, a.Engine) - slices.Index(allEngines, b.Engine)
+	})
+	for _, res := range r.Engines {
+		res.finish()
+	}
+	aio := r.engine(aioEngine)
+	if aio == nil {
+		return
+	}
+	for _, other := range r.Engines {
+		if other == aio {
+			continue
+		}
+		ra := ratio{Against: other.Engine}
+		ra.OpsEach = ratios(aio.Rounds, other.Rounds, func(x round) float64 { return x.OpsPerSecond })
+		ra.CPUEach = ratios(aio.Rounds, other.Rounds, func(x round) float64 { return x.CPUPerOp })
+		ra.Ops, ra.CPU = spreadOf(ra.OpsEach), spreadOf(ra.CPUEach)
+		r.Ratios = append(r.Ratios, ra)
+	}
+}
+
+func (res *result) finish() {
+	var each []float64
+	var cpu float64
+	var ops int64
+	for _, rd := range res.Rounds {
+		each = append(each, rd.OpsPerSecond)
+		cpu += rd.CPUSeconds
+		ops += rd.Ops
+	}
+	res.OpsPerSecond = spreadOf(each)
+	res.Latency = res.merged.percentiles()
+	if ops > 0 {
+		res.CPUPerOp = cpu * 1e6 / float64(ops)
+	}
+}
+
+// failed tells whether some row has fewer rounds than it should for another reason than Ctrl-C.
+func (rep *report) failed() bool {
+	return slices.ContainsFunc(rep.Rows, func(r *row) bool { return r.Error != "" })
+}
+
+func (rep *report) writeJSON(path string) error {
+	text, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o666)
+}

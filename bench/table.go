@@ -1,0 +1,216 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// table is the report for people: every row that was measured, whoever won it.
+func (rep *report) table() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, rep.Environment)
+	p := rep.Plan
+	fmt.Fprintf(&b, "%d rounds of %v of each engine, in turns", p.Rounds, p.RoundTime)
+	if p.FioRounds > 0 {
+		fmt.Fprintf(&b, "; fio in %d of them", p.FioRounds)
+	}
+	fmt.Fprintln(&b)
+	if len(rep.Rows) == 0 {
+		fmt.Fprintln(&b, "\nNothing was measured.")
+		return b.String()
+	}
+	for _, w := range p.Workloads {
+		if rows := rep.rowsOf(w); len(rows) > 0 {
+			fmt.Fprintf(&b, "\n%s: %s\n%s\n", w.call(), w.describe(), tableOf(rows))
+		}
+	}
+	fmt.Fprintf(&b, "\n%s", rep.summary())
+	return b.String()
+}
+
+func (rep *report) rowsOf(w workload) []*row {
+	var rows []*row
+	for _, r := range rep.Rows {
+		if r.Workload == w {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+func tableOf(rows []*row) string {
+	t := table.NewWriter()
+	t.SetStyle(tableStyle())
+	t.AppendHeader(table.Row{"", "", "", "", "", "", "", "", "aio.File ÷ engine"})
+	t.AppendHeader(table.Row{"goroutines", "engine", "ops/s", "p50", "p99", "p99.9", "CPU/op", "threads", "ops/s", "CPU", "faster"})
+	t.SetColumnConfigs(columnConfigs())
+	for _, r := range rows {
+		depth := strconv.Itoa(r.Depth)
+		for _, res := range r.Engines {
+			t.AppendRow(tableLine(depth, r, res))
+			depth = ""
+		}
+		if r.Error != "" {
+			t.AppendRow(table.Row{depth, "FAILED", "see below"})
+		}
+	}
+	return trimLines(t.Render())
+}
+
+// trimLines takes the padding off the ends of lines.
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func tableLine(depth string, r *row, res *result) table.Row {
+	line := table.Row{
+		depth, string(res.Engine), formatCount(res.OpsPerSecond.Median),
+		"-", "-", "-", formatMicroseconds(res.CPUPerOp), res.PeakThreads,
+	}
+	if l := res.Latency; l != nil {
+		line[3], line[4], line[5] = formatMicroseconds(l.P50), formatMicroseconds(l.P99), formatMicroseconds(l.P999)
+	}
+	ra := r.against(res.Engine)
+	if ra == nil || ra.Ops.N == 0 {
+		return line
+	}
+	return append(line,
+		fmt.Sprintf("%s [%s-%s]", formatRatio(ra.Ops.Median), formatRatio(ra.Ops.Q1), formatRatio(ra.Ops.Q3)),
+		formatRatio(ra.CPU.Median), winner(judge(ra.OpsEach), res.Engine))
+}
+
+func winner(v verdict, against engine) string {
+	switch v {
+	case faster:
+		return string(aioEngine)
+	case slower:
+		return "<< " + strings.TrimSuffix(string(against), " libaio")
+	default:
+		return string(v)
+	}
+}
+
+// summary counts, and says what the table cannot.
+func (rep *report) summary() string {
+	var b strings.Builder
+	for _, other := range []engine{osEngine, fioEngine} {
+		count := make(map[verdict]int)
+		rows := 0
+		for _, r := range rep.Rows {
+			if ra := r.against(other); ra != nil && ra.Ops.N > 0 {
+				count[judge(ra.OpsEach)]++
+				rows++
+			}
+		}
+		if rows > 0 {
+			fmt.Fprintf(&b, "Against %s, aio.File is faster in %d of %d rows, slower in %d, and even or unclear in %d.\n",
+				other, count[faster], rows, count[slower], count[even]+count[unclear])
+		}
+	}
+	for _, note := range rep.notes() {
+		fmt.Fprintln(&b, note)
+	}
+	return b.String()
+}
+
+func (rep *report) notes() []string {
+	var notes []string
+	add := func(yes bool, note string) {
+		if yes {
+			notes = append(notes, note)
+		}
+	}
+	any := func(f func(*row, *result) bool) bool {
+		for _, r := range rep.Rows {
+			for _, res := range r.Engines {
+				if f(r, res) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	add(any(func(_ *row, res *result) bool {
+		return rep.Environment.Direct && res.Engine == aioEngine && !res.Direct
+	}),
+		"aio.File found no direct I/O on this filesystem and used the page cache, where os.File did not.")
+	add(any(func(r *row, res *result) bool { return r.Workload == syncWork && res.Engine == fioEngine }),
+		"fio does not wait for a write before it syncs, and times the two apart: its latency is not comparable.")
+	add(any(func(r *row, _ *result) bool { return r.Workload == syncWork }),
+		"CPU/op leaves out kernel threads, where an fsync that is submitted as an iocb runs.")
+	for _, r := range rep.Rows {
+		add(r.Error != "", fmt.Sprintf("FAILED: %s, %d goroutines: %s", r.Workload.call(), r.Depth, r.Error))
+	}
+	add(rep.Interrupted, "Stopped early: not all rows are here, and the last may have fewer rounds.")
+	return notes
+}
+
+// tableStyle has no box and no column lines: twelve columns would not leave them room.
+func tableStyle() table.Style {
+	s := table.StyleLight
+	s.Options.DrawBorder = false
+	s.Options.SeparateColumns = false
+	s.Format.Header = text.FormatDefault
+	return s
+}
+
+// columnConfigs gives all workloads the same widths, so that the eye can go down one column.
+func columnConfigs() []table.ColumnConfig {
+	widths := []int{10, 10, 9, 7, 7, 7, 7, 7, 17, 5, 10}
+	configs := make([]table.ColumnConfig, len(widths))
+	for i, w := range widths {
+		align := text.AlignRight
+		if i == 1 || i == 10 {
+			align = text.AlignLeft
+		}
+		configs[i] = table.ColumnConfig{Number: i + 1, WidthMin: w, Align: align, AlignHeader: align}
+	}
+	return configs
+}
+
+// formatCount puts commas between thousands.
+func formatCount(x float64) string {
+	s := strconv.FormatFloat(x, 'f', 0, 64)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// formatMicroseconds has three digits and the unit that suits them.
+func formatMicroseconds(us float64) string {
+	const second = float64(time.Second / time.Microsecond)
+	switch {
+	case us >= 0.9995*second:
+		return threeDigits(us/second) + " s"
+	case us >= 999.5:
+		return threeDigits(us/1000) + " ms"
+	default:
+		return threeDigits(us) + " µs"
+	}
+}
+
+// formatRatio has no unit: 1.08, 12.3, 140.
+func formatRatio(x float64) string { return threeDigits(x) }
+
+func threeDigits(x float64) string {
+	switch {
+	case x < 9.995:
+		return strconv.FormatFloat(x, 'f', 2, 64)
+	case x < 99.95:
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	default:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	}
+}

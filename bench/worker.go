@@ -1,0 +1,262 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/go-aio/aio"
+	"github.com/ncw/directio"
+)
+
+// Every engine runs in a process of its own. Go does not end idle threads, so in one process the
+// thousand threads of os.File would be there, and be counted, when aio.File has its turn.
+
+// workerEnv, set to 1, makes this program a worker: it takes orders on standard input and answers
+// on standard output, a line of JSON each, until its input ends.
+const workerEnv = "AIO_BENCH_WORKER"
+
+// A job is the first line that a worker reads.
+type job struct {
+	Engine   engine   `json:"engine"`
+	File     string   `json:"file"`
+	Size     int64    `json:"size"`
+	Direct   bool     `json:"direct"` // open with O_DIRECT
+	Workload workload `json:"workload"`
+	Depth    int      `json:"depth"`
+	Seed     uint64   `json:"seed"`
+}
+
+// An order is every further line: run one round for this long.
+type order struct {
+	Duration time.Duration `json:"duration"`
+}
+
+// An answer follows every line. The first says only whether the file is direct.
+type answer struct {
+	Error   string        `json:"error,omitempty"`
+	Direct  bool          `json:"direct,omitempty"`
+	Ops     int64         `json:"ops,omitempty"`
+	Elapsed time.Duration `json:"elapsed,omitempty"`
+	CPU     time.Duration `json:"cpu,omitempty"`     // user and system time of the process
+	Threads int           `json:"threads,omitempty"` // when the round had ended
+	Latency string        `json:"latency,omitempty"` // a histogram, as hdrhistogram encodes it
+}
+
+// runWorker is the whole life of a worker; it returns the exit code.
+func runWorker(in io.Reader, out io.Writer) int {
+	// A terminal sends these to its whole foreground group. The parent stops first and reports what
+	// it has, and takes this process with it.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
+	var j job
+	if err := orders.Decode(&j); err != nil {
+		return 1
+	}
+	w, err := newWorker(j)
+	if err != nil {
+		_ = answers.Encode(answer{Error: err.Error()})
+		return 1
+	}
+	defer w.file.Close()
+	if answers.Encode(answer{Direct: w.direct}) != nil {
+		return 1
+	}
+	for {
+		var o order
+		if orders.Decode(&o) != nil {
+			return 0 // the row is over, or the parent is gone
+		}
+		if answers.Encode(w.round(o.Duration)) != nil {
+			return 1
+		}
+	}
+}
+
+// file is what os.File and aio.File have in common here.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Sync() error
+}
+
+func openFile(j job) (f file, direct bool, err error) {
+	flag := os.O_RDWR
+	if j.Direct {
+		flag |= aio.O_DIRECT // the same number as syscall.O_DIRECT
+	}
+	if j.Engine == osEngine {
+		f, err := os.OpenFile(j.File, flag, 0)
+		return f, j.Direct, err
+	}
+	a, err := aio.OpenFile(j.File, flag, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	return a, a.Direct(), nil
+}
+
+// A worker has one file and as many lanes as the row has goroutines.
+type worker struct {
+	file   file
+	direct bool
+	lanes  []*lane
+
+	mu      sync.Mutex // held once per 1024 operations of a lane
+	latency latency
+}
+
+func newWorker(j job) (*worker, error) {
+	f, direct, err := openFile(j)
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{file: f, direct: direct, latency: newLatency()}
+	for i := range j.Depth {
+		w.lanes = append(w.lanes, newLane(w, j, uint64(i)))
+	}
+	return w, nil
+}
+
+// round lets all lanes run for d and then finish what they are at: it ends with the last of them.
+func (w *worker) round(d time.Duration) answer {
+	w.latency.Reset()
+	cpu := processCPU()
+	start := time.Now()
+	deadline := start.Add(d)
+	var wg sync.WaitGroup
+	for _, l := range w.lanes {
+		wg.Go(func() { l.run(deadline) })
+	}
+	wg.Wait()
+	a := answer{Elapsed: time.Since(start), CPU: processCPU() - cpu, Threads: ownThreads()}
+
+	var errs []error
+	for _, l := range w.lanes {
+		l.flush()
+		a.Ops += l.ops
+		errs = append(errs, l.err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return answer{Error: firstLine(err.Error())}
+	}
+	encoded, err := w.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return answer{Error: fmt.Sprintf("encoding latencies: %v", err)}
+	}
+	a.Latency = string(encoded)
+	return a
+}
+
+// A lane is what one goroutine has to itself, so that nothing is shared between two operations but
+// the file.
+type lane struct {
+	w       *worker
+	op      func(p []byte, off int64) error
+	blocks  uint64
+	buf     []byte
+	rng     *rand.PCG
+	samples []time.Duration // latencies that are not in the histogram yet
+	ops     int64
+	err     error
+}
+
+// samplesPerLane bounds memory (8 MiB with 1024 lanes, where a histogram for each would be 150),
+// and makes the histogram's lock one in a thousand operations.
+const samplesPerLane = 1024
+
+func newLane(w *worker, j job, i uint64) *lane {
+	l := &lane{
+		w:       w,
+		op:      operation(w.file, j.Workload),
+		blocks:  uint64(j.Size / blockSize),
+		buf:     directio.AlignedBlock(blockSize),
+		rng:     rand.NewPCG(j.Seed, i),
+		samples: make([]time.Duration, 0, samplesPerLane),
+	}
+	fillRandom(l.buf, l.rng)
+	return l
+}
+
+// operation is the same code for both engines, so that the two differ in the file alone.
+func operation(f file, w workload) func(p []byte, off int64) error {
+	switch w {
+	case readWork:
+		return func(p []byte, off int64) error {
+			_, err := f.ReadAt(p, off)
+			return err
+		}
+	case writeWork:
+		return func(p []byte, off int64) error {
+			_, err := f.WriteAt(p, off)
+			return err
+		}
+	default:
+		return func(p []byte, off int64) error {
+			if _, err := f.WriteAt(p, off); err != nil {
+				return err
+			}
+			return f.Sync()
+		}
+	}
+}
+
+// run does at least one operation. The clock is read once for each: the end of one is the
+// beginning of the next.
+func (l *lane) run(deadline time.Time) {
+	l.ops, l.err = 0, nil
+	samples := l.samples[:0]
+	defer func() { l.samples = samples }()
+	begin := time.Now()
+	for {
+		off := int64(l.rng.Uint64()%l.blocks) * blockSize
+		if err := l.op(l.buf, off); err != nil {
+			l.err = err
+			return
+		}
+		end := time.Now()
+		samples = append(samples, end.Sub(begin))
+		l.ops++
+		if !end.Before(deadline) {
+			return
+		}
+		if len(samples) == cap(samples) {
+			l.samples = samples
+			l.flush()
+			samples = l.samples
+			end = time.Now()
+		}
+		begin = end
+	}
+}
+
+// flush moves the samples to the histogram.
+func (l *lane) flush() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for _, s := range l.samples {
+		l.w.latency.record(int64(s), 1)
+	}
+	l.samples = l.samples[:0]
+}
+
+// processCPU is the user and system time of this process so far. What the kernel does on threads of
+// its own, such as an fsync that was submitted as an iocb, is charged to nobody.
+func processCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
