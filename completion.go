@@ -137,6 +137,9 @@ type call struct {
 	dev uint64
 	p   []byte // of an uncached write; nil for a sync
 	off int64
+
+	datasync bool // fdatasync(2) itself, not op
+
 	n   int
 	err error
 }
@@ -155,17 +158,20 @@ func (c *call) on(conn syscall.RawConn) (int, error) {
 	c.n, c.err = 0, errClosed
 	conn.Control(c.run)
 	n, err := c.n, c.err
-	c.p = nil
+	c.p, c.datasync = nil, false
 	calls.Put(c)
 	return n, err
 }
 
 func (c *call) do(fd uintptr) {
-	if c.p != nil {
+	switch {
+	case c.p != nil:
 		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.p, c.off)
-		return
+	case c.datasync:
+		c.err = dio.Fdatasync(int(fd))
+	default:
+		c.n, c.err = shared().queue.Do(c.op, int(fd), nil, 0)
 	}
-	c.n, c.err = shared().queue.Do(c.op, int(fd), nil, 0)
 }
 
 // threads bounds the plain system calls under way, each of which holds a thread once it

@@ -6,7 +6,6 @@ import (
 	"math"
 	"syscall"
 
-	"github.com/go-aio/aio/internal/dio"
 	"github.com/go-aio/aio/internal/inode"
 	"github.com/go-aio/aio/internal/queue"
 )
@@ -28,25 +27,35 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // writeAt is WriteAt with the handle acquired.
-func (f *File) writeAt(p []byte, off int64) (n int, err error) {
-	if f.writesDirect(p, off) {
-		if n, err = f.writeDirect(p, off); n == len(p) {
-			return n, nil
-		}
-		switch err {
-		case nil:
-			// Cut short within a block: the rest is not aligned any more.
-		case syscall.EINVAL, syscall.EOPNOTSUPP:
-			// A bad range, of which the page cache tells what is bad, or a limit of
-			// the file's size within a block (RLIMIT_FSIZE).
-		case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
-			// Direct, all of it or nothing; os.File writes what fits.
-		default:
-			return n, f.wrapErr("write", err)
-		}
+func (f *File) writeAt(p []byte, off int64) (int, error) {
+	n, err := f.writeBlocks(p, off)
+	if n == len(p) || err != nil {
+		return n, err
 	}
-	m, err := f.writeBuffered(p[n:], off+int64(n))
+	m, err := f.writeBuffered(p[n:], off+int64(n), false)
 	return n + m, err
+}
+
+// writeBlocks writes what may go past the page cache, which may be all of p or nothing.
+// Unless it returns an error, the page cache is for the rest.
+func (f *File) writeBlocks(p []byte, off int64) (int, error) {
+	if !f.writesDirect(p, off) {
+		return 0, nil
+	}
+	n, err := f.writeDirect(p, off)
+	switch err {
+	case nil:
+		// All is written, or it was cut short within a block: the rest is not aligned
+		// any more.
+	case syscall.EINVAL, syscall.EOPNOTSUPP:
+		// A bad range, of which the page cache tells what is bad, or a limit of
+		// the file's size within a block (RLIMIT_FSIZE).
+	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
+		// Direct, all of it or nothing; os.File writes what fits.
+	default:
+		return n, f.wrapErr("write", err)
+	}
+	return n, nil
 }
 
 // writesDirect reports whether a write goes past the page cache.
@@ -88,8 +97,10 @@ func (f *File) writeOnce(p []byte, off int64) (int, error) {
 // the kernel not to keep the pages.
 const uncachedFrom = 64 << 10
 
-// writeBuffered is WriteAt through the page cache, kept apart from direct writes.
-func (f *File) writeBuffered(p []byte, off int64) (n int, err error) {
+// writeBuffered is WriteAt through the page cache, kept apart from direct writes; or
+// Write, where off is the offset of plain. The difference is more than that offset:
+// os.File's WriteAt does not count what it wrote before an error, its Write does.
+func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error) {
 	r := inode.Range{Class: inode.Buffered, Lo: off, Hi: end(off, len(p))}
 	loose := f.h.lock(r)
 	defer f.h.unlock(r, loose)
@@ -99,11 +110,21 @@ func (f *File) writeBuffered(p []byte, off int64) (n int, err error) {
 	if f.h.twin != nil && len(p) >= uncachedFrom {
 		// An error is for plain to meet again, with what is left.
 		n = f.writeUncached(p, off)
+		if stream {
+			if _, err := f.plain.Seek(off+int64(n), io.SeekStart); err != nil {
+				return n, err
+			}
+		}
 	}
 	if n == len(p) {
 		return n, nil
 	}
-	m, err := f.plain.WriteAt(p[n:], off+int64(n))
+	var m int
+	if stream {
+		m, err = f.plain.Write(p[n:])
+	} else {
+		m, err = f.plain.WriteAt(p[n:], off+int64(n))
+	}
 	return n + m, err
 }
 
@@ -163,11 +184,17 @@ func (f *File) Write(p []byte) (int, error) {
 	if err != nil {
 		return f.plain.Write(p) // has an error of its own for a closed file
 	}
-	n, err := f.writeAt(p, off)
-	if _, moved := f.plain.Seek(off+int64(n), io.SeekStart); err == nil {
-		err = moved
+	n, err := f.writeBlocks(p, off)
+	if n > 0 {
+		if _, moved := f.plain.Seek(off+int64(n), io.SeekStart); err == nil {
+			err = moved
+		}
 	}
-	return n, err
+	if n == len(p) || err != nil {
+		return n, err
+	}
+	m, err := f.writeBuffered(p[n:], off+int64(n), true)
+	return n + m, err
 }
 
 // writeStream is os.File's Write. Only the kernel knows where it will write.
@@ -265,8 +292,9 @@ func (f *File) Datasync() error { return f.sync(queue.Fdsync, (*File).datasync) 
 func (f *File) fsync() error { return f.plain.Sync() }
 
 func (f *File) datasync() error {
-	err := errClosed
-	f.conn.Control(func(fd uintptr) { err = dio.Fdatasync(int(fd)) })
+	c := calls.Get().(*call)
+	c.datasync = true
+	_, err := c.on(f.conn)
 	switch {
 	case err == nil:
 		return nil

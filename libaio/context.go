@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -23,7 +24,6 @@ type Context struct {
 	destroyed bool
 	ring      *ring // nil where it cannot be read in user space
 	inKernel  int   // calls of io_getevents(2) now running; see reap
-	round     uint64
 	inflight  []submission
 	free      []uint32 // indices of inflight that are not in use
 }
@@ -32,10 +32,11 @@ type Context struct {
 // Context.inflight travels through the kernel as aio_data, because a pointer that
 // is stored there and read back is not a pointer to the collector.
 type submission struct {
-	cb    *IOCB
-	mem   memory
-	data  uint64 // IOCB.Data when it was submitted
-	count int    // how often one Submit call named the same IOCB
+	cb       *IOCB
+	mem      memory
+	data     uint64 // IOCB.Data when it was submitted
+	callback Callback
+	count    int // how often one Submit call named the same IOCB
 }
 
 // An Event is the completion of one request, struct io_event.
@@ -44,6 +45,8 @@ type Event struct {
 	Data uint64 // IOCB.Data as it was when the request was submitted
 	Res  int64  // bytes transferred, or a negative errno
 	Res2 int64  // 0 in every kernel so far
+
+	callback Callback // that of the submission, for Run
 }
 
 // live holds every Context that is not destroyed: what it keeps reachable, the
@@ -135,6 +138,10 @@ func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	return taken, errnoErr(errno)
 }
 
+// rounds numbers the calls of Submit, of all contexts: an IOCB may go from one to
+// another.
+var rounds atomic.Uint64
+
 // hold makes iocbs and their memory reachable from c, before the kernel can see
 // them, and gives each its index.
 func (c *Context) hold(iocbs []*IOCB) bool {
@@ -143,17 +150,17 @@ func (c *Context) hold(iocbs []*IOCB) bool {
 	if c.destroyed {
 		return false
 	}
-	c.round++
+	round := rounds.Add(1)
 	for _, cb := range iocbs {
 		switch {
 		case cb == nil: // the kernel answers EFAULT when it gets there
-		case cb.round == c.round && c.inflight[cb.raw.data].cb == cb:
+		case cb.round == round:
 			// Twice in one call: the kernel reads one aio_data for both.
 			c.inflight[cb.raw.data].count++
 		default:
-			cb.round = c.round
+			cb.round = round
 			cb.raw.data = uint64(c.place())
-			c.inflight[cb.raw.data] = submission{cb: cb, mem: cb.mem, data: cb.Data, count: 1}
+			c.inflight[cb.raw.data] = submission{cb: cb, mem: cb.mem, data: cb.Data, callback: cb.callback, count: 1}
 		}
 	}
 	return true
@@ -196,7 +203,7 @@ func (c *Context) release(i uint64) submission {
 // take turns an event of the kernel into ours and lets go of its memory.
 func (c *Context) take(e *ioEvent) Event {
 	s := c.release(e.data)
-	return Event{Obj: s.cb, Data: s.data, Res: e.res, Res2: e.res2}
+	return Event{Obj: s.cb, Data: s.data, Res: e.res, Res2: e.res2, callback: s.callback}
 }
 
 // Cancel tries to cancel a request in flight, io_cancel(2). Kernels since 4.19
@@ -205,6 +212,12 @@ func (c *Context) take(e *ioEvent) Event {
 // request that is not in flight and for a second attempt the error is EINVAL. So to
 // give up on a read is to leave its buffer to the kernel until the event arrives.
 func (c *Context) Cancel(cb *IOCB) (Event, error) {
+	c.mu.Lock()
+	destroyed := c.destroyed
+	c.mu.Unlock()
+	if destroyed { // its address may be another context's by now
+		return Event{}, syscall.EINVAL
+	}
 	var result ioEvent
 	_, _, errno := syscall.Syscall(unix.SYS_IO_CANCEL, c.id, uintptr(unsafe.Pointer(cb)), uintptr(unsafe.Pointer(&result)))
 	if errno != 0 {

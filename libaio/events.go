@@ -189,7 +189,7 @@ func (c *Context) Run() (int, error) {
 		if err != nil || m == 0 {
 			return n, err
 		}
-		if fn := e[0].Obj.callback; fn != nil {
+		if fn := e[0].callback; fn != nil {
 			fn(c, e[0].Obj, e[0].Res, e[0].Res2)
 		}
 	}

@@ -88,7 +88,7 @@ func (cb *IOCB) PrepPwritev(fd int, bufs [][]byte, off int64) {
 
 // PrepPoll prepares a one-shot poll(2) of fd for events, POLLIN and the like
 // (IOCB_CMD_POLL, Linux 4.19). The event's Res is the set of events that are ready;
-// POLLERR and POLLHUP come unasked.
+// POLLERR and POLLHUP come unasked, and so may others that are ready at that time.
 func (cb *IOCB) PrepPoll(fd int, events int16) {
 	cb.prep(cmdPoll, fd)
 	cb.raw.buf = uint64(uint16(events))
@@ -113,7 +113,8 @@ func (cb *IOCB) SetEventfd(fd int) {
 	cb.raw.resfd = uint32(fd)
 }
 
-// SetCallback sets the function that [Context.Run] calls with the event.
+// SetCallback sets the function that [Context.Run] calls with the event of the next
+// submission.
 func (cb *IOCB) SetCallback(fn Callback) { cb.callback = fn }
 
 // SetFlags sets aio_rw_flags, the RWF_ flags of preadv2(2) and pwritev2(2). The
@@ -128,5 +129,9 @@ func (cb *IOCB) SetPriority(prio int16) {
 }
 
 // Release drops the IOCB's references to the buffers that it was prepared with. While
-// the request is in flight its Context still holds them.
-func (cb *IOCB) Release() { cb.mem = memory{} }
+// the request is in flight its Context still holds them. The IOCB has to be prepared
+// before it is submitted again.
+func (cb *IOCB) Release() {
+	cb.mem = memory{}
+	cb.raw.buf, cb.raw.nbytes = 0, 0 // nobody keeps what was there from the collector
+}

@@ -83,6 +83,9 @@ func reopen(fd, keep, add int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	if flags&unix.O_PATH != 0 {
+		return -1, unix.EBADF // as any read or write of it; opened again, it would be readable
+	}
 	name := "/proc/self/fd/" + strconv.Itoa(fd)
 	var again int
 	err = ignoringEINTR(func() (err error) {
@@ -140,8 +143,8 @@ var keepsCache sync.Map
 // the filesystem does not know the flag the error is EOPNOTSUPP, from the second time
 // on without a system call.
 func PwriteUncached(fd int, dev uint64, p []byte, off int64) (int, error) {
-	if _, refused := keepsCache.Load(dev); refused {
-		return 0, unix.EOPNOTSUPP
+	if _, refused := keepsCache.Load(dev); refused || off < 0 {
+		return 0, unix.EOPNOTSUPP // to pwritev2(2) an offset of -1 is the file's own
 	}
 	for {
 		n, err := unix.Pwritev2(fd, [][]byte{p}, off, unix.RWF_DONTCACHE)
@@ -188,7 +191,7 @@ func limitsOf(fd int) (Limits, error) {
 		if st.Mask&unix.STATX_DIO_READ_ALIGN != 0 && st.Dio_read_offset_align != 0 { // Linux 6.14
 			l.Read = int(st.Dio_read_offset_align)
 		}
-	case fs.Type == unix.BTRFS_SUPER_MAGIC:
+	case uint32(fs.Type) == unix.BTRFS_SUPER_MAGIC: // on 32-bit systems Type is an int32, and the number is not
 		l = Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: noCopyOnWrite(fd)}
 	default:
 		return Limits{}, unix.EOPNOTSUPP

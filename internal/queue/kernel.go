@@ -71,11 +71,13 @@ func newLaneContext() (kernel, error) {
 // leastDepth is where halving the depth ends; with less, plain calls do better.
 const leastDepth = 32
 
+var ioSetup = libaio.Setup // but for tests
+
 // setup makes a context, of fewer events than asked for where the host's limit, or
 // its memory, has no room for more.
 func setup(depth int) (*libaio.Context, error) {
 	for {
-		c, err := libaio.Setup(depth)
+		c, err := ioSetup(depth)
 		if err == nil {
 			return c, probe(c)
 		}

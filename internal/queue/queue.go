@@ -115,7 +115,7 @@ func (q *Queue) ready() kernel {
 
 // retryAfter is how long a queue does without the kernel when that refused it for a
 // reason that may pass.
-const retryAfter = time.Second
+var retryAfter = time.Second
 
 func (q *Queue) start() kernel {
 	if at := q.retryAt.Load(); at != 0 && time.Now().UnixNano() < at {

@@ -37,8 +37,8 @@ func (q *Queue) submit(k kernel, own *slot) {
 		q.push(k, b)
 		q.look(k, b)
 		q.mu.Lock()
-		if q.stalled.Load() {
-			break // a completion will bring somebody back
+		if q.stalled.Load() && q.inKernel.Load() > 0 {
+			break // a completion will bring somebody back, or who has counted a request
 		}
 	}
 	q.spare(b)
@@ -146,7 +146,8 @@ func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot,
 //
 // Who delivers completions lowers q.inKernel and then looks at q.stalled; here it is
 // the other way round, so one of both sees the other. A submitter that has counted
-// requests which the kernel then refuses comes here too, and the last one finds zero.
+// requests which the kernel then refuses lowers q.inKernel too, here or in refuse, and
+// the last one finds zero, here or in submit.
 func (q *Queue) stall(slots []*slot) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

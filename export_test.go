@@ -1,0 +1,39 @@
+package aio
+
+// Arithmetic that is tested against a naive model.
+var (
+	Widen     = widen
+	InUnits   = inUnits
+	Aligned   = aligned
+	ClassOf   = classOf
+	End       = end
+	NewBounce = newPool
+)
+
+// Get and Put are the bounce buffers' get and put.
+func (b *pool) Get(n int) []byte { return b.get(n) }
+func (b *pool) Put(p []byte)     { b.put(p) }
+
+// Sizes of bounce buffers.
+const (
+	MinBounce = 1 << minBounceBits
+	MaxBounce = maxBounce
+)
+
+// Hold counts a call on f as if it were under way. release ends it.
+func Hold(f *File) (release func()) {
+	if f.h == nil || !f.h.acquire() {
+		panic("cannot hold the File")
+	}
+	return f.h.release
+}
+
+// TwinFd returns the direct descriptor of f.
+func TwinFd(f *File) int { return f.h.twin.Fd }
+
+// Alignments returns what direct I/O on f wants of a buffer's address, of a read and of
+// a write.
+func Alignments(f *File) (mem, read, write int) {
+	t := f.h.twin
+	return t.Mem, t.Read, t.Write
+}

@@ -1,0 +1,124 @@
+package aiotest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// limit is how old a test may get. What goes wrong here goes wrong as a request that
+// nobody wakes, so every test has a guard.
+const limit = 60 * time.Second
+
+// Guard ends the process with the stacks of all goroutines if the test does not end in
+// time: the stacks show who waits for what.
+func Guard(t testing.TB) {
+	t.Helper()
+	timer := time.AfterFunc(limit, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s has been running for %v", t.Name(), limit))
+	})
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// childEnv names the function that a child runs instead of the tests, before arguments
+// of its own.
+const childEnv = "AIOTEST_CHILD"
+
+// Main runs the tests. It fails the run if they leave a descriptor behind, or if count
+// is not what it was. If the process is a [Child], Main calls its function in children
+// first; where that returns, the tests run.
+func Main(m *testing.M, count func() int, children map[string]func(args []string)) {
+	if args := strings.Fields(os.Getenv(childEnv)); len(args) > 0 {
+		children[args[0]](args[1:])
+	}
+	files, counted := Descriptors(), count()
+	code := m.Run()
+	if code == 0 && !settled(func() bool { return len(left(files)) == 0 && count() == counted }) {
+		fmt.Fprintf(os.Stderr, "left open: %q; count %d, was %d\n", left(files), count(), counted)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// left returns the descriptors that are not among files. The runtime's poller and the
+// queue keep theirs, which have no file.
+func left(files []string) []string {
+	return slices.DeleteFunc(Descriptors(), func(name string) bool {
+		return slices.Contains(files, name) || strings.Contains(name, "anon_inode:")
+	})
+}
+
+// settled waits until ok is true, with collections to make it so: what was dropped
+// without Close is closed by its cleanup. It gives up after some seconds.
+func settled(ok func() bool) bool {
+	for range 500 {
+		if ok() {
+			return true
+		}
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}
+
+// Settle fails the test if ok does not become true.
+func Settle(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	if !settled(ok) {
+		t.Errorf("%s; open are %q", what, Descriptors())
+	}
+}
+
+// Child returns a command that runs the test binary again, with a function of [Main]'s
+// children first and then the tests that match pattern. If that is empty, the function
+// must not return.
+func Child(t testing.TB, pattern string, function ...string) *exec.Cmd {
+	t.Helper()
+	args := []string{"-test.run=" + pattern, "-test.short=true"}
+	if testing.Verbose() {
+		args = append(args, "-test.v=true")
+	}
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(function, " "))
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// RunChild runs the tests that match pattern in a child, after a function of [Main]'s
+// children, and fails unless it succeeds.
+func RunChild(t testing.TB, pattern string, function ...string) {
+	t.Helper()
+	cmd := Child(t, pattern, function...)
+	cmd.Stderr = nil
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v after %q: %v\n%s", pattern, function, err, out)
+	}
+	if strings.Contains(string(out), "no tests to run") {
+		t.Errorf("%q matches no test", pattern)
+	}
+	if testing.Verbose() {
+		t.Logf("after %q:\n%s", function, out)
+	}
+}
+
+// InChild reports whether the process is a [Child].
+func InChild() bool { return os.Getenv(childEnv) != "" }
+
+// Scaled is n, or less where time is short.
+func Scaled(n int) int {
+	switch {
+	case testing.Short():
+		return n/10 + 1
+	case Race:
+		return n/5 + 1
+	}
+	return n
+}

@@ -1,0 +1,291 @@
+// Package aiotest helps the tests of package aio. It knows nothing of that package:
+// whatever has the methods of os.File can be compared with os.File here.
+package aiotest
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A File has the methods of os.File.
+type File interface {
+	io.ReadWriteCloser
+	io.ReaderAt
+	io.WriterAt
+	io.Seeker
+	io.StringWriter
+	io.ReaderFrom
+	io.WriterTo
+	syscall.Conn
+	Chdir() error
+	Chmod(mode fs.FileMode) error
+	Chown(uid, gid int) error
+	Fd() uintptr
+	Name() string
+	ReadDir(n int) ([]fs.DirEntry, error)
+	Readdir(n int) ([]fs.FileInfo, error)
+	Readdirnames(n int) ([]string, error)
+	SetDeadline(t time.Time) error
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	Stat() (fs.FileInfo, error)
+	Sync() error
+	Truncate(size int64) error
+}
+
+// A Package opens Files. Lift makes its functions.
+type Package struct {
+	OpenFile   func(name string, flag int, perm fs.FileMode) (File, error)
+	Open       func(name string) (File, error)
+	Create     func(name string) (File, error)
+	CreateTemp func(dir, pattern string) (File, error)
+	OpenInRoot func(dir, name string) (File, error)
+	NewFile    func(fd uintptr, name string) File
+	Direct     bool // what it opens is direct
+}
+
+// OS is package os, the oracle. It never opens for direct I/O: only a file that pays no
+// heed to alignment can tell what is right.
+var OS = Package{
+	OpenFile: func(name string, flag int, perm fs.FileMode) (File, error) {
+		return Lift(os.OpenFile(name, flag&^O_DIRECT, perm))
+	},
+	Open:       func(name string) (File, error) { return Lift(os.Open(name)) },
+	Create:     func(name string) (File, error) { return Lift(os.Create(name)) },
+	CreateTemp: func(dir, pattern string) (File, error) { return Lift(os.CreateTemp(dir, pattern)) },
+	OpenInRoot: func(dir, name string) (File, error) { return Lift(os.OpenInRoot(dir, name)) },
+	NewFile: func(fd uintptr, name string) File {
+		f, _ := Lift(os.NewFile(fd, name), nil)
+		return f
+	},
+}
+
+// Lift makes a nil File of a nil pointer, which an interface would hide.
+func Lift[F interface {
+	File
+	comparable
+}](f F, err error) (File, error) {
+	var none F
+	if f == none {
+		return nil, err
+	}
+	return f, err
+}
+
+// A Side is where one of two does what both do: a directory of its own, the package that
+// it opens files with, and a trace of all that a caller can see of the outcome.
+type Side struct {
+	testing.TB
+	Package
+	Dir    string
+	opened []File
+	trace  []string
+}
+
+// Compare does the same on the oracle and on pkg, in directories of their own below dir,
+// and fails unless the traces are equal.
+func Compare(t testing.TB, dir string, pkg Package, do func(s *Side)) {
+	t.Helper()
+	CompareWith(t, dir, OS, pkg, do)
+}
+
+// CompareWith is Compare with another oracle.
+func CompareWith(t testing.TB, dir string, oracle, pkg Package, do func(s *Side)) {
+	t.Helper()
+	want := run(t, dir, oracle, do)
+	got := run(t, dir, pkg, do)
+	if len(want) == 0 {
+		t.Error("nothing was compared")
+	}
+	for i := range max(len(want), len(got)) {
+		w, g := line(want, i), line(got, i)
+		if w == g {
+			continue
+		}
+		before := want[max(0, min(i, len(want))-4):min(i, len(want))]
+		t.Errorf("step %d:\n%s\n  os:  %s\n  aio: %s", i, strings.Join(before, "\n"), w, g)
+		return // what follows differs because of it
+	}
+}
+
+func line(trace []string, i int) string {
+	if i < len(trace) {
+		return trace[i]
+	}
+	return "(nothing)"
+}
+
+func run(t testing.TB, dir string, pkg Package, do func(s *Side)) []string {
+	t.Helper()
+	dir, err := os.MkdirTemp(dir, "side")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Side{TB: t, Package: pkg, Dir: dir}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	defer os.Chdir(here) // Chdir is one of the methods
+	defer func() {
+		for _, f := range s.opened {
+			f.Close()
+		}
+	}()
+	do(s)
+	return s.trace
+}
+
+// Path returns the path of name on this side.
+func (s *Side) Path(name string) string { return filepath.Join(s.Dir, name) }
+
+// Put makes a file of this content, by package os.
+func (s *Side) Put(name string, content []byte) string {
+	s.Helper()
+	if err := os.WriteFile(s.Path(name), content, 0o644); err != nil {
+		s.Fatal(err)
+	}
+	return s.Path(name)
+}
+
+// MustOpen opens a file by the package of this side, to be closed in the end.
+func (s *Side) MustOpen(name string, flag int) File {
+	s.Helper()
+	f, err := s.OpenFile(s.Path(name), flag, 0o644)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.opened = append(s.opened, f)
+	return f
+}
+
+// Opened logs the outcome of a function that opens, and sees to it that f is closed.
+func (s *Side) Opened(what string, f File, err error) File {
+	s.Note(what, f != nil, err)
+	if f != nil {
+		s.opened = append(s.opened, f)
+	}
+	return f
+}
+
+// Note adds a step to the trace: what was done, and the values that came of it. Bytes
+// become a checksum, errors all that can be asked of them, this side's directory DIR.
+func (s *Side) Note(what string, values ...any) {
+	var b strings.Builder
+	b.WriteString(what)
+	b.WriteString(":")
+	for _, v := range values {
+		b.WriteString(" ")
+		b.WriteString(describe(v))
+	}
+	s.trace = append(s.trace, strings.ReplaceAll(b.String(), s.Dir, "DIR"))
+}
+
+// Do logs what fn returns, or its panic.
+func (s *Side) Do(what string, fn func() []any) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.Note(what, "panic", fmt.Sprint(r))
+		}
+	}()
+	s.Note(what, fn()...)
+}
+
+// State logs what is left of f: the size by its name, the contents as others read them,
+// and the offset of its descriptor.
+func (s *Side) State(f File) {
+	s.Helper()
+	fi, err := os.Stat(f.Name())
+	if err != nil {
+		s.Note("state", err)
+		return
+	}
+	content := []byte("too large to read")
+	if fi.Size() <= 16<<20 {
+		if content, err = os.ReadFile(f.Name()); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.Note("state", fi.Size(), content, Offset(f.Fd()))
+}
+
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "nil"
+	case error:
+		return Describe(v)
+	case []byte:
+		if len(v) <= 32 {
+			return fmt.Sprintf("%q", v)
+		}
+		return fmt.Sprintf("[%d bytes, checksum %08x]", len(v), crc32.ChecksumIEEE(v))
+	case fs.FileInfo:
+		return fmt.Sprintf("{%s %d %v %v %T}", v.Name(), v.Size(), v.Mode(), v.IsDir(), v.Sys())
+	case []fs.FileInfo:
+		return describeAll(v)
+	case []fs.DirEntry:
+		return describeAll(v)
+	}
+	return fmt.Sprint(v)
+}
+
+// describeAll sorts, because the order of a directory is the filesystem's.
+func describeAll[E interface{ Name() string }](list []E) string {
+	var all []string
+	for _, e := range list {
+		all = append(all, fmt.Sprintf("%s %T", e.Name(), e))
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("%t %q", list == nil, all)
+}
+
+// sentinels are the errors that callers compare with, or ask errors.Is for.
+var sentinels = []error{
+	io.EOF, io.ErrUnexpectedEOF, io.ErrShortWrite, io.ErrClosedPipe,
+	fs.ErrInvalid, fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, fs.ErrClosed,
+	os.ErrDeadlineExceeded, os.ErrNoDeadline, errors.ErrUnsupported,
+}
+
+// Describe returns everything that a caller can ask of an error, as text.
+func Describe(err error) string {
+	if err == nil {
+		return "nil"
+	}
+	var b strings.Builder
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		fmt.Fprintf(&b, "%T", e)
+		switch e := e.(type) {
+		case *fs.PathError:
+			fmt.Fprintf(&b, "{Op: %q, Path: %q, timeout: %t}", e.Op, e.Path, e.Timeout())
+		case *os.SyscallError:
+			fmt.Fprintf(&b, "{%q}", e.Syscall)
+		case syscall.Errno:
+			fmt.Fprintf(&b, "(%d)", int(e))
+		}
+		for _, s := range sentinels {
+			if e == s { //nolint:errorlint // the very value is what callers compare with
+				fmt.Fprintf(&b, "[== %v]", s)
+			}
+		}
+		b.WriteString(" ")
+	}
+	for _, s := range sentinels {
+		if errors.Is(err, s) {
+			fmt.Fprintf(&b, "[is %v]", s)
+		}
+	}
+	fmt.Fprintf(&b, " %q", err.Error())
+	return b.String()
+}

@@ -1,0 +1,208 @@
+package aiotest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Linux is whether this system is.
+const Linux = true
+
+// Flags of open(2) that package os does not name.
+const (
+	O_DIRECT  = unix.O_DIRECT
+	O_TMPFILE = unix.O_TMPFILE
+	O_PATH    = unix.O_PATH
+	O_DSYNC   = unix.O_DSYNC
+)
+
+// Dir returns a directory for the test whose files can be opened for direct I/O. On
+// Linux it fails the test if there is none, for then nothing would be tested.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := direct(dir)
+	if err == nil {
+		return dir
+	}
+	here, err2 := os.MkdirTemp(".", ".aiotest")
+	if err2 == nil {
+		t.Cleanup(func() { os.RemoveAll(here) })
+		here, err2 = filepath.Abs(here)
+	}
+	if err2 == nil {
+		err2 = direct(here)
+	}
+	if err2 != nil {
+		t.Fatalf("no directory with direct I/O: %v; %v; set TMPDIR", err, err2)
+	}
+	return here
+}
+
+// direct asks the kernel, by way of its own, what package aio has to find out too.
+func direct(dir string) error {
+	name := filepath.Join(dir, "direct")
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open O_DIRECT", Path: name, Err: err}
+	}
+	defer os.Remove(name)
+	defer unix.Close(fd)
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st); err != nil {
+		return os.NewSyscallError("statx", err)
+	}
+	if st.Dio_mem_align == 0 || st.Dio_offset_align == 0 {
+		return fmt.Errorf("%s: statx tells no alignment of direct I/O", name)
+	}
+	return nil
+}
+
+// TmpfsDir returns a directory in memory, without direct I/O.
+func TmpfsDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "aiotest")
+	if err != nil {
+		t.Skip("no tmpfs at /dev/shm: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// Offset returns the file offset of fd, or -1.
+func Offset(fd uintptr) int64 {
+	off, err := unix.Seek(int(fd), 0, unix.SEEK_CUR)
+	if err != nil {
+		return -1
+	}
+	return off
+}
+
+// SetOffset sets the file offset of fd.
+func SetOffset(fd uintptr, off int64) error {
+	_, err := unix.Seek(int(fd), off, unix.SEEK_SET)
+	return err
+}
+
+// OpenFd opens a file as package os would not, with the bare flags.
+func OpenFd(t testing.TB, name string, flag int) uintptr {
+	t.Helper()
+	fd, err := unix.Open(name, flag|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		t.Fatal(&os.PathError{Op: "open", Path: name, Err: err})
+	}
+	return uintptr(fd)
+}
+
+// OpenFlags returns the flags that fd was opened with, and whether exec closes it.
+func OpenFlags(t testing.TB, fd int) (flags int, closedByExec bool) {
+	t.Helper()
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return flags, of&unix.FD_CLOEXEC != 0
+}
+
+// Mkfifo makes a named pipe.
+func Mkfifo(t testing.TB, name string) {
+	t.Helper()
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(&os.PathError{Op: "mkfifo", Path: name, Err: err})
+	}
+}
+
+// Descriptors returns what the open descriptors of the process lead to.
+func Descriptors() []string {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range list {
+		// The descriptor of the directory itself is closed by now.
+		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// LimitFileSize sets RLIMIT_FSIZE of the process to n bytes.
+func LimitFileSize(n uint64) error {
+	return unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: n})
+}
+
+// SyscallNumbers are the system calls of kernel AIO that may be refused.
+var SyscallNumbers = map[string]uint32{
+	"io_setup":     unix.SYS_IO_SETUP,
+	"io_submit":    unix.SYS_IO_SUBMIT,
+	"io_getevents": unix.SYS_IO_GETEVENTS,
+}
+
+// Refuse has the kernel answer a system call with EPERM from now on, in all threads, as
+// the seccomp profile of a container does.
+func Refuse(name string) error {
+	nr, ok := SyscallNumbers[name]
+	if !ok {
+		return fmt.Errorf("no system call %q", name)
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread() // no_new_privs is the thread's, TSYNC gives it to the others
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC, reflect.ValueOf(prog).Pointer())
+	runtime.KeepAlive(prog)
+	if errno != 0 {
+		return os.NewSyscallError("seccomp", errno)
+	}
+	return nil
+}
+
+// signal sends the process SIGURG, by which the runtime preempts goroutines: any system
+// call may meet it.
+func signal() { unix.Kill(unix.Getpid(), unix.SIGURG) }
+
+// Storm has signals and collections fall upon the process until stop is called.
+func Storm() (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-quit:
+				return
+			default:
+			}
+			signal()
+			if i%64 == 0 {
+				runtime.GC()
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+	}()
+	return func() {
+		close(quit)
+		<-ended
+	}
+}

@@ -1,0 +1,64 @@
+//go:build !linux
+
+package aiotest
+
+import (
+	"errors"
+	"testing"
+)
+
+// Linux is whether this system is.
+const Linux = false
+
+// Flags of open(2) that package os does not name; none here.
+const (
+	O_DIRECT  = 0
+	O_TMPFILE = 0
+	O_PATH    = 0
+	O_DSYNC   = 0
+)
+
+// Dir returns a directory for the test.
+func Dir(t testing.TB) string { return t.TempDir() }
+
+// TmpfsDir skips the test.
+func TmpfsDir(t testing.TB) string {
+	t.Skip("no tmpfs")
+	return ""
+}
+
+// Offset tells nothing.
+func Offset(uintptr) int64 { return -1 }
+
+// SetOffset is not available.
+func SetOffset(uintptr, int64) error { return errors.ErrUnsupported }
+
+// OpenFd skips the test.
+func OpenFd(t testing.TB, _ string, _ int) uintptr {
+	t.Skip("no descriptors")
+	return 0
+}
+
+// OpenFlags skips the test.
+func OpenFlags(t testing.TB, _ int) (flags int, closedByExec bool) {
+	t.Skip("no descriptors")
+	return 0, false
+}
+
+// Mkfifo skips the test.
+func Mkfifo(t testing.TB, _ string) { t.Skip("no named pipes") }
+
+// Descriptors tells nothing.
+func Descriptors() []string { return nil }
+
+// LimitFileSize is not available.
+func LimitFileSize(uint64) error { return errors.ErrUnsupported }
+
+// SyscallNumbers are none.
+var SyscallNumbers map[string]uint32
+
+// Refuse is not available.
+func Refuse(string) error { return errors.ErrUnsupported }
+
+// Storm does nothing.
+func Storm() (stop func()) { return func() {} }

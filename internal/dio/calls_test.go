@@ -1,0 +1,316 @@
+//go:build linux
+
+package dio
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestStat(t *testing.T) {
+	guard(t)
+	dir := t.TempDir()
+	file := newFile(t, dir)
+	second, err := os.Open(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	other, err := os.Create(filepath.Join(dir, "other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+
+	stat := func(f *os.File) Info {
+		t.Helper()
+		info, err := Stat(int(f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	info := stat(file)
+	if info.Kind != Regular || info.Dev == 0 || info.Ino == 0 {
+		t.Errorf("of a regular file: %+v", info)
+	}
+	if again := stat(second); again != info {
+		t.Errorf("of one file by two descriptors: %+v and %+v", info, again)
+	}
+	if info2 := stat(other); info2.Dev != info.Dev || info2.Ino == info.Ino {
+		t.Errorf("of two files of one directory: %+v and %+v", info, info2)
+	}
+
+	for _, name := range []string{dir, os.DevNull, "/proc/self/mem"} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := stat(f)
+		if want := name == "/proc/self/mem"; (info.Kind == Regular) != want { // it says so itself
+			t.Errorf("of %s: %+v", name, info)
+		}
+		f.Close()
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if info := stat(r); info != (Info{}) {
+		t.Errorf("of a pipe: %+v", info)
+	}
+	if info, err := Stat(-1); err != unix.EBADF || info != (Info{}) {
+		t.Errorf("Stat(-1) = %+v, %v, want EBADF", info, err)
+	}
+}
+
+// A block device is one inode, whatever node it is opened by.
+func TestStatOfADevice(t *testing.T) {
+	guard(t)
+	one := deviceOf(512)(t)
+	info, err := Stat(int(one.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(one.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	if want := (Info{Kind: Block, Dev: uint64(st.Rdev)}); info != want {
+		t.Errorf("%+v, want %+v", info, want)
+	}
+	node := filepath.Join(t.TempDir(), "node")
+	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(st.Rdev)); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(node, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == unix.EACCES {
+		t.Skip("the filesystem of TMPDIR is mounted with nodev")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if again, err := Stat(fd); again != info || err != nil {
+		t.Errorf("by another node: %+v, %v, want %+v", again, err, info)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	guard(t)
+	fd, err := unix.Open(newFile(t, t.TempDir()).Name(), unix.O_WRONLY|unix.O_APPEND|unix.O_SYNC|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := Flags(fd)&checked, unix.O_WRONLY|unix.O_APPEND|unix.O_SYNC; got != want {
+		t.Errorf("Flags = %#x, want %#x", got, want)
+	}
+	unix.Close(fd)
+	if got := Flags(-1); got != 0 {
+		t.Errorf("Flags(-1) = %#x, want 0", got)
+	}
+}
+
+func TestSize(t *testing.T) {
+	file := directHere(t)
+	twin := newTwin(t, file)
+	for _, want := range []int64{size, 0, 1, 4097, 1 << 40} {
+		if err := file.Truncate(want); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := twin.Size(); n != want || err != nil {
+			t.Errorf("Size = %d, %v, want %d", n, err, want)
+		}
+	}
+	if n, err := (&Twin{Fd: -1}).Size(); n != 0 || err != unix.EBADF {
+		t.Errorf("Size of no file = %d, %v, want EBADF", n, err)
+	}
+	t.Run("device", func(t *testing.T) {
+		device := newTwin(t, deviceOf(512)(t))
+		if n, err := device.Size(); n != 0 || err != unix.ENOTSUP {
+			t.Errorf("Size of a device = %d, %v, want ENOTSUP", n, err)
+		}
+	})
+}
+
+func TestCopyOffset(t *testing.T) {
+	file := directHere(t)
+	from := int(file.Fd())
+	to, err := OpenPlain(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(to)
+	for _, want := range []int64{12345, 0, 1 << 40} {
+		if _, err := unix.Seek(from, want, unix.SEEK_SET); err != nil {
+			t.Fatal(err)
+		}
+		CopyOffset(to, from)
+		if off, err := unix.Seek(to, 0, unix.SEEK_CUR); off != want || err != nil {
+			t.Errorf("the offset is %d, %v, want %d", off, err, want)
+		}
+		if off, err := unix.Seek(from, 0, unix.SEEK_CUR); off != want || err != nil {
+			t.Errorf("the offset of the first is %d, %v, want %d", off, err, want)
+		}
+	}
+	CopyOffset(to, -1) // of what has none, nothing is copied
+	if off, err := unix.Seek(to, 0, unix.SEEK_CUR); off != 1<<40 || err != nil {
+		t.Errorf("the offset is %d, %v", off, err)
+	}
+}
+
+func TestTransfers(t *testing.T) {
+	file := directHere(t)
+	fd := int(file.Fd())
+	text := []byte("neither aligned nor long")
+	if n, err := Pwrite(fd, text, 777); n != len(text) || err != nil {
+		t.Errorf("Pwrite = %d, %v", n, err)
+	}
+	p := make([]byte, len(text))
+	if n, err := Pread(fd, p, 777); n != len(p) || err != nil || !bytes.Equal(p, text) {
+		t.Errorf("Pread = %d, %v, %q", n, err, p)
+	}
+	if n, err := Pread(fd, make([]byte, 100), size-10); n != 10 || err != nil {
+		t.Errorf("Pread across the end = %d, %v, want 10", n, err)
+	}
+	if n, err := Pread(fd, p, size); n != 0 || err != nil {
+		t.Errorf("Pread at the end = %d, %v, want 0", n, err)
+	}
+	if err := Fdatasync(fd); err != nil {
+		t.Errorf("Fdatasync: %v", err)
+	}
+
+	// A count is never negative, and an error is the bare errno.
+	for what, call := range map[string]func() (int, error){
+		"Pread":          func() (int, error) { return Pread(-1, p, 0) },
+		"Pwrite":         func() (int, error) { return Pwrite(-1, p, 0) },
+		"PwriteUncached": func() (int, error) { return PwriteUncached(-1, newDevice(), p, 0) },
+		"Fdatasync":      func() (int, error) { return 0, Fdatasync(-1) },
+	} {
+		if n, err := call(); n != 0 || err != unix.EBADF {
+			t.Errorf("%s of no file = %d, %v, want 0, EBADF", what, n, err)
+		}
+	}
+	for what, call := range map[string]func() (int, error){
+		"Pread":  func() (int, error) { return Pread(fd, p, -1) },
+		"Pwrite": func() (int, error) { return Pwrite(fd, p, -1) },
+	} {
+		if n, err := call(); n != 0 || err != unix.EINVAL {
+			t.Errorf("%s before the beginning = %d, %v, want 0, EINVAL", what, n, err)
+		}
+	}
+}
+
+var devices atomic.Uint64
+
+// newDevice returns the number of no device, about which nothing has been remembered.
+func newDevice() uint64 { return 1<<48 + devices.Add(1) }
+
+func TestUncachedWrites(t *testing.T) {
+	for _, f := range []filesystem{ext4, xfs} {
+		t.Run(f.name, func(t *testing.T) {
+			guard(t)
+			file := newFile(t, f.mount(t))
+			fd, dev := int(file.Fd()), newDevice()
+			dropCache(t, file)
+			text := at(0, 300<<10)
+			for range 3 {
+				n, err := PwriteUncached(fd, dev, text, 12345)
+				if err == unix.EOPNOTSUPP {
+					t.Fatal("EOPNOTSUPP; RWF_DONTCACHE needs Linux 6.14")
+				}
+				if n != len(text) || err != nil {
+					t.Fatalf("PwriteUncached = %d, %v", n, err)
+				}
+			}
+			got := make([]byte, len(text))
+			if n, err := Pread(fd, got, 12345); n != len(got) || err != nil || !bytes.Equal(got, text) {
+				t.Errorf("reads other bytes: %d, %v", n, err)
+			}
+
+			// A bad offset says nothing about the filesystem. That of -1 means the file's
+			// own to pwritev2(2), and nothing may be written there.
+			if _, err := unix.Seek(fd, 12345, unix.SEEK_SET); err != nil {
+				t.Fatal(err)
+			}
+			for _, off := range []int64{-1, -2, math.MinInt64} {
+				if n, err := PwriteUncached(fd, dev, []byte("here?"), off); n != 0 || err != unix.EOPNOTSUPP {
+					t.Errorf("PwriteUncached at %d = %d, %v, want EOPNOTSUPP", off, n, err)
+				}
+			}
+			if n, err := PwriteUncached(fd, dev, text, math.MaxInt64-10); n != 0 || err == nil {
+				t.Errorf("PwriteUncached beyond the end of all files = %d, %v", n, err)
+			}
+			if n, err := Pread(fd, got, 12345); n != len(got) || err != nil || !bytes.Equal(got, text) {
+				t.Errorf("after bad offsets the file reads other bytes: %d, %v", n, err)
+			}
+			dropCache(t, file)
+			if n, err := PwriteUncached(fd, dev, text, 12345); n != len(text) || err != nil {
+				t.Errorf("PwriteUncached after bad offsets = %d, %v", n, err)
+			}
+
+			// The pages go to the disk without being asked to. Linux 6.18 also drops them
+			// afterwards on xfs; on ext4 they stay.
+			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+				in := cacheOf(t, file, 0, size)
+				if in.Dirty+in.Writeback == 0 && (in.Cache == 0 || f.kind == "ext4") {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("the page cache has %+v", in)
+				}
+			}
+		})
+	}
+}
+
+func TestUncachedWritesAreRefused(t *testing.T) {
+	for _, f := range []filesystem{tmpfs, btrfs} {
+		t.Run(f.name, func(t *testing.T) {
+			guard(t)
+			file := newFile(t, f.mount(t))
+			fd, dev := int(file.Fd()), newDevice()
+			text := []byte("not to be kept")
+			if n, err := PwriteUncached(fd, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {
+				t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
+			}
+			// Now it is known, without a system call, which would say EBADF.
+			if n, err := PwriteUncached(-1, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {
+				t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
+			}
+			// And known of that filesystem only.
+			if n, err := PwriteUncached(-1, newDevice(), text, 0); n != 0 || err != unix.EBADF {
+				t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
+			}
+			got := make([]byte, len(text))
+			if _, err := Pread(fd, got, 0); err != nil || !bytes.Equal(got, make([]byte, len(text))) {
+				t.Errorf("a refused write has left %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	file := directHere(t)
+	twin := newTwin(t, file)
+	fd, dev, p := int(file.Fd()), newDevice(), at(0, 4096)
+	for what, call := range map[string]func(){
+		"Pread":          func() { Pread(twin.Fd, p, 0) },
+		"Pwrite":         func() { Pwrite(twin.Fd, p, 0) },
+		"PwriteUncached": func() { PwriteUncached(fd, dev, p, 0) },
+		"Size":           func() { twin.Size() },
+	} {
+		if n := testing.AllocsPerRun(20, call); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+}

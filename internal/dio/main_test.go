@@ -1,0 +1,90 @@
+//go:build linux
+
+package dio
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// testLimit is how old a test may get.
+const testLimit = 60 * time.Second
+
+// TestMain runs the tests in a mount namespace of their own, where that is allowed: then
+// no filesystem that they mount outlives the process, however that ends. It fails the run
+// if a descriptor is left behind.
+func TestMain(m *testing.M) {
+	if os.Getenv(inNamespace) == "" && os.Geteuid() == 0 {
+		if code, ok := runInNamespace(); ok {
+			os.Exit(code)
+		}
+	}
+	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
+		r.Close()
+		w.Close()
+	}
+	files := openFiles()
+	code := m.Run()
+	if now := openFiles(); code == 0 && !slices.Equal(now, files) {
+		fmt.Fprintf(os.Stderr, "open files before: %q\nopen files after: %q\n", files, now)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// inNamespace is the environment variable that tells the child what it is.
+const inNamespace = "AIO_DIO_TEST_IN_NAMESPACE"
+
+func runInNamespace() (code int, ok bool) {
+	runtime.LockOSThread() // Pdeathsig is sent when the thread ends
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	switch err := cmd.Run(); {
+	case err == nil:
+		return 0, true
+	case errors.As(err, new(*exec.ExitError)):
+		return max(1, cmd.ProcessState.ExitCode()), true
+	default:
+		return 0, false // not allowed here; tests that need mounts will say so
+	}
+}
+
+func openFiles() []string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var open []string
+	for _, e := range entries {
+		name, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.Contains(name, "/proc/") { // not the directory just read
+			open = append(open, e.Name()+" "+name)
+		}
+	}
+	return open
+}
+
+// guard ends the process with the stacks of all goroutines if t gets too old.
+func guard(t testing.TB) {
+	timer := time.AfterFunc(testLimit, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s is still running after %v", t.Name(), testLimit))
+	})
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// wantFiles fails the test if other descriptors are open than before.
+func wantFiles(t testing.TB, before []string) {
+	t.Helper()
+	if now := openFiles(); !slices.Equal(now, before) {
+		t.Errorf("open files before: %q\nopen files after: %q", before, now)
+	}
+}

@@ -1,0 +1,116 @@
+package inode
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+// testLimit is how old a test may get. What goes wrong here goes wrong as a lock that
+// nobody is given, so every test has a guard.
+const testLimit = 60 * time.Second
+
+// TestMain fails the run if it leaves an inode or a goroutine behind.
+func TestMain(m *testing.M) {
+	goroutines := runtime.NumGoroutine()
+	code := m.Run()
+	if n := Count(); code == 0 && n != 0 {
+		fmt.Fprintf(os.Stderr, "%d inodes are still open\n", n)
+		code = 1
+	}
+	for range 200 { // one that is about to end may need a moment
+		if runtime.NumGoroutine() <= goroutines {
+			os.Exit(code)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks())
+	os.Exit(1)
+}
+
+func stacks() []byte {
+	text := make([]byte, 1<<20)
+	return text[:runtime.Stack(text, true)]
+}
+
+// guard ends the process with the stacks of all goroutines if t gets too old.
+func guard(t testing.TB) {
+	timer := time.AfterFunc(testLimit, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s is still running after %v", t.Name(), testLimit))
+	})
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// until waits for something that has to become true.
+func until(t testing.TB, what string, true func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(testLimit / 4)
+	for pause := time.Microsecond; !true(); pause = min(2*pause, time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s\n%s", what, stacks())
+		}
+		time.Sleep(pause)
+	}
+}
+
+// open returns an inode that the end of the test closes. By then it must be unlocked.
+func open(t testing.TB) *Inode {
+	guard(t)
+	n := Open(Key{Dev: 1, Ino: 4711})
+	t.Cleanup(func() {
+		if held, waiting := counts(n); held+waiting != 0 && !t.Failed() {
+			t.Errorf("%d locks are still held, %d are waited for", held, waiting)
+		}
+		if n.locks.byClass != [3]int{} && !t.Failed() { // would cost others a scan
+			t.Errorf("%d locks are counted by class, and none is held", n.locks.byClass)
+		}
+		n.Close()
+	})
+	return n
+}
+
+// counts returns the numbers of locks held and of goroutines that wait for one.
+func counts(n *Inode) (held, waiting int) {
+	n.locks.mu.Lock()
+	defer n.locks.mu.Unlock()
+	return len(n.locks.held), len(n.locks.waiting)
+}
+
+// A claim is a lock that a goroutine has asked for.
+type claim struct {
+	Range
+	granted chan struct{} // closed
+}
+
+func (c *claim) isGranted() bool {
+	select {
+	case <-c.granted:
+		return true
+	default:
+		return false
+	}
+}
+
+// ask has a goroutine lock r. It returns when the lock table knows: the lock is held, or
+// waited for.
+func ask(t testing.TB, n *Inode, r Range) *claim {
+	t.Helper()
+	c := &claim{Range: r, granted: make(chan struct{})}
+	held, waiting := counts(n)
+	go func() {
+		n.Lock(r)
+		close(c.granted)
+	}()
+	until(t, "the claim is known", func() bool {
+		h, w := counts(n)
+		return h+w > held+waiting
+	})
+	if _, w := counts(n); w == waiting {
+		<-c.granted
+	}
+	return c
+}

@@ -1,0 +1,150 @@
+//go:build linux
+
+package queue
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// memory is what requests to a fake kernel read into, which nobody does.
+var memory [1 << 16]byte
+
+// An outcome is what Do returned.
+type outcome struct {
+	n   int
+	err error
+}
+
+// start has a goroutine read off bytes at offset off: so a result that reaches another
+// request is a wrong one. The request need not have reached the kernel yet.
+func start(q *Queue, off int64) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		n, err := q.Do(Pread, 3, memory[:off], off)
+		done <- outcome{n, err}
+	}()
+	return done
+}
+
+// startAll starts requests one after the other, each when the one before is in the hands
+// of the kernel or waits for its turn.
+func startAll(t testing.TB, k *fakeKernel, q *Queue, offsets ...int64) []<-chan outcome {
+	t.Helper()
+	var all []<-chan outcome
+	for _, off := range offsets {
+		here := func() int { return len(k.order()) + countPending(q) + countStarved(q) }
+		turns := k.calls(submitting)
+		before := here()
+		all = append(all, start(q, off))
+		until(t, "the request has arrived", func() bool { return here() > before || k.calls(submitting) > turns })
+	}
+	return all
+}
+
+// wantDone waits for the requests and compares each with its number of bytes, its own
+// offset.
+func wantDone(t testing.TB, offsets []int64, done []<-chan outcome) {
+	t.Helper()
+	for i, off := range offsets {
+		want(t, off, done[i], int(off), nil)
+	}
+}
+
+// want waits for the request at off.
+func want(t testing.TB, off int64, done <-chan outcome, n int, err error) {
+	t.Helper()
+	if got := <-done; got.n != n || got.err != err {
+		t.Errorf("the request at %d returned %d, %v, want %d, %v", off, got.n, got.err, n, err)
+	}
+}
+
+// wantOpen checks that no request has returned yet.
+func wantOpen(t testing.TB, done ...<-chan outcome) {
+	t.Helper()
+	still(t, "in flight", func() bool {
+		for _, d := range done {
+			if len(d) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// upTo returns 1 .. n.
+func upTo(n int) []int64 {
+	offsets := make([]int64, n)
+	for i := range offsets {
+		offsets[i] = int64(i + 1)
+	}
+	return offsets
+}
+
+func TestDoPreparesWhatItIsAsked(t *testing.T) {
+	k, q := newFake(t, 4)
+	for op, opcode := range map[Op]uint16{Pread: 0, Pwrite: 1, Fsync: 2, Fdsync: 3} { // aio_abi.h
+		k.log = nil
+		var p []byte
+		var off int64
+		if op == Pread || op == Pwrite {
+			p, off = memory[512:1536], 1<<40
+		}
+		n, err := q.Do(op, 17, p, off)
+		if n != len(p) || err != nil {
+			t.Errorf("Do(%d) = %d, %v, want %d", op, n, err, len(p))
+		}
+		if len(k.log) != 1 {
+			t.Fatalf("Do(%d) made %d requests", op, len(k.log))
+		}
+		r := k.log[0]
+		if r.opcode != opcode || r.fd != 17 || r.n != int64(len(p)) || r.off != off ||
+			r.buf != uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))) {
+			t.Errorf("Do(%d) asked for %+v", op, r)
+		}
+		if !r.armed {
+			t.Errorf("Do(%d): the completion does not ring", op)
+		}
+	}
+	checkIdle(t, q)
+}
+
+func TestDoMapsResults(t *testing.T) {
+	const length = 4096
+	k, q := newFake(t, 4)
+	for off, c := range map[int64]struct {
+		res int64
+		n   int
+		err error
+	}{
+		0: {length, length, nil},
+		1: {512, 512, nil}, // a short transfer is for the caller to judge
+		2: {0, 0, nil},     // the end of the file
+		3: {0x7ffff000, 0x7ffff000, nil},
+		4: {-int64(syscall.EIO), 0, syscall.EIO},
+		5: {-int64(syscall.EINVAL), 0, syscall.EINVAL},
+		6: {-int64(syscall.ENOSPC), 0, syscall.ENOSPC},
+		7: {-int64(syscall.EAGAIN), 0, syscall.EAGAIN}, // in the event it is a result as any other
+		8: {-4095, 0, syscall.Errno(4095)},
+		9: {-int64(syscall.ENOSYS), 0, syscall.ENOSYS},
+	} {
+		k.answer(off, c.res)
+		if n, err := q.Do(Pread, 3, memory[:length], off); n != c.n || err != c.err {
+			t.Errorf("a result of %d: Do = %d, %v, want %d, %v", c.res, n, err, c.n, c.err)
+		}
+	}
+	// None of them was taken for a refusal.
+	if n, err := q.Do(Pread, 3, memory[:length], 100); n != length || err != nil {
+		t.Errorf("after them: Do = %d, %v", n, err)
+	}
+	checkIdle(t, q)
+}
+
+// Callers compare with ==, and switch on syscall.Errno.
+func TestErrUnavailableIsNoErrno(t *testing.T) {
+	if errors.As(ErrUnavailable, new(syscall.Errno)) {
+		t.Error("ErrUnavailable can be taken for an error of the kernel")
+	}
+}

@@ -1,0 +1,357 @@
+//go:build linux
+
+package queue
+
+import (
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/go-aio/aio/libaio"
+)
+
+// A fakeKernel is a kernel in memory, which does what the test says: its calls fail,
+// wait and fall short by turn, requests are refused by offset, and events come when and in
+// what order the test likes. Like the real one it takes requests in order up to the first
+// that it refuses, and rings its bell for armed requests only.
+type fakeKernel struct {
+	t testing.TB
+
+	// To be set before the first use.
+	capacity int    // room for so many requests and events; 0: no limit
+	slow     func() // runs inside of each submit
+
+	bell   chan struct{} // capacity 1: it coalesces, as an eventfd does
+	came   chan struct{} // an event came, for wait
+	closed chan struct{}
+
+	mu      sync.Mutex
+	faults  map[step]fault
+	refused map[int64]error // requests that submit refuses, by offset
+	results map[int64]int64 // results, by offset, other than all bytes
+	held    bool            // requests complete when the test says so, not at once
+	mute    bool            // completions do not ring the bell
+	turns   [3]int
+	inside  []request // taken and not complete
+	ring    []libaio.Event
+	head    int    // of ring
+	busy    []bool // by IOCB.Data: from submit until the event is taken
+	logging bool
+	log     []request // taken, in order
+
+	submitters, mostSubmitters int
+	batch, largestBatch        int
+}
+
+// A step is one call of a kind, the first of which has turn 1.
+type step struct {
+	call callKind
+	turn int
+}
+
+type callKind int
+
+const (
+	submitting callKind = iota
+	reaping
+	waiting
+)
+
+// A fault is what happens at a step.
+type fault struct {
+	err   error           // the call fails
+	take  int             // submit takes so many at most, if not 0
+	none  bool            // submit takes none and has no error
+	block <-chan struct{} // the call waits for this first
+}
+
+// A request is what the kernel sees of an IOCB.
+type request struct {
+	cb     *libaio.IOCB
+	opcode uint16
+	fd     int32
+	buf    uint64
+	n      int64
+	off    int64
+	armed  bool
+}
+
+// requestOf reads the struct iocb of aio_abi.h.
+func requestOf(cb *libaio.IOCB) request {
+	v := (*struct {
+		data    uint64
+		key     [2]uint32
+		opcode  uint16
+		reqprio int16
+		fd      int32
+		buf     uint64
+		n, off  int64
+		_       uint64
+		flags   uint32
+		resfd   uint32
+	})(unsafe.Pointer(cb))
+	return request{cb: cb, opcode: v.opcode, fd: v.fd, buf: v.buf, n: v.n, off: v.off, armed: v.flags&1 != 0}
+}
+
+// newFake returns a fake kernel and a queue on it that has no lane.
+func newFake(t testing.TB, depth int) (*fakeKernel, *Queue) {
+	k := newFakeKernel(t)
+	q := newQueue(t, depth, func(int) (kernel, error) { return k, nil }, noLane)
+	return k, q
+}
+
+func newFakeKernel(t testing.TB) *fakeKernel {
+	k := &fakeKernel{
+		t:      t,
+		faults: make(map[step]fault), refused: make(map[int64]error), results: make(map[int64]int64),
+		bell: make(chan struct{}, 1), came: make(chan struct{}, 1), closed: make(chan struct{}),
+		logging: true,
+	}
+	t.Cleanup(func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if n := len(k.inside) + len(k.ring) - k.head; n != 0 && !t.Failed() {
+			t.Errorf("%d requests or events have been left in the kernel", n)
+		}
+	})
+	return k
+}
+
+// begin counts a call and does what is to happen first. k.mu is held.
+func (k *fakeKernel) begin(c callKind) fault {
+	k.turns[c]++
+	f := k.faults[step{c, k.turns[c]}]
+	if f.block != nil || k.slow != nil && c == submitting {
+		k.mu.Unlock()
+		if f.block != nil {
+			<-f.block
+		}
+		if k.slow != nil && c == submitting {
+			k.slow()
+		}
+		k.mu.Lock()
+	}
+	return f
+}
+
+func (k *fakeKernel) submit(iocbs []*libaio.IOCB) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.submitters++
+	defer func() { k.submitters-- }()
+	k.mostSubmitters = max(k.mostSubmitters, k.submitters)
+	k.largestBatch = max(k.largestBatch, len(iocbs))
+	f := k.begin(submitting)
+	if f.err != nil || f.none {
+		return 0, f.err
+	}
+	for n, cb := range iocbs {
+		r := requestOf(cb)
+		err := k.verdict(r)
+		switch {
+		case n > 0 && (err != nil || n == f.take):
+			return n, nil
+		case err != nil:
+			return 0, err
+		}
+		k.take(r)
+	}
+	return len(iocbs), nil
+}
+
+func (k *fakeKernel) verdict(r request) error {
+	if k.capacity > 0 && len(k.inside)+len(k.ring)-k.head >= k.capacity {
+		return syscall.EAGAIN
+	}
+	if len(k.refused) == 0 {
+		return nil
+	}
+	return k.refused[r.off]
+}
+
+func (k *fakeKernel) take(r request) {
+	i := int(r.cb.Data)
+	for len(k.busy) <= i {
+		k.busy = append(k.busy, false)
+	}
+	if k.busy[i] {
+		k.t.Errorf("slot %d is submitted while it is in flight", i)
+	}
+	k.busy[i] = true
+	if k.logging {
+		k.log = append(k.log, r)
+	}
+	if k.held {
+		k.inside = append(k.inside, r)
+		return
+	}
+	k.finish(r)
+}
+
+// finish puts the event of r in the ring. k.mu is held.
+func (k *fakeKernel) finish(r request) {
+	res := r.n
+	if len(k.results) > 0 {
+		if other, ok := k.results[r.off]; ok {
+			res = other
+		}
+	}
+	k.ring = append(k.ring, libaio.Event{Obj: r.cb, Data: r.cb.Data, Res: res})
+	signal(k.came)
+	if r.armed && !k.mute {
+		signal(k.bell)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (k *fakeKernel) reap(events []libaio.Event) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.begin(reaping); f.err != nil {
+		return 0, f.err
+	}
+	return k.events(events), nil
+}
+
+// events moves events out of the ring. k.mu is held.
+func (k *fakeKernel) events(events []libaio.Event) int {
+	n := copy(events, k.ring[k.head:])
+	for _, e := range events[:n] {
+		k.busy[e.Data] = false
+	}
+	if k.head += n; k.head == len(k.ring) {
+		clear(k.ring)
+		k.ring, k.head = k.ring[:0], 0
+	}
+	return n
+}
+
+func (k *fakeKernel) wait(events []libaio.Event) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.begin(waiting); f.err != nil {
+		return 0, f.err
+	}
+	for {
+		if n := k.events(events); n > 0 {
+			return n, nil
+		}
+		k.mu.Unlock()
+		<-k.came
+		k.mu.Lock()
+	}
+}
+
+func (k *fakeKernel) watch(fn func()) {
+	for {
+		select {
+		case <-k.bell:
+			fn()
+		case <-k.closed:
+			return
+		}
+	}
+}
+
+func (k *fakeKernel) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }
+
+func (k *fakeKernel) close() { close(k.closed) }
+
+// at makes something happen at a call, counted from 1.
+func (k *fakeKernel) at(c callKind, turn int, f fault) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.faults[step{c, turn}] = f
+}
+
+// refuse makes submit refuse the request at off, while err is not nil.
+func (k *fakeKernel) refuse(off int64, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refused[off] = err
+}
+
+// answer makes the request at off end with res.
+func (k *fakeKernel) answer(off, res int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.results[off] = res
+}
+
+// hold makes requests wait for complete from now on.
+func (k *fakeKernel) hold() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = true
+}
+
+// silence switches the bell of completions off, or on again.
+func (k *fakeKernel) silence(mute bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mute = mute
+}
+
+// complete finishes requests that are held, in the order of offsets.
+func (k *fakeKernel) complete(offsets ...int64) {
+	k.t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, off := range offsets {
+		i := slices.IndexFunc(k.inside, func(r request) bool { return r.off == off })
+		if i < 0 {
+			k.t.Errorf("there is no request at %d to complete", off)
+			continue
+		}
+		r := k.inside[i]
+		k.inside = slices.Delete(k.inside, i, i+1)
+		k.finish(r)
+	}
+}
+
+// letGo completes what is held, and holds nothing from now on.
+func (k *fakeKernel) letGo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = false
+	for _, r := range k.inside {
+		k.finish(r)
+	}
+	k.inside = nil
+}
+
+// knock rings the bell, whether there are events or not.
+func (k *fakeKernel) knock() { signal(k.bell) }
+
+// calls returns the number of calls of a kind so far.
+func (k *fakeKernel) calls(c callKind) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.turns[c]
+}
+
+// insideNow returns the number of requests that are taken and not complete.
+func (k *fakeKernel) insideNow() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.inside)
+}
+
+// order returns the offsets of the requests taken, in order.
+func (k *fakeKernel) order() []int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	offsets := make([]int64, len(k.log))
+	for i, r := range k.log {
+		offsets[i] = r.off
+	}
+	return offsets
+}

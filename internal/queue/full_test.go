@@ -1,0 +1,189 @@
+//go:build linux
+
+package queue
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// Tests of EAGAIN: the context is full, or the kernel has no memory.
+
+func TestFullContextWaitsForACompletion(t *testing.T) {
+	k, q := newFake(t, 16)
+	k.hold()
+	first := startAll(t, k, q, 1)
+	until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
+
+	k.at(submitting, 2, fault{err: syscall.EAGAIN})
+	second := start(q, 2)
+	until(t, "the second waits", func() bool { return k.calls(submitting) == 2 && countPending(q) == 1 })
+	wantOpen(t, second)
+	if n := k.calls(submitting); n != 2 {
+		t.Errorf("%d calls of submit, want 2: to try again is no use before there is room", n)
+	}
+
+	k.complete(1)
+	wantDone(t, []int64{1}, first)
+	until(t, "the second is in the kernel", func() bool { return k.insideNow() == 1 })
+	k.complete(2)
+	want(t, 2, second, 2, nil)
+	checkIdle(t, q)
+}
+
+// Nothing would ever bring a submitter back.
+func TestNoRoomInAnEmptyContext(t *testing.T) {
+	k, q := newFake(t, 16)
+	for i := range 5 {
+		k.at(submitting, i+1, fault{err: syscall.EAGAIN})
+		want(t, 1, start(q, 1), 0, ErrUnavailable)
+	}
+	want(t, 1, start(q, 1), 1, nil)
+	checkIdle(t, q)
+}
+
+// The tail of a batch that does not fit goes before what came later.
+func TestFullContextKeepsTheOrder(t *testing.T) {
+	k, q, release := blockedFake(t, 64)
+	k.hold()
+	k.capacity = 3
+	offsets := append(upTo(8), upTo(40)[9:]...) // 9 is the first
+	done := startAll(t, k, q, offsets...)
+	go release()
+	var order []int64
+	for len(order) < len(offsets)+1 {
+		until(t, "there is one to complete", func() bool { return len(k.order()) > len(order) })
+		off := k.order()[len(order)]
+		order = append(order, off)
+		k.complete(off)
+	}
+	wantDone(t, offsets, done)
+	for i, off := range order[1:] {
+		if off != offsets[i] {
+			t.Fatalf("the kernel took %d, want 9 and then %d", order, offsets)
+		}
+	}
+	checkIdle(t, q)
+}
+
+// Requests that another submitter has only counted are not a reason to wait for a
+// completion, for the kernel may refuse them: then nobody would come back.
+func TestNoRoomAndTheOtherSubmitterRefused(t *testing.T) {
+	for _, c := range []struct{ refusal, want error }{
+		{syscall.EINVAL, syscall.EINVAL},
+		{syscall.EIO, syscall.EIO},
+		{syscall.EAGAIN, ErrUnavailable},
+		{syscall.ENOSYS, ErrUnavailable},
+	} {
+		t.Run(c.refusal.Error(), func(t *testing.T) {
+			procs(t, 2)
+			k, q := newFake(t, 16)
+			one, two := make(chan struct{}), make(chan struct{})
+			k.at(submitting, 1, fault{block: one, err: syscall.EAGAIN})
+			k.at(submitting, 2, fault{block: two, err: c.refusal})
+			full := startAll(t, k, q, 1)
+			refused := startAll(t, k, q, 2)
+			if n := countSubmitters(q); n != 2 {
+				t.Fatalf("%d goroutines submit, want 2", n)
+			}
+			close(one) // finds the other one's request counted
+			until(t, "the first waits", func() bool { return countPending(q) == 1 || len(full[0]) == 1 })
+			close(two)
+			want(t, 2, refused[0], 0, c.want)
+			// Whether the kernel is asked again for it or not, it must return.
+			if got := <-full[0]; (got.n != 1 || got.err != nil) && (got.n != 0 || got.err != ErrUnavailable) {
+				t.Errorf("the request that found no room returned %d, %v", got.n, got.err)
+			}
+			checkIdle(t, q)
+		})
+	}
+}
+
+// The last completion may come at the very moment at which a submitter finds the context
+// full.
+func TestNoRoomAndTheLastCompletion(t *testing.T) {
+	for range 200 {
+		k := newFakeKernel(t)
+		q := newQueue(t, 16, func(int) (kernel, error) { return k, nil }, noLane)
+		k.hold()
+		first := startAll(t, k, q, 1)
+		until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
+		block := make(chan struct{})
+		k.at(submitting, 2, fault{block: block, err: syscall.EAGAIN})
+		second := startAll(t, k, q, 2)
+		go close(block)
+		go k.letGo()
+		wantDone(t, []int64{1}, first)
+		if got := <-second[0]; (got.n != 2 || got.err != nil) && (got.n != 0 || got.err != ErrUnavailable) {
+			t.Errorf("the request that found no room returned %d, %v", got.n, got.err)
+		}
+		checkIdle(t, q)
+	}
+}
+
+// A full context and refusals, from many goroutines at once. A request may be turned away,
+// but each must return.
+func TestStressOfRefusals(t *testing.T) {
+	for _, p := range []int{1, 2, 8} {
+		for _, capacity := range []int{1, 5, 100} {
+			t.Run(fmt.Sprintf("procs=%d/capacity=%d", p, capacity), func(t *testing.T) {
+				procs(t, p)
+				k, q := newFake(t, 64)
+				k.capacity, k.logging = capacity, false
+				k.slow = func() {
+					if rand.N(4) == 0 {
+						runtime.Gosched()
+					}
+				}
+				for i := range 4000 { // of perhaps 10000 calls
+					switch rand.N(12) {
+					case 0, 1, 2:
+						k.at(submitting, i, fault{err: syscall.EAGAIN})
+					case 3:
+						k.at(submitting, i, fault{err: syscall.EINTR})
+					case 4:
+						k.at(submitting, i, fault{err: syscall.EINVAL})
+					case 5:
+						k.at(submitting, i, fault{take: 1 + rand.N(8)})
+					case 6:
+						k.at(submitting, i, fault{none: true})
+					}
+				}
+				k.refuse(1, syscall.EBADF)
+				stressRefusals(t, q)
+				checkIdle(t, q)
+			})
+		}
+	}
+}
+
+func stressRefusals(t *testing.T, q *Queue) {
+	var all sync.WaitGroup
+	var good, unavailable, refused atomic.Int64
+	for i := range int64(100) {
+		all.Go(func() {
+			for range 100 {
+				switch n, err := q.Do(Pread, 3, memory[:i], i); {
+				case i == 1 && err == syscall.EBADF, err == syscall.EINVAL:
+					refused.Add(1)
+				case err == ErrUnavailable:
+					unavailable.Add(1)
+				case err != nil || n != int(i) || i == 1:
+					t.Errorf("the request at %d returned %d, %v", i, n, err)
+				default:
+					good.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d good, %d unavailable, %d refused", good.Load(), unavailable.Load(), refused.Load())
+	if good.Load() == 0 {
+		t.Error("no request has been good")
+	}
+}

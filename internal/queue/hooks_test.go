@@ -1,0 +1,81 @@
+//go:build linux
+
+package queue
+
+import (
+	"syscall"
+	"testing"
+)
+
+// Here is all that the tests know of the fields of a Queue.
+
+// newQueue returns a queue whose shared context open makes, and whose one-request lanes
+// have contexts that openLane makes.
+func newQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
+	guard(t)
+	q := New(depth)
+	q.open, q.lane.open = open, openLane
+	t.Cleanup(func() { closeQueue(q) })
+	return q
+}
+
+// closeQueue ends the reaper and the contexts. Nothing may be in flight.
+func closeQueue(q *Queue) {
+	if k := q.kernel.Swap(nil); k != nil {
+		(*k).close()
+	}
+	if k := q.lane.kernel; k != nil {
+		k.close()
+		q.lane.kernel, q.lane.closed = nil, true
+	}
+}
+
+// noLane is how a lane is refused.
+func noLane() (kernel, error) { return nil, syscall.ENOSYS }
+
+// realLanes opens lanes as a queue that is not under test does.
+var realLanes = newLaneContext
+
+// countStarved returns the number of requests that have no slot yet.
+func countStarved(q *Queue) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.starved.len()
+}
+
+// countPending returns the number of requests that have a slot, and that nobody has in hand
+// to give to the kernel.
+func countPending(q *Queue) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.pending.len()
+}
+
+// countSubmitters returns the number of goroutines that give requests to the kernel.
+func countSubmitters(q *Queue) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.submitting
+}
+
+// checkIdle fails the test if a queue without requests keeps something.
+func checkIdle(t testing.TB, q *Queue) {
+	t.Helper()
+	until(t, "nobody submits", func() bool { return countSubmitters(q) == 0 })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.active.Load() != 0 || q.inKernel.Load() != 0 || q.starved.len() != 0 || q.pending.len() != 0 {
+		t.Errorf("the idle queue counts %d active, %d in the kernel, %d starved, %d pending",
+			q.active.Load(), q.inKernel.Load(), q.starved.len(), q.pending.len())
+	}
+	if len(q.free) != q.made {
+		t.Errorf("%d slots of %d have been returned", len(q.free), q.made)
+	}
+	seen := make(map[*slot]bool)
+	for _, s := range q.free {
+		if seen[s] || len(s.done) != 0 {
+			t.Errorf("slot %d is free twice, or done for nobody", s.iocb.Data)
+		}
+		seen[s] = true
+	}
+}

@@ -1,0 +1,280 @@
+//go:build linux
+
+package queue
+
+import (
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A laneFake is a queue with fakes for the shared context and for its lanes, however many
+// there are.
+type laneFake struct {
+	*Queue
+	shared *fakeKernel
+	mu     sync.Mutex
+	lanes  []*fakeKernel
+}
+
+func newLaneFake(t testing.TB, depth int) *laneFake {
+	f := &laneFake{shared: newFakeKernel(t)}
+	f.Queue = newQueue(t, depth,
+		func(int) (kernel, error) { return f.shared, nil },
+		func() (kernel, error) {
+			k := newFakeKernel(t)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.lanes = append(f.lanes, k)
+			return k, nil
+		})
+	return f
+}
+
+// first returns the first lane that has been opened, which one request opens.
+func (f *laneFake) first(t testing.TB) *fakeKernel {
+	t.Helper()
+	want(t, 1, start(f.Queue, 1), 1, nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.lanes) != 1 {
+		t.Fatalf("one request has opened %d lanes", len(f.lanes))
+	}
+	return f.lanes[0]
+}
+
+// inLanes returns the number of requests that lanes have taken.
+func (f *laneFake) inLanes() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range f.lanes {
+		n += len(k.order())
+	}
+	return n
+}
+
+func TestLaneWhenAlone(t *testing.T) {
+	f := newLaneFake(t, 16)
+	for i := range int64(10) {
+		want(t, i, start(f.Queue, i), int(i), nil)
+	}
+	if n := f.inLanes(); n != 10 {
+		t.Errorf("%d requests of 10 took a lane", n)
+	}
+	if n := f.shared.calls(submitting); n != 0 {
+		t.Errorf("the shared context was used %d times", n)
+	}
+	checkIdle(t, f.Queue)
+}
+
+func TestLaneMapsResults(t *testing.T) {
+	f := newLaneFake(t, 16)
+	lane := f.first(t)
+	for off, c := range map[int64]struct {
+		res int64
+		n   int
+		err error
+	}{
+		2: {1, 1, nil},
+		3: {0, 0, nil},
+		4: {-int64(syscall.EIO), 0, syscall.EIO},
+		5: {-int64(syscall.EAGAIN), 0, syscall.EAGAIN},
+		6: {-int64(syscall.ENOSYS), 0, syscall.ENOSYS},
+	} {
+		lane.answer(off, c.res)
+		want(t, off, start(f.Queue, off), c.n, c.err)
+	}
+	if n := len(f.shared.order()); n != 0 {
+		t.Errorf("%d results were not final", n)
+	}
+}
+
+// Most of a crowd goes to the shared context: a lane is a thread that waits.
+func TestLaneInACrowd(t *testing.T) {
+	const crowd = 64
+	f := newLaneFake(t, 2*crowd)
+	lane := f.first(t)
+	f.shared.hold()
+	lane.hold()
+	taken := func() int { return f.inLanes() + len(f.shared.order()) }
+	var done []<-chan outcome
+	for _, off := range upTo(crowd) {
+		done = append(done, start(f.Queue, off))
+	}
+	until(t, "all are in the kernel", func() bool { return taken() == 1+crowd })
+	lane.letGo()
+	until(t, "the lanes are free", func() bool {
+		returned := 0
+		for _, d := range done {
+			returned += len(d)
+		}
+		return returned == crowd-f.shared.insideNow()
+	})
+	if n := f.shared.insideNow(); n < crowd/2 {
+		t.Fatalf("%d requests of a crowd of %d are in the shared context", n, crowd)
+	}
+
+	// A lane is free again, but who took it would not be alone.
+	before := f.inLanes()
+	late := start(f.Queue, 100)
+	until(t, "the late one is in the kernel", func() bool { return taken() == 1+crowd+1 })
+	if f.inLanes() != before {
+		t.Error("a request took a lane with a crowd in flight")
+	}
+	f.shared.letGo()
+	wantDone(t, upTo(crowd), done)
+	want(t, 100, late, 100, nil)
+
+	want(t, 1, start(f.Queue, 1), 1, nil) // alone again
+	if f.inLanes() != before+1 {
+		t.Error("a request that is alone did not take a lane")
+	}
+	checkIdle(t, f.Queue)
+}
+
+// A request that comes while another waits in a lane does not wait for it.
+func TestLaneDoesNotHoldUpOthers(t *testing.T) {
+	f := newLaneFake(t, 16)
+	lane := f.first(t)
+	lane.hold()
+	slow := start(f.Queue, 2)
+	until(t, "the lane is in use", func() bool { return lane.insideNow() == 1 })
+	for off := int64(3); off < 20; off++ {
+		want(t, off, start(f.Queue, off), int(off), nil)
+	}
+	wantOpen(t, slow)
+	lane.complete(2)
+	want(t, 2, slow, 2, nil)
+	checkIdle(t, f.Queue)
+}
+
+// Whatever a lane has against a request, the shared context's submitter knows what to do.
+func TestLaneRefusesARequest(t *testing.T) {
+	for _, err := range []error{syscall.EAGAIN, syscall.EINVAL, syscall.EBADF, syscall.ENOSYS, syscall.EPERM, nil} {
+		f := newLaneFake(t, 16)
+		lane := f.first(t)
+		lane.at(submitting, lane.calls(submitting)+1, fault{err: err, none: true})
+		want(t, 2, start(f.Queue, 2), 2, nil)
+		if n := len(f.shared.order()); n != 1 {
+			t.Errorf("%v: the shared context took %d requests, want 1", err, n)
+		}
+		checkIdle(t, f.Queue)
+	}
+	f := newLaneFake(t, 16)
+	lane := f.first(t)
+	lane.refuse(2, syscall.EBADF)
+	f.shared.refuse(2, syscall.EBADF)
+	want(t, 2, start(f.Queue, 2), 0, syscall.EBADF)
+	checkIdle(t, f.Queue)
+}
+
+func TestLaneIsInterrupted(t *testing.T) {
+	f := newLaneFake(t, 16)
+	lane := f.first(t)
+	for i := range 5 {
+		lane.at(submitting, lane.calls(submitting)+1+i, fault{err: syscall.EINTR})
+		lane.at(waiting, lane.calls(waiting)+1+i, fault{err: syscall.EINTR})
+	}
+	want(t, 2, start(f.Queue, 2), 2, nil)
+	want(t, 3, start(f.Queue, 3), 3, nil)
+	if n := f.inLanes(); n != 3 {
+		t.Errorf("%d requests of 3 took the lane", n)
+	}
+}
+
+// The request is in the kernel and its buffer the kernel's: there is no way back, even if
+// a seccomp filter forbids the wait.
+func TestLaneWaitIsForbidden(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			f := newLaneFake(t, 16)
+			lane := f.first(t)
+			lane.hold()
+			for turn := 2; turn < 1000; turn++ {
+				lane.at(waiting, turn, fault{err: errno})
+			}
+			done := start(f.Queue, 2)
+			until(t, "the wait has failed", func() bool { return lane.calls(waiting) > 1 })
+			wantOpen(t, done)
+			lane.complete(2)
+			want(t, 2, done, 2, nil)
+
+			// Such a lane is of no use any more.
+			want(t, 3, start(f.Queue, 3), 3, nil)
+			if n := len(f.shared.order()); n != 1 {
+				t.Errorf("the shared context took %d requests, want 1", n)
+			}
+			checkIdle(t, f.Queue)
+		})
+	}
+}
+
+// To give up a lane is no reason to poll for its last event without a pause.
+func TestForbiddenWaitDoesNotSpin(t *testing.T) {
+	f := newLaneFake(t, 16)
+	lane := f.first(t)
+	lane.hold()
+	for turn := 2; turn < 100000; turn++ {
+		lane.at(waiting, turn, fault{err: syscall.EPERM})
+	}
+	done := start(f.Queue, 2)
+	time.Sleep(50 * time.Millisecond)
+	if n := lane.calls(waiting); n > 100 {
+		t.Errorf("%d attempts in 50 ms", n)
+	}
+	lane.complete(2)
+	want(t, 2, done, 2, nil)
+}
+
+func TestNoLaneToBeHad(t *testing.T) {
+	k := newFakeKernel(t)
+	opened := 0
+	q := newQueue(t, 8, func(int) (kernel, error) { return k, nil }, func() (kernel, error) {
+		opened++
+		return nil, syscall.EAGAIN
+	})
+	for i := range int64(10) {
+		want(t, i, start(q, i), int(i), nil)
+	}
+	if len(k.order()) != 10 || opened == 0 || opened > 10 {
+		t.Errorf("the shared context took %d requests of 10, a lane was asked for %d times", len(k.order()), opened)
+	}
+	checkIdle(t, q)
+}
+
+func TestTryAlone(t *testing.T) {
+	f := newLaneFake(t, 16)
+	for range 2 { // before the first request, and after
+		if !f.TryAlone() {
+			t.Fatal("nothing is in flight, and TryAlone says no")
+		}
+		if f.TryAlone() {
+			t.Error("two are alone")
+		}
+		// The plain system call does not stand in the way of requests.
+		want(t, 5, start(f.Queue, 5), 5, nil)
+		f.Leave()
+
+		lane := f.first(t)
+		lane.hold()
+		done := start(f.Queue, 7)
+		until(t, "the lane is in use", func() bool { return lane.insideNow() == 1 })
+		if f.TryAlone() {
+			t.Error("alone beside a request in a lane")
+		}
+		lane.letGo()
+		want(t, 7, done, 7, nil)
+	}
+	f.shared.hold()
+	f.TryAlone()
+	done := start(f.Queue, 7)
+	until(t, "the shared context is in use", func() bool { return f.shared.insideNow() == 1 })
+	f.Leave()
+	if f.TryAlone() {
+		t.Error("alone beside a request in the shared context")
+	}
+	f.shared.letGo()
+	want(t, 7, done, 7, nil)
+	checkIdle(t, f.Queue)
+}

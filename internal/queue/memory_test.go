@@ -1,0 +1,230 @@
+//go:build linux
+
+package queue
+
+import (
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Tests of what the queue keeps alive, lets go of, and allocates.
+
+// A watched buffer knows when the collector has freed it.
+type watched struct{ freed atomic.Bool }
+
+// startWatched has a goroutine read into a buffer that only the request knows, from then
+// on.
+func (w *watched) startWatched(q *Queue, fd int, off int64) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		p := alignedBlocks(1)
+		runtime.AddCleanup(&p[0], func(w *watched) { w.freed.Store(true) }, w)
+		n, err := q.Do(Pread, fd, p, off)
+		done <- outcome{n, err}
+	}()
+	return done
+}
+
+// collect runs the collector, and programs that use what it has freed.
+func collect() {
+	runtime.GC()
+	for range 100 {
+		p := alignedBlocks(1)
+		p[0] = 1
+	}
+	time.Sleep(time.Millisecond) // cleanups run in a goroutine of their own
+}
+
+func (w *watched) wantKept(t *testing.T) {
+	t.Helper()
+	for range 10 {
+		collect()
+		if w.freed.Load() {
+			t.Fatal("a buffer has been freed while the kernel may write to it")
+		}
+	}
+}
+
+func (w *watched) wantLetGo(t *testing.T) {
+	t.Helper()
+	for range 100 {
+		if w.freed.Load() {
+			return
+		}
+		collect()
+	}
+	t.Error("a buffer is kept after its request has returned")
+}
+
+func TestBufferIsKeptInFlight(t *testing.T) {
+	t.Run("shared", func(t *testing.T) {
+		k, q := newFake(t, 8)
+		k.hold()
+		var w watched
+		done := w.startWatched(q, 3, block)
+		until(t, "it is in the kernel", func() bool { return k.insideNow() == 1 })
+		w.wantKept(t)
+		k.complete(block)
+		want(t, block, done, block, nil)
+		w.wantLetGo(t)
+	})
+	t.Run("lane", func(t *testing.T) {
+		f := newLaneFake(t, 8)
+		lane := f.first(t)
+		lane.hold()
+		var w watched
+		done := w.startWatched(f.Queue, 3, block)
+		until(t, "it is in the kernel", func() bool { return lane.insideNow() == 1 })
+		w.wantKept(t)
+		lane.complete(block)
+		want(t, block, done, block, nil)
+		w.wantLetGo(t)
+	})
+	t.Run("pending", func(t *testing.T) {
+		_, q, release := blockedFake(t, 8)
+		var w watched
+		done := w.startWatched(q, 3, block)
+		until(t, "it is pending", func() bool { return countPending(q) == 1 })
+		w.wantKept(t)
+		release()
+		want(t, block, done, block, nil)
+		w.wantLetGo(t)
+	})
+	t.Run("starved", func(t *testing.T) {
+		k, q := newFake(t, 1)
+		k.hold()
+		first := startAll(t, k, q, 1)
+		var w watched
+		done := w.startWatched(q, 3, block)
+		until(t, "it waits for a slot", func() bool { return countStarved(q) == 1 })
+		w.wantKept(t)
+		k.letGo()
+		wantDone(t, []int64{1}, first)
+		want(t, block, done, block, nil)
+		w.wantLetGo(t)
+	})
+}
+
+func TestBufferIsLetGo(t *testing.T) {
+	fd := directFile(t, 4)
+	for name, lanes := range map[string]func() (kernel, error){"lane": realLanes, "shared": noLane} {
+		t.Run(name, func(t *testing.T) {
+			q := newQueue(t, 32, newContext, lanes)
+			var some [20]watched
+			for i := range some {
+				want(t, block, some[i].startWatched(q, fd, block), block, nil)
+			}
+			var refused watched
+			if got := <-refused.startWatched(q, -1, block); got.err == nil {
+				t.Error("a read of no file is good")
+			}
+			for i := range some {
+				some[i].wantLetGo(t)
+			}
+			refused.wantLetGo(t)
+		})
+	}
+}
+
+// A buffer on the stack would move under the kernel's hands, so Do must make the compiler
+// put it on the heap.
+func TestBufferEscapes(t *testing.T) {
+	_, q := newFake(t, 8)
+	n := testing.AllocsPerRun(100, func() {
+		var p [64]byte
+		q.Do(Pread, 3, p[:], 1)
+	})
+	if n != 1 {
+		t.Errorf("%v allocations for a local buffer, want 1: the buffer", n)
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	fd := directFile(t, 4)
+	aligned := alignedBlocks(1)
+	fake := func(openLane func() (kernel, error)) *Queue {
+		k := newFakeKernel(t)
+		k.logging = false
+		return newQueue(t, 8, func(int) (kernel, error) { return k, nil }, openLane)
+	}
+	for name, q := range map[string]*Queue{
+		"shared": fake(noLane),
+		"lane": fake(func() (kernel, error) {
+			k := newFakeKernel(t)
+			k.logging = false
+			return k, nil
+		}),
+		"shared/disk": newQueue(t, 8, newContext, noLane),
+		"lane/disk":   realQueue(t, 8),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if raceDetector {
+				t.Skip("the race detector makes sync.Pool allocate")
+			}
+			for _, op := range []Op{Pread, Fdsync} {
+				p := aligned
+				if op == Fdsync {
+					p = nil
+				}
+				if n := testing.AllocsPerRun(100, func() { q.Do(op, fd, p, 0) }); n != 0 {
+					t.Errorf("Do(%d) allocates %v times", op, n)
+				}
+			}
+		})
+	}
+}
+
+// The same with a crowd, most of which waits for a slot.
+func TestNoAllocationsInACrowd(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector makes sync.Pool allocate")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties sync.Pool
+	for name, mute := range map[string]bool{"looks": true, "reaper": false} {
+		t.Run(name, func(t *testing.T) {
+			k, q := newFake(t, 16)
+			k.logging = false
+			k.silence(mute)
+			const size, each = 100, 200
+			var round, all sync.WaitGroup
+			begin := make(chan struct{})
+			for range size {
+				round.Add(1)
+				all.Go(func() {
+					for range begin {
+						for range each {
+							q.Do(Pread, 3, memory[:1], 1)
+							runtime.Gosched()
+						}
+						round.Done()
+					}
+				})
+			}
+			run := func() (mallocs uint64) {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				for range size {
+					begin <- struct{}{}
+				}
+				round.Wait()
+				round.Add(size)
+				runtime.ReadMemStats(&after)
+				return after.Mallocs - before.Mallocs
+			}
+			run()
+			run()
+			// A few are for goroutines that take over a submitter's place.
+			if n := run(); n > size*each/20 {
+				t.Errorf("%d allocations for %d requests", n, size*each)
+			} else {
+				t.Logf("%d allocations for %d requests", n, size*each)
+			}
+			close(begin)
+			all.Wait()
+		})
+	}
+}

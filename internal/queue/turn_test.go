@@ -1,0 +1,200 @@
+//go:build linux
+
+package queue
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Tests of who goes when: the depth, the submitters, the batches.
+
+func TestDepthIsKept(t *testing.T) {
+	for _, depth := range []int{1, 3, 32} {
+		t.Run(fmt.Sprint(depth), func(t *testing.T) {
+			k, q := newFake(t, depth)
+			k.hold()
+			offsets := upTo(depth + 50)
+			done := startAll(t, k, q, offsets...)
+			until(t, "the kernel has its requests", func() bool { return k.insideNow() == depth })
+			still(t, "at the depth", func() bool { return k.insideNow() == depth })
+			if n := countStarved(q); n != 50 {
+				t.Errorf("%d requests wait for their turn, want 50", n)
+			}
+			// First come, first served.
+			for i := range offsets {
+				until(t, "the next is in the kernel", func() bool { return len(k.order()) == min(len(offsets), depth+i) })
+				k.complete(k.order()[i])
+			}
+			wantDone(t, offsets, done)
+			if order := k.order(); !slices.Equal(order[depth:], offsets[depth:]) {
+				t.Errorf("taken in the order %d", order)
+			}
+			checkIdle(t, q)
+		})
+	}
+}
+
+// What completes in one burst lets as many in.
+func TestDepthIsUsedAgain(t *testing.T) {
+	const depth = 8
+	k, q := newFake(t, depth)
+	k.hold()
+	offsets := upTo(5 * depth)
+	done := startAll(t, k, q, offsets...)
+	for i := range 5 {
+		until(t, "the depth is used", func() bool { return k.insideNow() == depth })
+		order := k.order()
+		k.complete(order[i*depth:]...)
+	}
+	wantDone(t, offsets, done)
+	checkIdle(t, q)
+}
+
+func TestNobodyStarves(t *testing.T) {
+	for _, p := range []int{1, 2, 8} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			procs(t, p)
+			k, q := newFake(t, 4)
+			k.logging = false
+			var all sync.WaitGroup
+			for i := range int64(200) {
+				all.Go(func() {
+					for range 50 {
+						if n, err := q.Do(Pread, 3, memory[:i], i); n != int(i) || err != nil {
+							t.Errorf("the request at %d returned %d, %v", i, n, err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			checkIdle(t, q)
+		})
+	}
+}
+
+// More threads than processors in io_submit(2) is what the queue is there to avoid.
+func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
+	for _, p := range []int{1, 2, 5} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			procs(t, p)
+			k, q := newFake(t, 256)
+			block := make(chan struct{})
+			for turn := range p + 20 {
+				k.at(submitting, turn, fault{block: block})
+			}
+			offsets := upTo(100)
+			done := startAll(t, k, q, offsets...)
+			until(t, "all places are taken", func() bool { return k.calls(submitting) == p })
+			still(t, "as many as processors", func() bool { return k.calls(submitting) == p })
+			close(block)
+			wantDone(t, offsets, done)
+			if k.mostSubmitters != p {
+				t.Errorf("%d submitters at a time, want %d", k.mostSubmitters, p)
+			}
+			checkIdle(t, q)
+		})
+	}
+}
+
+func TestSubmittersUnderLoad(t *testing.T) {
+	for _, p := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			procs(t, p)
+			k, q := newFake(t, 100)
+			k.logging = false
+			k.slow = func() { time.Sleep(20 * time.Microsecond) }
+			var all sync.WaitGroup
+			for i := range int64(150) {
+				all.Go(func() {
+					for range 20 {
+						if n, err := q.Do(Pread, 3, memory[:i], i); n != int(i) || err != nil {
+							t.Errorf("the request at %d returned %d, %v", i, n, err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if k.mostSubmitters > p {
+				t.Errorf("%d submitters at a time, want at most %d", k.mostSubmitters, p)
+			}
+			if k.largestBatch > batchSize || batchSize > 16 {
+				t.Errorf("a batch of %d, want at most 16", k.largestBatch)
+			}
+			if k.largestBatch < 2 {
+				t.Error("requests are never submitted together")
+			}
+			checkIdle(t, q)
+		})
+	}
+}
+
+// A request that is slow to submit takes those of its batch along, and nobody else.
+func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
+	procs(t, 2)
+	k, q := newFake(t, 256)
+	one, two, slow := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	k.at(submitting, 1, fault{block: one})
+	k.at(submitting, 2, fault{block: two})
+	k.at(submitting, 3, fault{block: slow})
+	offsets := upTo(100)
+	done := startAll(t, k, q, offsets...)
+	until(t, "both places are taken", func() bool { return k.calls(submitting) == 2 })
+	close(one) // goes on with a batch, and gets stuck
+	until(t, "one is stuck", func() bool { return k.calls(submitting) == 3 })
+	close(two)
+	returned := func() (n int) {
+		for _, d := range done {
+			n += len(d)
+		}
+		return n
+	}
+	until(t, "the others have returned", func() bool { return returned() >= len(offsets)-16 })
+	// Those who come now are not held up either.
+	for range 10 {
+		want(t, 500, start(q, 500), 500, nil)
+	}
+	if n := len(offsets) - returned(); n == 0 || n > 16 {
+		t.Errorf("%d requests are held up, want 1 to 16", n)
+	}
+	close(slow)
+	wantDone(t, offsets, done)
+	checkIdle(t, q)
+}
+
+// Whose own request is done must not submit those of others for the rest of his life.
+func TestSubmitterIsNotKept(t *testing.T) {
+	for _, p := range []int{1, 2} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			procs(t, p)
+			k, q := newFake(t, 64)
+			k.silence(true) // so that the submitter himself finds his event
+			first, others := make(chan struct{}), make(chan struct{})
+			var stuck []<-chan outcome
+			k.at(submitting, p, fault{block: first})
+			for turn := 1; turn < p; turn++ { // the other places are taken for all of the test
+				k.at(submitting, turn, fault{block: others})
+				stuck = append(stuck, startAll(t, k, q, int64(50+turn))...)
+			}
+			k.at(submitting, p+1, fault{block: others})
+			own := startAll(t, k, q, 1)
+			offsets := []int64{2, 3, 4}
+			done := startAll(t, k, q, offsets...)
+			close(first)
+			wantDone(t, []int64{1}, own)
+			wantOpen(t, done...)
+			if n := countSubmitters(q); n != p {
+				t.Errorf("%d goroutines submit, want %d: somebody else takes over", n, p)
+			}
+			close(others)
+			wantDone(t, offsets, done)
+			for _, d := range stuck {
+				<-d
+			}
+			checkIdle(t, q)
+		})
+	}
+}

@@ -1,0 +1,101 @@
+//go:build linux
+
+package libaio
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Both work since Linux 4.18. They run on a workqueue of the kernel, which is why
+// fsync(2) is 45 us faster when there is one only.
+func TestFsyncCoversWritesThatHaveCompleted(t *testing.T) {
+	c := newContext(t, 4)
+	name := newFile(t, 16*block)
+	fd := open(t, name, unix.O_RDWR)
+	dirty := func() uint64 {
+		var st unix.Cachestat_t
+		err := unix.Cachestat(uint(fd), &unix.CachestatRange{}, &st, 0)
+		if err == unix.ENOSYS {
+			t.Skip("cachestat(2) is of Linux 6.5")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Dirty + st.Writeback
+	}
+	for name, prep := range map[string]func(*IOCB){
+		"fsync":  func(cb *IOCB) { cb.PrepFsync(fd) },
+		"fdsync": func(cb *IOCB) { cb.PrepFdsync(fd) },
+	} {
+		seen := false // the kernel may write back of itself
+		for range 5 {
+			write := new(IOCB)
+			write.PrepPwrite(fd, make([]byte, 16*block), 0)
+			if res := do(t, c, write); res != 16*block {
+				t.Fatalf("write: Res = %d", res)
+			}
+			seen = seen || dirty() != 0
+			cb := new(IOCB)
+			prep(cb)
+			if res := do(t, c, cb); res != 0 {
+				t.Errorf("%s: Res = %d", name, res)
+			}
+			if n := dirty(); n != 0 {
+				t.Errorf("%s: %d pages are dirty after it", name, n)
+			}
+		}
+		if !seen {
+			t.Errorf("%s: there was nothing to sync", name)
+		}
+	}
+}
+
+// So one descriptor has to be the one that is always synced. The error here is that of
+// a page which is dirty again when a direct write wants to drop it; the kernel says so
+// in its log.
+func TestWritebackErrorIsReportedOncePerDescriptor(t *testing.T) {
+	c := newContext(t, 4)
+	name := newFile(t, 16*block)
+	plain := open(t, name, unix.O_RDWR)
+	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
+	first, second := open(t, name, unix.O_RDWR), open(t, name, unix.O_RDWR)
+	cb := new(IOCB)
+	fsync := func(fd int) int64 {
+		cb.PrepFsync(fd)
+		return do(t, c, cb)
+	}
+
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for p := make([]byte, block); !stop.Load(); {
+			if _, err := unix.Pwrite(plain, p, 0); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	p := aligned(block)
+	res := int64(0)
+	for start := time.Now(); res == 0 && time.Since(start) < testLimit/4; res = fsync(first) {
+		cb.PrepPwrite(direct, p, 0)
+		if res := do(t, c, cb); res != block {
+			t.Errorf("direct write: Res = %d", res)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	if res == 0 {
+		t.Skip("this kernel or filesystem drops the page all the same")
+	}
+	wantRes(t, res, syscall.EIO)
+	wantRes(t, fsync(first), 0)
+	wantRes(t, fsync(second), syscall.EIO)
+	wantRes(t, fsync(second), 0)
+}
