@@ -3,6 +3,7 @@ package inode
 import (
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,12 +31,18 @@ func Everything(c Class) Range { return Range{Class: c, Lo: 0, Hi: math.MaxInt64
 
 // locks is the lock table: a mutex, the entries held and a queue of those that wait.
 // A waiter also yields to conflicting waiters before it, so no class starves.
+//
+// But for Exclusive no two entries conflict without sharing a folio. So an entry within
+// one is compared only with those of its bucket of folios, and with the wide ones.
 type locks struct {
 	mu      sync.Mutex
-	held    []Range
-	byClass [3]int // held, by class
+	narrow  *[buckets][]Range // entries within one folio; nil until there is one
+	wide    []Range           // the others, and all Exclusive ones
+	byClass [3]int            // entries, by class
 	waiting []*waiter
 }
+
+const buckets = 64
 
 type waiter struct {
 	want    Range
@@ -92,32 +99,40 @@ func (l *locks) grant() {
 }
 
 func (l *locks) hold(r Range) {
-	l.held = append(l.held, r)
 	l.byClass[r.Class]++
+	list := l.list(r)
+	*list = append(*list, r)
 }
 
 // drop removes one entry equal to r; equal entries stand for each other.
 func (l *locks) drop(r Range) {
-	for i := range l.held {
-		if l.held[i] == r {
-			last := len(l.held) - 1
-			l.held[i] = l.held[last]
-			l.held = l.held[:last]
-			l.byClass[r.Class]--
-			return
-		}
+	list := l.list(r)
+	i := slices.Index(*list, r)
+	if i < 0 {
+		panic("aio: unlock of a range that is not locked")
 	}
-	panic("aio: unlock of a range that is not locked")
+	last := len(*list) - 1
+	(*list)[i] = (*list)[last]
+	*list = (*list)[:last]
+	l.byClass[r.Class]--
+}
+
+// list returns the entries among which r belongs.
+func (l *locks) list(r Range) *[]Range {
+	folio := r.Lo / folioSize()
+	if r.Class == Exclusive || (r.Hi-1)/folioSize() != folio {
+		return &l.wide
+	}
+	if l.narrow == nil {
+		l.narrow = new([buckets][]Range)
+	}
+	return &l.narrow[folio%buckets]
 }
 
 // blocked reports whether r conflicts with an entry or with one of earlier.
 func (l *locks) blocked(r Range, earlier []*waiter) bool {
-	if l.mayConflict(r.Class) {
-		for i := range l.held {
-			if conflict(l.held[i], r) {
-				return true
-			}
-		}
+	if l.mayConflict(r.Class) && l.conflicts(r) {
+		return true
 	}
 	for _, w := range earlier {
 		if conflict(w.want, r) {
@@ -127,14 +142,41 @@ func (l *locks) blocked(r Range, earlier []*waiter) bool {
 	return false
 }
 
+// conflicts reports whether r conflicts with an entry.
+func (l *locks) conflicts(r Range) bool {
+	if anyConflict(l.wide, r) {
+		return true
+	}
+	if list := l.list(r); list != &l.wide {
+		return anyConflict(*list, r)
+	}
+	if l.narrow == nil {
+		return false
+	}
+	for i := range l.narrow {
+		if anyConflict(l.narrow[i], r) {
+			return true
+		}
+	}
+	return false
+}
+
+func anyConflict(held []Range, r Range) bool {
+	for i := range held {
+		if conflict(held[i], r) {
+			return true
+		}
+	}
+	return false
+}
+
 // mayConflict looks at the counts only: buffered writes alone need no scan.
 func (l *locks) mayConflict(c Class) bool {
-	switch c {
-	case Buffered:
-		return l.byClass[Direct]+l.byClass[Exclusive] > 0
-	default:
-		return len(l.held) > 0
+	others := l.byClass[Direct] + l.byClass[Exclusive]
+	if c != Buffered {
+		others += l.byClass[Buffered]
 	}
+	return others > 0
 }
 
 func conflict(a, b Range) bool {

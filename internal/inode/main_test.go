@@ -77,7 +77,13 @@ func open(t testing.TB) *Inode {
 func counts(n *Inode) (held, waiting int) {
 	n.locks.mu.Lock()
 	defer n.locks.mu.Unlock()
-	return len(n.locks.held), len(n.locks.waiting)
+	held = len(n.locks.wide)
+	if n.locks.narrow != nil {
+		for _, list := range n.locks.narrow {
+			held += len(list)
+		}
+	}
+	return held, len(n.locks.waiting)
 }
 
 // A claim is a lock that a goroutine has asked for.
