@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -456,15 +457,18 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 
 func testAllocs(t *testing.T, f *aio.File) {
 	check := func(what string, call func() error) {
-		var err error
-		n := testing.AllocsPerRun(20, func() {
-			if e := call(); e != nil {
-				err = e
+		least := math.Inf(1)
+		for range 3 { // those of the crowd and of the runtime count too, now and then
+			least = min(least, testing.AllocsPerRun(20, func() {
+				if err := call(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}))
+			if least == 0 {
+				return
 			}
-		})
-		if n != 0 || err != nil {
-			t.Errorf("%s: %v allocations, error %v", what, n, err)
 		}
+		t.Errorf("%s: %v allocations", what, least)
 	}
 	for _, n := range []int{100, 4096, 4097, 65536, 65536 + 100, 1<<20 + 1} {
 		for _, shift := range []int{0, 1} {

@@ -30,8 +30,8 @@ func TestLayoutIsThatOfTheKernel(t *testing.T) {
 	}{
 		{"iocb", unsafe.Sizeof(cb), 64},
 		{"aio_data", unsafe.Offsetof(cb.data), 0},
-		{"aio_key", unsafe.Offsetof(cb.keyFlags) + unsafe.Offsetof(cb.keyFlags.key), uintptr(key)},
-		{"aio_rw_flags", unsafe.Offsetof(cb.keyFlags) + unsafe.Offsetof(cb.keyFlags.rwFlags), uintptr(rwFlags)},
+		{"aio_key", unsafe.Offsetof(cb.key), uintptr(key)},
+		{"aio_rw_flags", unsafe.Offsetof(cb.rwFlags), uintptr(rwFlags)},
 		{"aio_lio_opcode", unsafe.Offsetof(cb.opcode), 16},
 		{"aio_reqprio", unsafe.Offsetof(cb.reqprio), 18},
 		{"aio_fildes", unsafe.Offsetof(cb.fd), 20},

@@ -20,18 +20,14 @@ func Example() {
 	defer done()
 
 	c, err := libaio.Setup(4)
-	if err != nil {
-		log.Fatal(err) // EAGAIN: see /proc/sys/fs/aio-max-nr
-	}
+	must(err) // EAGAIN: see /proc/sys/fs/aio-max-nr
 	defer c.Destroy()
 
 	// Direct I/O asks for memory, offsets and lengths that are aligned; a mapping
 	// begins at a page.
 	const block = 4096
 	memory, err := unix.Mmap(-1, 0, 4*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	defer unix.Munmap(memory)
 
 	iocbs := make([]*libaio.IOCB, 4)
@@ -44,9 +40,7 @@ func Example() {
 	// those behind it have not been looked at.
 	for submitted := 0; submitted < len(iocbs); {
 		n, err := c.Submit(iocbs[submitted:]...)
-		if err != nil {
-			log.Fatal(err)
-		}
+		must(err)
 		submitted += n
 	}
 
@@ -55,12 +49,10 @@ func Example() {
 	events := make([]libaio.Event, 4)
 	for left := len(iocbs); left > 0; {
 		n, err := c.GetEvents(1, events, -1)
-		if err != nil {
-			log.Fatal(err)
-		}
+		must(err)
 		for _, e := range events[:n] {
 			if e.Res < 0 {
-				log.Fatal(syscall.Errno(-e.Res))
+				must(syscall.Errno(-e.Res))
 			}
 			text[e.Data] = fmt.Sprintf("%d bytes, %q...", e.Res, memory[e.Data*block:][:8])
 		}
@@ -83,14 +75,10 @@ func ExampleIOCB_SetEventfd() {
 	defer done()
 
 	c, err := libaio.Setup(16)
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	defer c.Destroy()
 	fd, err := libaio.Eventfd()
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	wake := os.NewFile(uintptr(fd), "eventfd")
 	defer wake.Close()
 
@@ -101,48 +89,45 @@ func ExampleIOCB_SetEventfd() {
 		cb.SetEventfd(fd)
 		cb.SetCallback(func(_ *libaio.Context, _ *libaio.IOCB, res, _ int64) {
 			if res < 0 {
-				log.Fatal(syscall.Errno(-res))
+				must(syscall.Errno(-res))
 			}
 			called++
 		})
-		if _, err := c.Submit(cb); err != nil {
-			log.Fatal(err)
-		}
+		_, err := c.Submit(cb)
+		must(err)
 	}
 	for called < 10 {
 		var count [8]byte
-		if _, err := wake.Read(count[:]); err != nil {
-			log.Fatal(err)
-		}
-		if _, err := c.Run(); err != nil { // takes all that are there, not one
-			log.Fatal(err)
-		}
+		_, err := wake.Read(count[:])
+		must(err)
+		_, err = c.Run() // takes all that are there, not one
+		must(err)
 	}
 	fmt.Println(called, "syncs done")
 	// Output: 10 syncs done
 }
 
-// exampleFile opens a file of four blocks, the last of 100 bytes.
-func exampleFile() (f *os.File, done func()) {
-	dir, err := os.MkdirTemp("", "libaio-example-")
+func must(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// exampleFile opens a file of four blocks, the last of 100 bytes.
+func exampleFile() (f *os.File, done func()) {
+	dir, err := os.MkdirTemp("", "libaio-example-")
+	must(err)
 	name := filepath.Join(dir, "file")
 	var data []byte
 	for i := range 3*4096 + 100 {
 		data = append(data, '0'+byte(i/4096))
 	}
-	if err := os.WriteFile(name, data, 0o600); err != nil {
-		log.Fatal(err)
-	}
+	must(os.WriteFile(name, data, 0o600))
 	f, err = os.OpenFile(name, os.O_RDWR|syscall.O_DIRECT, 0)
 	if err != nil { // a filesystem that has no direct I/O
 		f, err = os.OpenFile(name, os.O_RDWR, 0)
 	}
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	return f, func() {
 		f.Close()
 		os.RemoveAll(dir)

@@ -127,7 +127,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 func TestRingWrapsAround(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(1)
-		nr := int((*ring)(ringOf(&c.id)).nr)
+		nr := int(ringOf(&c.id).nr)
 		turns := 2000
 		if raceEnabled {
 			turns = 100

@@ -397,7 +397,7 @@ func exitWithWritesInFlight(name string) {
 		iocbs[i].PrepPwrite(fd, p, int64(i)*exitSize)
 	}
 	if n, err := c.Submit(iocbs...); n != exitWrites {
-		fail(fmt.Errorf("Submit = %d, %v", n, err))
+		fail(fmt.Errorf("Submit = %d, %w", n, err))
 	}
 	os.Exit(0)
 }

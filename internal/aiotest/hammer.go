@@ -14,11 +14,17 @@ import (
 	"time"
 )
 
-// Hammer has workers write and read, each in a region of its own, through several Files
-// on one inode, and compare with what they know to be there.
+// common is the length in bytes of what all workers of Hammer write, again and again, but
+// always the same bytes to the same place: so direct and buffered writes meet in a block,
+// where the kernel, left alone, would fail the next Sync with EIO.
+const common = 64 << 10
+
+// Hammer has workers write and read through several Files on one inode, each in a region
+// of its own and in one that they have in common, and compare with what they know to be
+// there.
 func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	t.Helper()
-	total := workers * region
+	total := common + workers*region
 	content := Pattern(total, 1)
 	name := filepath.Join(dir, "hammered")
 	if err := os.WriteFile(name, content, 0o644); err != nil {
@@ -59,7 +65,8 @@ func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	for i := range workers {
 		w := &worker{
 			TB: t, pkg: pkg, rand: rand.New(rand.NewPCG(uint64(i), 7)), name: name, files: files,
-			base: int64(i * region), model: content[i*region : (i+1)*region],
+			base: int64(common + i*region), model: content[common+i*region:][:region],
+			common: bytes.Clone(content[:common]),
 		}
 		wg.Go(func() {
 			for range steps {
@@ -72,12 +79,18 @@ func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	wg.Wait()
 	quit.Store(true)
 	background.Wait()
+	verify(t, files, content)
+}
+
+// verify compares the file, as each of files sees it, with what should be there.
+func verify(t testing.TB, files []File, content []byte) {
+	t.Helper()
 	for i, f := range files {
 		if err := f.Sync(); err != nil {
-			t.Error(err)
+			t.Errorf("Sync: %v", err)
 		}
-		got := Buffer(total, 0)
-		if n, err := f.ReadAt(got, 0); n != total {
+		got := Buffer(len(content), 0)
+		if n, err := f.ReadAt(got, 0); n != len(content) {
 			t.Error(n, err)
 		} else if !bytes.Equal(got, content) {
 			t.Errorf("direct %t: the content is not what was written", i%2 == 1)
@@ -94,11 +107,13 @@ type worker struct {
 	files []File
 	base  int64
 	model []byte
+
+	common []byte
 }
 
 func (w *worker) step() {
 	f := w.files[w.rand.IntN(len(w.files))]
-	switch w.rand.IntN(16) {
+	switch w.rand.IntN(18) {
 	case 0, 1, 2:
 		w.write(f, 1, 9000)
 	case 3:
@@ -129,8 +144,26 @@ func (w *worker) step() {
 		if err := again.Close(); err != nil {
 			w.Error(err)
 		}
+	case 11:
+		w.share(f, 4096)
+	case 12:
+		w.share(f, 100)
 	default:
 		w.read(f)
+	}
+}
+
+// share writes some units to what is common.
+func (w *worker) share(f File, unit int) {
+	n := unit * (1 + w.rand.IntN(3))
+	off := unit * w.rand.IntN((common-n)/unit)
+	if k, err := f.WriteAt(w.common[off:][:n], int64(off)); k != n || err != nil {
+		w.Errorf("WriteAt %d bytes at %d: %d, %v", n, off, k, err)
+	}
+	p := Buffer(n, 0)
+	other := w.files[w.rand.IntN(len(w.files))]
+	if k, err := other.ReadAt(p, int64(off)); k != n || err != nil || !bytes.Equal(p, w.common[off:][:n]) {
+		w.Errorf("ReadAt %d bytes at %d: %d, %v; or not what everybody writes", n, off, k, err)
 	}
 }
 

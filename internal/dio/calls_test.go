@@ -154,7 +154,9 @@ func TestCopyOffset(t *testing.T) {
 		if _, err := unix.Seek(from, want, unix.SEEK_SET); err != nil {
 			t.Fatal(err)
 		}
-		CopyOffset(to, from)
+		if err := CopyOffset(to, from); err != nil {
+			t.Error(err)
+		}
 		if off, err := unix.Seek(to, 0, unix.SEEK_CUR); off != want || err != nil {
 			t.Errorf("the offset is %d, %v, want %d", off, err, want)
 		}
@@ -162,7 +164,12 @@ func TestCopyOffset(t *testing.T) {
 			t.Errorf("the offset of the first is %d, %v, want %d", off, err, want)
 		}
 	}
-	CopyOffset(to, -1) // of what has none, nothing is copied
+	if err := CopyOffset(to, -1); err != unix.EBADF {
+		t.Errorf("CopyOffset from no file: %v, want EBADF", err)
+	}
+	if err := CopyOffset(-1, from); err != unix.EBADF {
+		t.Errorf("CopyOffset to no file: %v, want EBADF", err)
+	}
 	if off, err := unix.Seek(to, 0, unix.SEEK_CUR); off != 1<<40 || err != nil {
 		t.Errorf("the offset is %d, %v", off, err)
 	}

@@ -61,6 +61,15 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{direct(0, 4096), buffered(math.MaxInt64-4096, math.MaxInt64), false},
 		{direct(math.MaxInt64-4095, math.MaxInt64), buffered(math.MaxInt64-folio+1, math.MaxInt64-folio+2), true},
 
+		// Far apart, whatever the table is made of.
+		{direct(0, 4096), direct(64*folio, 64*folio+4096), false},
+		{direct(0, 4096), buffered(64*folio, 64*folio+4096), false},
+		{direct(1024*folio, 1024*folio+4096), buffered(0, 4096), false},
+		{direct(0, 100*folio), direct(64*folio, 64*folio+4096), true},
+		{direct(0, 100*folio), buffered(99*folio, 99*folio+1), true},
+		{direct(0, 100*folio), buffered(100*folio, 100*folio+1), false},
+		{direct(99*folio, 99*folio+4096), buffered(folio/2, 99*folio+1), true},
+
 		// Buffered and buffered: the kernel's business.
 		{buffered(0, 4096), buffered(0, 4096), false},
 		{buffered(0, 4096), everything, false},
@@ -212,6 +221,9 @@ func (m *model) check(t *testing.T, n *Inode, what string) {
 
 func randomRange() Range {
 	lo := rand.Int64N(6*folio) &^ 4095
+	if rand.N(4) == 0 {
+		lo += 64 * folio * rand.Int64N(3) // another one's neighbour in a table of buckets
+	}
 	hi := lo + 4096*(1+rand.Int64N(8))
 	switch rand.N(12) {
 	case 0:
@@ -221,7 +233,7 @@ func randomRange() Range {
 	case 2, 3:
 		return buffered(lo+rand.Int64N(100), hi-rand.Int64N(100))
 	case 4:
-		return buffered(lo, lo+2*folio)
+		return buffered(lo, lo+folio<<rand.N(8))
 	case 5, 6:
 		return direct(lo, lo+folio)
 	case 7:

@@ -144,7 +144,7 @@ func TestNoAllocations(t *testing.T) {
 // BenchmarkLock measures a pair of Lock and Unlock, with so many other locks held that are
 // not in its way.
 func BenchmarkLock(b *testing.B) {
-	for _, active := range []int{0, 1, 64} {
+	for _, active := range []int{0, 1, 64, 1024} {
 		for _, others := range []Class{Direct, Buffered} {
 			for name, r := range map[string]Range{
 				"direct":   direct(0, 4096),

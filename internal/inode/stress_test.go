@@ -139,6 +139,52 @@ func TestStress(t *testing.T) {
 	}
 }
 
+// One goroutine enters loose and one adds a direct file, at the same moment: one of both
+// has to see the other.
+func TestLooseAndDirectMeet(t *testing.T) {
+	n := open(t)
+	const rounds = 100_000
+	var here atomic.Int64 // twice in each round
+	meet := func(round int64) {
+		here.Add(1)
+		for tries := 0; here.Load() < 2*round; tries++ {
+			if tries > 100 {
+				runtime.Gosched()
+			}
+		}
+		for range rand.N(40) { // now this one is first, now the other
+			here.Load()
+		}
+	}
+	entered := make([]bool, rounds)
+	var other sync.WaitGroup
+	other.Go(func() {
+		for i := range int64(rounds) {
+			meet(2*i + 1)
+			entered[i] = n.EnterLoose()
+			meet(2*i + 2)
+			if entered[i] {
+				n.LeaveLoose()
+			}
+		}
+	})
+	both := 0
+	for i := range int64(rounds) {
+		meet(2*i + 1)
+		n.AddDirect()
+		sure := !n.Loose()
+		meet(2*i + 2)
+		if sure && entered[i] {
+			both++
+		}
+		n.RemoveDirect()
+	}
+	other.Wait()
+	if both != 0 {
+		t.Errorf("in %d of %d rounds neither saw the other", both, rounds)
+	}
+}
+
 // A direct writer that believes that no loose write is under way, and a loose write, must
 // not meet.
 func TestStressOfLooseAndDirect(t *testing.T) {

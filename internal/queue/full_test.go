@@ -107,23 +107,35 @@ func TestNoRoomAndTheOtherSubmitterRefused(t *testing.T) {
 // The last completion may come at the very moment at which a submitter finds the context
 // full.
 func TestNoRoomAndTheLastCompletion(t *testing.T) {
-	for range 200 {
-		k := newFakeKernel(t)
-		q := newQueue(t, 16, func(int) (kernel, error) { return k, nil }, noLane)
+	k, q := newFake(t, 16)
+	k.logging = false
+	waited := 0
+	for range 3000 {
 		k.hold()
-		first := startAll(t, k, q, 1)
+		first := start(q, 1)
 		until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
+		turn := k.calls(submitting) + 1
 		block := make(chan struct{})
-		k.at(submitting, 2, fault{block: block, err: syscall.EAGAIN})
-		second := startAll(t, k, q, 2)
-		go close(block)
-		go k.letGo()
-		wantDone(t, []int64{1}, first)
-		if got := <-second[0]; (got.n != 2 || got.err != nil) && (got.n != 0 || got.err != ErrUnavailable) {
+		k.at(submitting, turn, fault{block: block, err: syscall.EAGAIN})
+		second := start(q, 2)
+		until(t, "the second is on its way", func() bool { return k.calls(submitting) == turn })
+		close(block)
+		for range rand.N(200) { // so that now this comes first, now that
+			runtime.KeepAlive(k)
+		}
+		k.letGo()
+		want(t, 1, first, 1, nil)
+		switch got := <-second; got {
+		case outcome{2, nil}:
+			waited++
+		case outcome{0, ErrUnavailable}:
+		default:
 			t.Errorf("the request that found no room returned %d, %v", got.n, got.err)
 		}
-		checkIdle(t, q)
+		until(t, "nobody submits", func() bool { return countSubmitters(q) == 0 })
 	}
+	t.Logf("%d of 3000 have waited for the completion", waited)
+	checkIdle(t, q)
 }
 
 // A full context and refusals, from many goroutines at once. A request may be turned away,

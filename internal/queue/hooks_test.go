@@ -9,12 +9,18 @@ import (
 
 // Here is all that the tests know of the fields of a Queue.
 
-// newQueue returns a queue whose shared context open makes, and whose one-request lanes
-// have contexts that openLane makes.
-func newQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	guard(t)
+// queueOn returns a queue whose shared context open makes, and whose one-request lanes have
+// contexts that openLane makes.
+func queueOn(depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
 	q := New(depth)
 	q.open, q.lane.open = open, openLane
+	return q
+}
+
+// newQueue returns such a queue, which the end of the test closes.
+func newQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
+	guard(t)
+	q := queueOn(depth, open, openLane)
 	t.Cleanup(func() { closeQueue(q) })
 	return q
 }

@@ -19,6 +19,9 @@ const testLimit = 60 * time.Second
 
 // TestMain fails the run if it leaves a context, a descriptor or a goroutine behind.
 func TestMain(m *testing.M) {
+	if name := os.Getenv(forbiddenChild); name != "" {
+		os.Exit(runForbidden(name))
+	}
 	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
 		r.Close()
 		w.Close()

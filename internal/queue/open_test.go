@@ -137,6 +137,7 @@ func TestRefusedCrowd(t *testing.T) {
 	var opened atomic.Int32
 	q := newQueue(t, 8, func(int) (kernel, error) {
 		opened.Add(1)
+		time.Sleep(10 * time.Millisecond) // the others come meanwhile
 		return nil, syscall.EAGAIN
 	}, noLane)
 	var all sync.WaitGroup
