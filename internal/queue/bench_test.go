@@ -19,7 +19,7 @@ func BenchmarkDo(b *testing.B) {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 			k, lane := newFakeKernel(b), newFakeKernel(b)
 			k.logging, lane.logging = false, false
-			q := newQueue(b, DefaultDepth,
+			q := newTestQueue(b, DefaultDepth,
 				func(int) (kernel, error) { return k, nil },
 				func() (kernel, error) { return lane, nil })
 			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })

@@ -98,7 +98,7 @@ func requestOf(cb *libaio.IOCB) request {
 // newFake returns a fake kernel and a queue on it that has no lane.
 func newFake(t testing.TB, depth int) (*fakeKernel, *Queue) {
 	k := newFakeKernel(t)
-	q := newQueue(t, depth, func(int) (kernel, error) { return k, nil }, noLane)
+	q := newTestQueue(t, depth, func(int) (kernel, error) { return k, nil }, noLane)
 	return k, q
 }
 

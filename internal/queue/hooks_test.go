@@ -9,16 +9,14 @@ import (
 
 // Here is all that the tests know of the fields of a Queue.
 
-// queueOn returns a queue whose shared context open makes, and whose one-request lanes have
-// contexts that openLane makes.
+// queueOn returns a queue whose shared context open makes, and whose only one-request lane
+// has the context that openLane makes.
 func queueOn(depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	q := New(depth)
-	q.open, q.lane.open = open, openLane
-	return q
+	return newQueue(depth, 1, open, openLane)
 }
 
-// newQueue returns such a queue, which the end of the test closes.
-func newQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
+// newTestQueue returns such a queue, which the end of the test closes.
+func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
 	guard(t)
 	q := queueOn(depth, open, openLane)
 	t.Cleanup(func() { closeQueue(q) })
@@ -30,10 +28,20 @@ func closeQueue(q *Queue) {
 	if k := q.kernel.Swap(nil); k != nil {
 		(*k).close()
 	}
-	if k := q.lane.kernel; k != nil {
-		k.close()
-		q.lane.kernel, q.lane.closed = nil, true
+	for i := range q.lanes {
+		if k := q.lanes[i].kernel; k != nil {
+			k.close()
+			q.lanes[i].kernel, q.lanes[i].closed = nil, true
+		}
 	}
+}
+
+// withLanes returns a queue with that many lanes, which the end of the test closes.
+func withLanes(t testing.TB, lanes int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
+	guard(t)
+	q := newQueue(64, lanes, open, openLane)
+	t.Cleanup(func() { closeQueue(q) })
+	return q
 }
 
 // noLane is how a lane is refused.

@@ -20,16 +20,22 @@ type laneFake struct {
 
 func newLaneFake(t testing.TB, depth int) *laneFake {
 	f := &laneFake{shared: newFakeKernel(t)}
-	f.Queue = newQueue(t, depth,
-		func(int) (kernel, error) { return f.shared, nil },
-		func() (kernel, error) {
-			k := newFakeKernel(t)
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.lanes = append(f.lanes, k)
-			return k, nil
-		})
+	f.Queue = newTestQueue(t, depth, f.openShared, func() (kernel, error) { return f.openLane(t, false) })
 	return f
+}
+
+func (f *laneFake) openShared(int) (kernel, error) { return f.shared, nil }
+
+// openLane makes a lane's kernel, which keeps what it is given if held.
+func (f *laneFake) openLane(t testing.TB, held bool) (kernel, error) {
+	k := newFakeKernel(t)
+	if held {
+		k.hold()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lanes = append(f.lanes, k)
+	return k, nil
 }
 
 // first returns the first lane that has been opened, which one request opens.
@@ -88,6 +94,31 @@ func TestLaneMapsResults(t *testing.T) {
 	if n := len(f.shared.order()); n != 0 {
 		t.Errorf("%d results were not final", n)
 	}
+}
+
+// As many requests as there are lanes take one each; the next goes to the shared context.
+func TestLanesForAsMany(t *testing.T) {
+	f := &laneFake{shared: newFakeKernel(t)}
+	f.Queue = withLanes(t, 3, f.openShared, func() (kernel, error) { return f.openLane(t, true) })
+	var done []<-chan outcome
+	for i := range int64(3) {
+		done = append(done, start(f.Queue, i))
+		until(t, "a lane is in use", func() bool { return f.inLanes() == int(i)+1 })
+	}
+	if f.TryLane() {
+		t.Error("room for a fourth in three lanes")
+	}
+	want(t, 9, start(f.Queue, 9), 9, nil)
+	if n := len(f.shared.order()); n != 1 {
+		t.Errorf("the shared context took %d requests, and the lanes were full for one", n)
+	}
+	for _, lane := range f.lanes {
+		lane.letGo()
+	}
+	for i, d := range done {
+		want(t, int64(i), d, i, nil)
+	}
+	checkIdle(t, f.Queue)
 }
 
 // Most of a crowd goes to the shared context: a lane is a thread that waits.
@@ -230,7 +261,7 @@ func TestForbiddenWaitDoesNotSpin(t *testing.T) {
 func TestNoLaneToBeHad(t *testing.T) {
 	k := newFakeKernel(t)
 	opened := 0
-	q := newQueue(t, 8, func(int) (kernel, error) { return k, nil }, func() (kernel, error) {
+	q := newTestQueue(t, 8, func(int) (kernel, error) { return k, nil }, func() (kernel, error) {
 		opened++
 		return nil, syscall.EAGAIN
 	})
@@ -243,13 +274,13 @@ func TestNoLaneToBeHad(t *testing.T) {
 	checkIdle(t, q)
 }
 
-func TestTryAlone(t *testing.T) {
+func TestTryLane(t *testing.T) {
 	f := newLaneFake(t, 16)
 	for range 2 { // before the first request, and after
-		if !f.TryAlone() {
-			t.Fatal("nothing is in flight, and TryAlone says no")
+		if !f.TryLane() {
+			t.Fatal("nothing is in flight, and TryLane says no")
 		}
-		if f.TryAlone() {
+		if f.TryLane() {
 			t.Error("two are alone")
 		}
 		// The plain system call does not stand in the way of requests.
@@ -260,18 +291,18 @@ func TestTryAlone(t *testing.T) {
 		lane.hold()
 		done := start(f.Queue, 7)
 		until(t, "the lane is in use", func() bool { return lane.insideNow() == 1 })
-		if f.TryAlone() {
+		if f.TryLane() {
 			t.Error("alone beside a request in a lane")
 		}
 		lane.letGo()
 		want(t, 7, done, 7, nil)
 	}
 	f.shared.hold()
-	f.TryAlone()
+	f.TryLane()
 	done := start(f.Queue, 7)
 	until(t, "the shared context is in use", func() bool { return f.shared.insideNow() == 1 })
 	f.Leave()
-	if f.TryAlone() {
+	if f.TryLane() {
 		t.Error("alone beside a request in the shared context")
 	}
 	f.shared.letGo()

@@ -113,7 +113,7 @@ func TestBufferIsLetGo(t *testing.T) {
 	fd := directFile(t, 4)
 	for name, lanes := range map[string]func() (kernel, error){"lane": realLanes, "shared": noLane} {
 		t.Run(name, func(t *testing.T) {
-			q := newQueue(t, 32, newContext, lanes)
+			q := newTestQueue(t, 32, newContext, lanes)
 			var some [20]watched
 			for i := range some {
 				want(t, block, some[i].startWatched(q, fd, block), block, nil)
@@ -149,7 +149,7 @@ func TestNoAllocations(t *testing.T) {
 	fake := func(openLane func() (kernel, error)) *Queue {
 		k := newFakeKernel(t)
 		k.logging = false
-		return newQueue(t, 8, func(int) (kernel, error) { return k, nil }, openLane)
+		return newTestQueue(t, 8, func(int) (kernel, error) { return k, nil }, openLane)
 	}
 	for name, q := range map[string]*Queue{
 		"shared": fake(noLane),
@@ -158,7 +158,7 @@ func TestNoAllocations(t *testing.T) {
 			k.logging = false
 			return k, nil
 		}),
-		"shared/disk": newQueue(t, 8, newContext, noLane),
+		"shared/disk": newTestQueue(t, 8, newContext, noLane),
 		"lane/disk":   realQueue(t, 8),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,8 +6,8 @@
 //	Do -> pending -> io_submit(2), by whoever has a submitter's place
 //	      -> the mapped ring -> a submitter's look, or the reaper -> the slot's channel
 //
-// or, when nothing else is in flight, through the one-request lane: a private context
-// that the caller waits on itself. The reaper sleeps in the runtime's poller on an
+// or, when hardly anything else is in flight, through a one-request lane: a private
+// context that the caller waits on himself. The reaper sleeps in the runtime's poller on an
 // eventfd, so no thread is parked in the kernel. Neither goroutine nor context exists
 // before the first request.
 package queue

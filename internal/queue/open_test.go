@@ -28,7 +28,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	guard(t)
 	goroutines, files, maps := runtime.NumGoroutine(), openFiles(), contexts()
 	q := New(DefaultDepth)
-	if q.TryAlone() {
+	if q.TryLane() {
 		q.Leave()
 	}
 	time.Sleep(5 * time.Millisecond)
@@ -46,7 +46,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 func TestOpenOnce(t *testing.T) {
 	k := newFakeKernel(t)
 	var opened atomic.Int32
-	q := newQueue(t, 77, func(depth int) (kernel, error) {
+	q := newTestQueue(t, 77, func(depth int) (kernel, error) {
 		if depth != 77 {
 			t.Errorf("a context for %d requests, want 77", depth)
 		}
@@ -71,7 +71,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 		t.Run(errno.Error(), func(t *testing.T) {
 			shortRetry(t)
 			opened := 0
-			q := newQueue(t, 8, func(int) (kernel, error) {
+			q := newTestQueue(t, 8, func(int) (kernel, error) {
 				opened++
 				return nil, errno
 			}, func() (kernel, error) {
@@ -85,7 +85,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 			if opened != 1 {
 				t.Errorf("the kernel was asked %d times", opened)
 			}
-			if !q.TryAlone() {
+			if !q.TryLane() {
 				t.Error("a refused request is still counted")
 			}
 			q.Leave()
@@ -100,7 +100,7 @@ func TestOpenRefusedForNow(t *testing.T) {
 			retryAfter = 100 * time.Millisecond
 			k := newFakeKernel(t)
 			var asked []time.Time
-			q := newQueue(t, 8, func(int) (kernel, error) {
+			q := newTestQueue(t, 8, func(int) (kernel, error) {
 				asked = append(asked, time.Now())
 				if len(asked) < 3 {
 					return nil, errno
@@ -135,7 +135,7 @@ func TestOpenRefusedForNow(t *testing.T) {
 // While nobody gets a context, many callers must not all ask for one.
 func TestRefusedCrowd(t *testing.T) {
 	var opened atomic.Int32
-	q := newQueue(t, 8, func(int) (kernel, error) {
+	q := newTestQueue(t, 8, func(int) (kernel, error) {
 		opened.Add(1)
 		time.Sleep(10 * time.Millisecond) // the others come meanwhile
 		return nil, syscall.EAGAIN

@@ -30,7 +30,9 @@ type Queue struct {
 	stalled  atomic.Bool  // pending requests wait for a completion; see stall
 	procs    atomic.Int32 // GOMAXPROCS, looked up now and then
 
-	lane lane
+	// lanes take requests as long as no more are in flight than there are lanes, one
+	// for each P: a thread that waits in the kernel then keeps nobody from running.
+	lanes []lane
 
 	// mu guards what follows. It is never held across a system call, nor with
 	// another lock.
@@ -58,8 +60,17 @@ const unavailable = math.MinInt64
 // New returns a queue for depth requests in the kernel at a time. It asks nothing of
 // the kernel yet.
 func New(depth int) *Queue {
-	q := &Queue{depth: depth, open: newContext}
-	q.lane.open = newLaneContext
+	return newQueue(depth, min(runtime.GOMAXPROCS(0), maxLanes), newContext, newLaneContext)
+}
+
+// maxLanes bounds the lanes: from 8 requests in flight on, the shared context does better.
+const maxLanes = 8
+
+func newQueue(depth, lanes int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
+	q := &Queue{depth: depth, open: open, lanes: make([]lane, lanes)}
+	for i := range q.lanes {
+		q.lanes[i].open = openLane
+	}
 	return q
 }
 
@@ -76,9 +87,11 @@ func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
 		return 0, ErrUnavailable
 	}
 	defer q.active.Add(-1)
-	if q.active.Add(1) == 1 {
-		if res, ok := q.lane.do(op, fd, p, off); ok {
-			return result(res)
+	if q.active.Add(1) <= int64(len(q.lanes)) {
+		for i := range q.lanes {
+			if res, ok := q.lanes[i].do(op, fd, p, off); ok {
+				return result(res)
+			}
 		}
 	}
 	s := q.enqueue(k, op, fd, p, off)
@@ -88,11 +101,18 @@ func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
 	return result(res)
 }
 
-// TryAlone reports whether nothing is in flight. Then it counts a plain system call of
-// the caller as if it were a request, and Leave ends that.
-func (q *Queue) TryAlone() bool { return q.active.CompareAndSwap(0, 1) }
+// TryLane reports whether so few requests are in flight that the caller may wait in the
+// kernel himself. Then it counts a plain system call of his as a request, and Leave ends
+// that.
+func (q *Queue) TryLane() bool {
+	if q.active.Add(1) <= int64(len(q.lanes)) {
+		return true
+	}
+	q.active.Add(-1)
+	return false
+}
 
-// Leave ends what a successful TryAlone began.
+// Leave ends what a successful TryLane began.
 func (q *Queue) Leave() { q.active.Add(-1) }
 
 func result(res int64) (int, error) {

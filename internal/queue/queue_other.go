@@ -11,8 +11,8 @@ func New(int) *Queue { return &Queue{} }
 // Do refuses.
 func (q *Queue) Do(Op, int, []byte, int64) (int, error) { return 0, ErrUnavailable }
 
-// TryAlone reports that nothing is in flight.
-func (q *Queue) TryAlone() bool { return true }
+// TryLane reports that nothing is in flight.
+func (q *Queue) TryLane() bool { return true }
 
-// Leave ends what TryAlone began.
+// Leave ends what TryLane began.
 func (q *Queue) Leave() {}

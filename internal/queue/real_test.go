@@ -28,7 +28,7 @@ import (
 
 const block = 4096
 
-func realQueue(t testing.TB, depth int) *Queue { return newQueue(t, depth, newContext, realLanes) }
+func realQueue(t testing.TB, depth int) *Queue { return newTestQueue(t, depth, newContext, realLanes) }
 
 // directFile returns a direct descriptor of a file of n blocks, each with a pattern of its
 // own.
@@ -85,7 +85,7 @@ func TestDoOnADisk(t *testing.T) {
 	fd := directFile(t, 8)
 	for name, lanes := range map[string]func() (kernel, error){"lane": realLanes, "shared": noLane} {
 		t.Run(name, func(t *testing.T) {
-			q := newQueue(t, 32, newContext, lanes)
+			q := newTestQueue(t, 32, newContext, lanes)
 			p := alignedBlocks(4)
 			check := func(what string, n int, err error, wantN int, wantErr error) {
 				t.Helper()
@@ -329,7 +329,7 @@ func TestStressOfASmallContext(t *testing.T) {
 		t.Run(fmt.Sprint("procs=", p), func(t *testing.T) {
 			procs(t, p)
 			var full atomic.Int64
-			q := newQueue(t, 1024, func(depth int) (kernel, error) {
+			q := newTestQueue(t, 1024, func(depth int) (kernel, error) {
 				k, err := newContext(depth)
 				return fullCounter{k, &full}, err
 			}, realLanes)
