@@ -147,8 +147,7 @@ func put(t testing.TB, dir, name string, content []byte) string {
 func TestMethodSet(t *testing.T) {
 	aiotest.Guard(t)
 	want, got := reflect.TypeFor[*os.File](), reflect.TypeFor[*aio.File]()
-	for i := range want.NumMethod() {
-		w := want.Method(i)
+	for w := range want.Methods() {
 		g, ok := got.MethodByName(w.Name)
 		if !ok {
 			t.Errorf("no method %s", w.Name)
@@ -257,7 +256,7 @@ func TestRefused(t *testing.T) {
 
 func TestConfigure(t *testing.T) {
 	aiotest.Guard(t)
-	for _, c := range []aio.Config{{Depth: -1}, {Depth: 65537}, {Threads: -1}, {Threads: 10001}, {Depth: 1 << 40}} {
+	for _, c := range []aio.Config{{Depth: -1}, {Depth: 65537}, {Threads: -1}, {Threads: 10001}, {Depth: math.MaxInt32}} {
 		if err := aio.Configure(c); err == nil || !strings.Contains(err.Error(), "must be") {
 			t.Errorf("Configure(%+v): %v", c, err)
 		}

@@ -275,7 +275,7 @@ func Describe(err error) string {
 			fmt.Fprintf(&b, "(%d)", int(e))
 		}
 		for _, s := range sentinels {
-			if e == s { //nolint:errorlint // the very value is what callers compare with
+			if e == s { // the very value is what callers compare with
 				fmt.Fprintf(&b, "[== %v]", s)
 			}
 		}

@@ -85,7 +85,7 @@ func TestStatOfADevice(t *testing.T) {
 	if err := unix.Fstat(int(one.Fd()), &st); err != nil {
 		t.Fatal(err)
 	}
-	if want := (Info{Kind: Block, Dev: uint64(st.Rdev)}); info != want {
+	if want := (Info{Kind: Block, Dev: uint64(st.Rdev)}); info != want { //nolint:unconvert // uint32 on 32-bit MIPS
 		t.Errorf("%+v, want %+v", info, want)
 	}
 	node := filepath.Join(t.TempDir(), "node")

@@ -42,7 +42,7 @@ type fakeKernel struct {
 	log     []request // taken, in order
 
 	submitters, mostSubmitters int
-	batch, largestBatch        int
+	largestBatch               int
 }
 
 // A step is one call of a kind, the first of which has turn 1.
