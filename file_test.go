@@ -193,6 +193,9 @@ func TestClosedFile(t *testing.T) {
 	for _, m := range modes {
 		for _, busy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/busy=%t", m.name, busy), func(t *testing.T) {
+				if busy {
+					defer crowded(t, put(t, dir, "other", aiotest.Pattern(8192, 1)), 2)()
+				}
 				aiotest.Compare(t, dir, pkg(t, m.flag), func(s *aiotest.Side) {
 					s.Put("file", aiotest.Pattern(10000, 1))
 					f := s.MustOpen("file", os.O_RDWR)

@@ -512,7 +512,7 @@ func newFiles(s *Side) {
 		os.O_RDWR, os.O_RDWR | direct, os.O_RDONLY | direct, os.O_WRONLY | direct,
 		os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_APPEND | direct,
 	} {
-		name := s.Put("file", Pattern(10000, 1))
+		name := s.Put("file", Pattern(8192, 1))
 		fd := OpenFd(s, name, flag)
 		if err := SetOffset(fd, 100); err != nil {
 			s.Fatal(err)
@@ -522,7 +522,7 @@ func newFiles(s *Side) {
 		if g, ok := f.(interface{ Direct() bool }); ok && g.Direct() != (flag&direct != 0) {
 			s.Errorf("flags %#x: Direct is %t", flag, g.Direct())
 		}
-		for _, n := range []int{100, 4096, 8192} {
+		for _, n := range []int{4096, 100, 8192} { // at first, what is appended is aligned
 			p := Buffer(n, 0)
 			k, err := f.Read(p)
 			s.Note("Read", k, err, p[:k])
