@@ -194,7 +194,7 @@ func TestClosedFile(t *testing.T) {
 		for _, busy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/busy=%t", m.name, busy), func(t *testing.T) {
 				if busy {
-					defer crowded(t, put(t, dir, "other", aiotest.Pattern(8192, 1)), 2)()
+					defer crowded(t, put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
 				}
 				aiotest.Compare(t, dir, pkg(t, m.flag), func(s *aiotest.Side) {
 					s.Put("file", aiotest.Pattern(10000, 1))
@@ -425,7 +425,7 @@ func TestAllocs(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	name := put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
-	for _, crowd := range []int{0, 8} {
+	for _, crowd := range []int{0, 16} {
 		for _, m := range modes {
 			t.Run(fmt.Sprintf("%s/crowd=%d", m.name, crowd), func(t *testing.T) {
 				f := mustOpen(t, name, os.O_RDWR|m.flag)

@@ -105,9 +105,6 @@ func TestLanesForAsMany(t *testing.T) {
 		done = append(done, start(f.Queue, i))
 		until(t, "a lane is in use", func() bool { return f.inLanes() == int(i)+1 })
 	}
-	if f.TryLane() {
-		t.Error("room for a fourth in three lanes")
-	}
 	want(t, 9, start(f.Queue, 9), 9, nil)
 	if n := len(f.shared.order()); n != 1 {
 		t.Errorf("the shared context took %d requests, and the lanes were full for one", n)
@@ -274,38 +271,59 @@ func TestNoLaneToBeHad(t *testing.T) {
 	checkIdle(t, q)
 }
 
-func TestTryLane(t *testing.T) {
-	f := newLaneFake(t, 16)
-	for range 2 { // before the first request, and after
-		if !f.TryLane() {
-			t.Fatal("nothing is in flight, and TryLane says no")
+// However few "few" is, there is a bound, and both plain calls and requests count.
+func TestTryPlain(t *testing.T) {
+	f := newLaneFake(t, 256)
+	const many = 200
+	room := func() (n int) { // leaves nothing in flight
+		for n < many && f.TryPlain() {
+			n++
 		}
-		if f.TryLane() {
-			t.Error("two are alone")
+		for range 3 {
+			if n < many && f.TryPlain() {
+				t.Error("room for a plain call after there was none")
+			}
 		}
-		// The plain system call does not stand in the way of requests.
-		want(t, 5, start(f.Queue, 5), 5, nil)
-		f.Leave()
+		for range n {
+			f.Leave()
+		}
+		return n
+	}
+	few := room()
+	if few == 0 || few == many {
+		t.Fatalf("%d plain calls at a time on an idle queue", few)
+	}
+	if n := room(); n != few {
+		t.Errorf("room for %d plain calls, and then for %d", few, n)
+	}
 
-		lane := f.first(t)
-		lane.hold()
-		done := start(f.Queue, 7)
-		until(t, "the lane is in use", func() bool { return lane.insideNow() == 1 })
-		if f.TryLane() {
-			t.Error("alone beside a request in a lane")
-		}
-		lane.letGo()
-		want(t, 7, done, 7, nil)
+	// Plain calls do not stand in the way of requests.
+	for range few {
+		f.TryPlain()
 	}
+	want(t, 5, start(f.Queue, 5), 5, nil)
+	for range few {
+		f.Leave()
+	}
+
+	// Each request in flight, in a lane or not, takes the place of one.
+	lane := f.first(t)
+	lane.hold()
 	f.shared.hold()
-	f.TryLane()
-	done := start(f.Queue, 7)
-	until(t, "the shared context is in use", func() bool { return f.shared.insideNow() == 1 })
-	f.Leave()
-	if f.TryLane() {
-		t.Error("alone beside a request in the shared context")
+	offsets := upTo(few)
+	var done []<-chan outcome
+	for i, off := range offsets {
+		done = append(done, start(f.Queue, off))
+		until(t, "it is in the kernel", func() bool { return lane.insideNow()+f.shared.insideNow() == i+1 })
+		if n := room(); n != few-i-1 {
+			t.Errorf("room for %d plain calls beside %d requests, want %d", n, i+1, few-i-1)
+		}
 	}
+	lane.letGo()
 	f.shared.letGo()
-	want(t, 7, done, 7, nil)
+	wantDone(t, offsets, done)
+	if n := room(); n != few {
+		t.Errorf("room for %d plain calls at the end, want %d", n, few)
+	}
 	checkIdle(t, f.Queue)
 }

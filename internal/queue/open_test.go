@@ -28,7 +28,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	guard(t)
 	goroutines, files, maps := runtime.NumGoroutine(), openFiles(), contexts()
 	q := New(DefaultDepth)
-	if q.TryLane() {
+	if q.TryPlain() {
 		q.Leave()
 	}
 	time.Sleep(5 * time.Millisecond)
@@ -85,7 +85,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 			if opened != 1 {
 				t.Errorf("the kernel was asked %d times", opened)
 			}
-			if !q.TryLane() {
+			if !q.TryPlain() {
 				t.Error("a refused request is still counted")
 			}
 			q.Leave()

@@ -101,18 +101,22 @@ func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
 	return result(res)
 }
 
-// TryLane reports whether so few requests are in flight that the caller may wait in the
-// kernel himself. Then it counts a plain system call of his as a request, and Leave ends
-// that.
-func (q *Queue) TryLane() bool {
-	if q.active.Add(1) <= int64(len(q.lanes)) {
+// few is the number of requests in flight up to which a write or sync does best as a
+// plain system call: the kernel completes an iocb of these through a worker (iomap's
+// s_dio_done_wq, aio_fsync_work), and that costs more than the threads do.
+const few = 8
+
+// TryPlain reports whether so few requests are in flight that the caller had better make a
+// plain system call. Then it counts that as a request, and Leave ends it.
+func (q *Queue) TryPlain() bool {
+	if q.active.Add(1) <= few {
 		return true
 	}
 	q.active.Add(-1)
 	return false
 }
 
-// Leave ends what a successful TryLane began.
+// Leave ends what a successful TryPlain began.
 func (q *Queue) Leave() { q.active.Add(-1) }
 
 func result(res int64) (int, error) {

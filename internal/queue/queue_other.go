@@ -11,8 +11,8 @@ func New(int) *Queue { return &Queue{} }
 // Do refuses.
 func (q *Queue) Do(Op, int, []byte, int64) (int, error) { return 0, ErrUnavailable }
 
-// TryLane reports that nothing is in flight.
-func (q *Queue) TryLane() bool { return true }
+// TryPlain reports that nothing is in flight.
+func (q *Queue) TryPlain() bool { return true }
 
-// Leave ends what TryLane began.
+// Leave ends what TryPlain began.
 func (q *Queue) Leave() {}
