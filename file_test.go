@@ -333,6 +333,25 @@ func TestTwin(t *testing.T) {
 	}
 }
 
+// Datasync has no counterpart in os; its errors are those of Sync.
+func TestDatasync(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.Linux {
+		t.Skip("no /proc")
+	}
+	other := put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	for _, name := range []string{other, "/proc/version", "/dev/null"} {
+		for _, crowd := range []int{0, 16} {
+			stop := crowded(t, other, crowd)
+			f, g := mustOpen(t, name, os.O_RDONLY), mustOpenOS(t, name, os.O_RDONLY)
+			if got, want := aiotest.Describe(f.Datasync()), aiotest.Describe(g.Sync()); got != want {
+				t.Errorf("%s: %s; want %s", name, got, want)
+			}
+			stop()
+		}
+	}
+}
+
 // TestThreads has a crowd make plain system calls in a process that may have four at a
 // time.
 func TestThreads(t *testing.T) {
@@ -439,10 +458,12 @@ func TestAllocs(t *testing.T) {
 // crowded starts goroutines that read until the returned function is called.
 func crowded(t *testing.T, name string, n int) (stop func()) {
 	var quit atomic.Bool
-	var wg sync.WaitGroup
+	var wg, started sync.WaitGroup
 	for range n {
 		f, p := mustOpen(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
+		started.Add(1)
 		wg.Go(func() {
+			started.Done()
 			for !quit.Load() {
 				if _, err := f.ReadAt(p, 4096); err != nil {
 					t.Error(err)
@@ -451,6 +472,8 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 			}
 		})
 	}
+	started.Wait()
+	time.Sleep(time.Millisecond) // by now they should be in the kernel
 	return func() {
 		quit.Store(true)
 		wg.Wait()
@@ -684,34 +707,38 @@ func TestOneFolio(t *testing.T) {
 }
 
 // TestOpenedWhileCopying opens a direct File while somebody copies to a plain one, which
-// no lock of ours can end: what goes to the same folio must not go past the page cache.
+// no lock of ours can end: writes to the same place, here of the same bytes, must not go
+// past the page cache, or the next Sync fails.
 func TestOpenedWhileCopying(t *testing.T) {
 	aiotest.Guard(t)
-	const blocks = 64
-	want := aiotest.Pattern(2*blocks*4096, 1)
-	name := put(t, aiotest.Dir(t), "file", make([]byte, len(want)))
+	const blocks = 16
+	want := aiotest.Pattern(blocks*4096, 1)
+	name := put(t, aiotest.Dir(t), "file", want)
 	for range aiotest.Scaled(20) {
 		plain := mustOpen(t, name, os.O_RDWR)
 		r, w := io.Pipe()
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if n, err := plain.ReadFrom(r); n != blocks*4096 || err != nil {
-				t.Errorf("ReadFrom: %d, %v", n, err)
+			if _, err := plain.ReadFrom(&rewinding{r, plain}); err != nil {
+				t.Errorf("ReadFrom: %v", err)
 			}
 		})
 		w.Write(want[:4096])
 		direct := mustOpen(t, name, os.O_RDWR|aio.O_DIRECT)
-		wg.Go(func() {
-			defer w.Close()
-			for i := 1; i < blocks; i++ {
-				w.Write(want[i*4096:][:4096])
-			}
-		})
-		for i := blocks; i < 2*blocks; i++ {
-			if _, err := direct.WriteAt(want[i*4096:][:4096], int64(i*4096)); err != nil {
-				t.Error(err)
-			}
+		for range 4 {
+			wg.Go(func() {
+				for i := range 8 * blocks {
+					off := i % blocks * 4096
+					if _, err := direct.WriteAt(want[off:][:4096], int64(off)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
 		}
+		for i := range 64 * blocks {
+			w.Write(want[(i+1)%blocks*4096:][:4096])
+		}
+		w.Close()
 		wg.Wait()
 		for _, f := range []*aio.File{plain, direct} {
 			if err := f.Sync(); err != nil {
@@ -724,6 +751,21 @@ func TestOpenedWhileCopying(t *testing.T) {
 			f.Close()
 		}
 	}
+}
+
+// rewinding has what is copied from it to f go to the same place again and again.
+type rewinding struct {
+	io.Reader
+	f *aio.File
+}
+
+func (r *rewinding) Read(p []byte) (int, error) {
+	if off, err := r.f.Seek(0, io.SeekCurrent); err != nil || off >= 16*4096 {
+		if _, err := r.f.Seek(0, io.SeekStart); err != nil {
+			return 0, err
+		}
+	}
+	return r.Reader.Read(p)
 }
 
 // TestCloseInFlight closes Files that hundreds of calls use: each is done, or finds the

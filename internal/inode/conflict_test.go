@@ -43,6 +43,9 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{direct(0, math.MaxInt64), direct(math.MaxInt64-1, math.MaxInt64), true},
 		{direct(0, math.MaxInt64-1), direct(math.MaxInt64-1, math.MaxInt64), false},
 
+		{direct(0, 2*folio), direct(2*folio, 4*folio), false},
+		{direct(0, 2*folio+4096), direct(2*folio, 4*folio), true},
+
 		// Direct and buffered: the folios count.
 		{direct(0, 4096), buffered(0, 1), true},
 		{direct(0, 4096), buffered(4096, 4097), true},
