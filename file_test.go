@@ -703,7 +703,7 @@ func TestConcurrent(t *testing.T) {
 // where the kernel, left alone, loses bytes and fails the next Sync with EIO.
 func TestOneFolio(t *testing.T) {
 	aiotest.Guard(t)
-	aiotest.Hammer(t, aiotest.Dir(t), pkg(t, 0), 8, 128<<10, aiotest.Scaled(1000))
+	aiotest.Hammer(t, aiotest.Dir(t), pkg(t, 0), 15, 128<<10, aiotest.Scaled(500))
 }
 
 // TestOpenedWhileCopying opens a direct File while somebody copies to a plain one, which
@@ -717,17 +717,18 @@ func TestOpenedWhileCopying(t *testing.T) {
 	for range aiotest.Scaled(20) {
 		plain := mustOpen(t, name, os.O_RDWR)
 		r, w := io.Pipe()
-		var wg sync.WaitGroup
-		wg.Go(func() {
+		var writers, copying sync.WaitGroup
+		copying.Go(func() {
 			if _, err := plain.ReadFrom(&rewinding{r, plain}); err != nil {
 				t.Errorf("ReadFrom: %v", err)
 			}
 		})
 		w.Write(want[:4096])
 		direct := mustOpen(t, name, os.O_RDWR|aio.O_DIRECT)
-		for range 4 {
-			wg.Go(func() {
-				for i := range 8 * blocks {
+		var written atomic.Bool
+		for range 32 { // so many that they are in the kernel at the same time
+			writers.Go(func() {
+				for i := range 2 * blocks {
 					off := i % blocks * 4096
 					if _, err := direct.WriteAt(want[off:][:4096], int64(off)); err != nil {
 						t.Error(err)
@@ -735,11 +736,15 @@ func TestOpenedWhileCopying(t *testing.T) {
 				}
 			})
 		}
-		for i := range 64 * blocks {
-			w.Write(want[(i+1)%blocks*4096:][:4096])
+		go func() {
+			writers.Wait()
+			written.Store(true)
+		}()
+		for i := 1; !written.Load() || i%blocks != 0; i++ {
+			w.Write(want[i%blocks*4096:][:4096])
 		}
 		w.Close()
-		wg.Wait()
+		copying.Wait()
 		for _, f := range []*aio.File{plain, direct} {
 			if err := f.Sync(); err != nil {
 				t.Error(err)

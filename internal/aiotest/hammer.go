@@ -113,7 +113,7 @@ type worker struct {
 
 func (w *worker) step() {
 	f := w.files[w.rand.IntN(len(w.files))]
-	switch w.rand.IntN(18) {
+	switch w.rand.IntN(20) {
 	case 0, 1, 2:
 		w.write(f, 1, 9000)
 	case 3:
@@ -144,9 +144,9 @@ func (w *worker) step() {
 		if err := again.Close(); err != nil {
 			w.Error(err)
 		}
-	case 11:
+	case 11, 12, 13:
 		w.share(f, 4096)
-	case 12:
+	case 14:
 		w.share(f, 100)
 	default:
 		w.read(f)
