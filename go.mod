@@ -3,6 +3,6 @@ module github.com/go-aio/aio
 go 1.26.0
 
 require (
-	github.com/ncw/directio v1.0.5 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	github.com/ncw/directio v1.0.5
+	golang.org/x/sys v0.49.0
 )

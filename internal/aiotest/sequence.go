@@ -235,7 +235,7 @@ func (m *Machine) guarded(n, shift int, do func(p []byte)) {
 	for i := range around {
 		around[i] = canary
 	}
-	do(m.slab[lo : lo+n : lo+n])
+	do(m.slab[lo : lo+n]) // with the capacity to do wrong
 	for i := range guard {
 		if around[i] != canary || around[guard+n+i] != canary {
 			m.Error("a byte beside the buffer has changed")
