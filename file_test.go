@@ -659,28 +659,28 @@ func TestSize(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	for _, flag := range []int{0, os.O_APPEND} {
-		name := put(t, dir, "file", nil)
-		f := mustOpen(t, name, os.O_RDWR|flag|aio.O_DIRECT)
-		stop := aiotest.WatchSize(t, mustOpenOS(t, name, os.O_RDONLY))
-		size := int64(0)
-		for i := range aiotest.Scaled(2000) {
-			// Every other one begins at a block.
-			n := []int64{100, 3996, 4096, 8192, 1, 4095, 70000, 4096 - 70000%4096}[i%8]
-			p := aiotest.Pattern(int(n), byte(i))
-			var err error
-			if i%3 == 0 && flag == 0 {
-				_, err = f.WriteAt(p, size)
-				f.Seek(size+n, io.SeekStart)
-			} else {
-				_, err = f.Write(p)
+		t.Run(fmt.Sprintf("O_APPEND=%t", flag != 0), func(t *testing.T) {
+			name := put(t, dir, "file", nil)
+			f := mustOpen(t, name, os.O_RDWR|flag|aio.O_DIRECT)
+			defer aiotest.WatchSize(t, mustOpenOS(t, name, os.O_RDONLY))()
+			size := int64(0)
+			for i := range aiotest.Scaled(2000) {
+				// Every other one begins at a block.
+				n := []int{100, 3996, 4096, 8192, 1, 4095, 70000, 4096 - 70000%4096}[i%8]
+				p := aiotest.Pattern(n, byte(i))
+				_, err := f.Seek(size, io.SeekStart)
+				if err == nil && (i%3 != 0 || flag != 0) {
+					_, err = f.Write(p)
+				} else if err == nil {
+					_, err = f.WriteAt(p, size)
+				}
+				size += int64(n)
+				fi, err2 := os.Stat(name)
+				if err != nil || err2 != nil || fi.Size() != size {
+					t.Fatal(err, err2, fi.Size(), size)
+				}
 			}
-			size += n
-			fi, err2 := os.Stat(name)
-			if err != nil || err2 != nil || fi.Size() != size {
-				t.Fatal(err, err2, fi.Size(), size)
-			}
-		}
-		stop()
+		})
 	}
 }
 
