@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
 func TestEventfdIsNonBlockingAndNotInherited(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	fd := newEventfd(t)
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
 		t.Errorf("F_GETFL = %#x, %v, want O_NONBLOCK", flags, err)

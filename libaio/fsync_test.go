@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,7 +84,7 @@ func TestWritebackErrorIsReportedOncePerDescriptor(t *testing.T) {
 	})
 	p := aligned(block)
 	res := int64(0)
-	for start := time.Now(); res == 0 && time.Since(start) < testLimit/4; res = fsync(first) {
+	for start := time.Now(); res == 0 && time.Since(start) < aiotest.Limit/4; res = fsync(first) {
 		cb.PrepPwrite(direct, p, 0)
 		if res := do(t, c, cb); res != block {
 			t.Errorf("direct write: Res = %d", res)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,12 +15,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
-
-// testLimit is how old a test may get. What goes wrong here goes wrong as a request
-// that nobody wakes, so every test has a guard.
-const testLimit = 60 * time.Second
 
 // TestMain fails the run if it leaves a context, a descriptor or a goroutine behind.
 func TestMain(m *testing.M) {
@@ -32,7 +28,7 @@ func TestMain(m *testing.M) {
 		r.Close()
 		w.Close()
 	}
-	fds, goroutines := openFiles(), runtime.NumGoroutine()
+	fds, goroutines := aiotest.OpenFiles(), runtime.NumGoroutine()
 	code := m.Run()
 	removeSharedFile()
 	if code == 0 {
@@ -46,7 +42,7 @@ func leaks(fds []string, goroutines int) (code int) {
 		fmt.Fprintf(os.Stderr, "%d contexts have not been destroyed\n", n)
 		code = 1
 	}
-	if now := openFiles(); !slices.Equal(now, fds) {
+	if now := aiotest.OpenFiles(); !slices.Equal(now, fds) {
 		fmt.Fprintf(os.Stderr, "open files before: %q\nopen files after: %q\n", fds, now)
 		code = 1
 	}
@@ -61,32 +57,11 @@ func leaks(fds []string, goroutines int) (code int) {
 	return 1
 }
 
-func openFiles() []string {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	var open []string
-	for _, e := range entries {
-		name, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.Contains(name, "/proc/") { // not the directory just read
-			open = append(open, e.Name()+" "+name)
-		}
-	}
-	return open
-}
-
-// guard ends the process with the stacks of all goroutines if t gets too old.
-func guard(t testing.TB) {
-	timer := time.AfterFunc(testLimit, func() {
-		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s is still running after %v", t.Name(), testLimit))
-	})
-	t.Cleanup(func() { timer.Stop() })
-}
-
 // newContext returns a context that the end of the test destroys. Unless the test
 // has done so itself, it must have returned every slot by then.
 func newContext(t testing.TB, n int) *Context {
 	t.Helper()
-	guard(t)
+	aiotest.Guard(t)
 	c, err := Setup(n)
 	for try := 0; err == syscall.EAGAIN && try < 100; try++ { // the limit is one for the host
 		time.Sleep(100 * time.Millisecond)

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -156,7 +157,7 @@ func TestMemoryOfARefusedRequestIsNotHeld(t *testing.T) {
 
 // Dropping a context does not end it: its requests are in flight still.
 func TestDroppedContextHoldsItsMemory(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	fd := openShared(t)
 	p := newPending(t)
 	pipe := int(p.raw.fd)

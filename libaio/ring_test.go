@@ -11,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,7 +55,7 @@ func TestRingIsMappedAtTheContext(t *testing.T) {
 
 // A ring that says that it is something else is left to the kernel.
 func TestRingOfAnotherKindIsNotRead(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	good := ring{nr: 128, magic: ringMagic, compat: 1, headerLength: 32}
 	for name, tt := range map[string]struct {
 		change func(*ring)
@@ -98,7 +99,7 @@ func TestTakingFromTheRingIsNoSystemCall(t *testing.T) {
 }
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if aiotest.Race {
 		t.Skip("under the race detector sync.Pool forgets")
 	}
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
@@ -129,7 +130,7 @@ func TestRingWrapsAround(t *testing.T) {
 		c := setup(1)
 		nr := int(ringOf(&c.id).nr)
 		turns := 2000
-		if raceEnabled {
+		if aiotest.Race {
 			turns = 100
 		}
 		// Batches of all sizes up to the capacity, so that they straddle the end at

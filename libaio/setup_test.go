@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
 func TestSetupRefuses(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	counts := []int{0, -1, math.MinInt, math.MaxInt, math.MaxInt32, 4194304 + 1}
 	for _, n := range []int64{1<<32 + 8, -1<<32 + 8} { // 8 to the kernel, which takes 32 bits
 		if int64(int(n)) == n {
@@ -75,7 +76,7 @@ func TestSetupAboveTheLimitOfTheHost(t *testing.T) {
 // Other processes may make contexts meanwhile, so the step has to be seen once, not
 // every time.
 func TestAioNrMovesByExactlyN(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	const n = 337
 	var steps []string
 	for range 50 {
@@ -356,7 +357,7 @@ const exitHelper = "LIBAIO_TEST_EXIT_HELPER"
 const exitWrites, exitSize = 32, 1 << 20
 
 func TestExitWaitsForWritesInFlight(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	name := newFile(t, exitWrites*exitSize) // so that it writes over written blocks
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), exitHelper+"="+name)

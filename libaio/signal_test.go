@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,7 +99,7 @@ func TestTimeoutEndsUnderSignals(t *testing.T) {
 				if d := time.Since(start); d < timeout {
 					t.Errorf("%s: a timeout of %v ended after %v", name, timeout, d)
 				}
-			case <-time.After(testLimit / 2):
+			case <-time.After(aiotest.Limit / 2):
 				t.Fatalf("%s: a timeout of %v does not end", name, timeout)
 			}
 		}

@@ -12,19 +12,50 @@ import (
 	"time"
 )
 
-// limit is how old a test may get. What goes wrong here goes wrong as a request that
+// Limit is how old a test may get. What goes wrong here goes wrong as a request that
 // nobody wakes, so every test has a guard.
-const limit = 60 * time.Second
+const Limit = 60 * time.Second
 
 // Guard ends the process with the stacks of all goroutines if the test does not end in
 // time: the stacks show who waits for what.
 func Guard(t testing.TB) {
 	t.Helper()
-	timer := time.AfterFunc(limit, func() {
+	timer := time.AfterFunc(Limit, func() {
 		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s has been running for %v", t.Name(), limit))
+		panic(fmt.Sprintf("%s has been running for %v", t.Name(), Limit))
 	})
 	t.Cleanup(func() { timer.Stop() })
+}
+
+// Until waits for something that has to become true.
+func Until(t testing.TB, what string, true func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(Limit / 4)
+	for pause := time.Microsecond; !true(); pause = min(2*pause, time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s\n%s", what, Stacks())
+		}
+		time.Sleep(pause)
+	}
+}
+
+// Stacks returns the stacks of all goroutines.
+func Stacks() []byte {
+	text := make([]byte, 1<<20)
+	return text[:runtime.Stack(text, true)]
+}
+
+// OpenFiles returns the open descriptors, each with its number and what it is.
+func OpenFiles() []string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var open []string
+	for _, e := range entries {
+		name, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.Contains(name, "/proc/") { // not the directory just read
+			open = append(open, e.Name()+" "+name)
+		}
+	}
+	return open
 }
 
 // childEnv names the function that a child runs instead of the tests, before arguments

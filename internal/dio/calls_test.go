@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
 func TestStat(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	dir := t.TempDir()
 	file := newFile(t, dir)
 	second, err := os.Open(file.Name())
@@ -75,7 +76,7 @@ func TestStat(t *testing.T) {
 
 // A block device is one inode, whatever node it is opened by.
 func TestStatOfADevice(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	one := deviceOf(512)(t)
 	info, err := Stat(int(one.Fd()))
 	if err != nil {
@@ -106,7 +107,7 @@ func TestStatOfADevice(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	fd, err := unix.Open(newFile(t, t.TempDir()).Name(), unix.O_WRONLY|unix.O_APPEND|unix.O_SYNC|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +226,7 @@ func newDevice() uint64 { return 1<<48 + devices.Add(1) }
 func TestUncachedWrites(t *testing.T) {
 	for _, f := range []filesystem{ext4, xfs} {
 		t.Run(f.name, func(t *testing.T) {
-			guard(t)
+			aiotest.Guard(t)
 			file := newFile(t, f.mount(t))
 			fd, dev := int(file.Fd()), newDevice()
 			dropCache(t, file)
@@ -283,7 +284,7 @@ func TestUncachedWrites(t *testing.T) {
 func TestUncachedWritesAreRefused(t *testing.T) {
 	for _, f := range []filesystem{tmpfs, btrfs} {
 		t.Run(f.name, func(t *testing.T) {
-			guard(t)
+			aiotest.Guard(t)
 			file := newFile(t, f.mount(t))
 			fd, dev := int(file.Fd()), newDevice()
 			text := []byte("not to be kept")

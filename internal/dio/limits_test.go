@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -95,7 +96,7 @@ var places = []place{
 func TestLimits(t *testing.T) {
 	for _, p := range places {
 		t.Run(p.name, func(t *testing.T) {
-			guard(t)
+			aiotest.Guard(t)
 			file := p.file(t)
 			twin := newTwin(t, file)
 			want := p.limits
@@ -111,7 +112,7 @@ func TestLimits(t *testing.T) {
 
 // The limits hold wherever the tests run.
 func TestLimitsHere(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	file := newFile(t, t.TempDir())
 	twin, err := Open(int(file.Fd()))
 	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
@@ -128,7 +129,7 @@ func TestLimitsHere(t *testing.T) {
 
 func TestNoLimitsOnTmpfs(t *testing.T) {
 	file := newFile(t, tmpfs.mount(t))
-	files := openFiles()
+	files := aiotest.OpenFiles()
 	if twin, err := Open(int(file.Fd())); err != unix.EOPNOTSUPP {
 		t.Errorf("Open = %+v, %v, want EOPNOTSUPP", twin, err)
 	}

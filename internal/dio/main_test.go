@@ -8,16 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
-)
 
-// testLimit is how old a test may get.
-const testLimit = 60 * time.Second
+	"github.com/go-aio/aio/internal/aiotest"
+)
 
 // TestMain runs the tests in a mount namespace of their own, where that is allowed: then
 // no filesystem that they mount outlives the process, however that ends. It fails the run
@@ -32,9 +28,9 @@ func TestMain(m *testing.M) {
 		r.Close()
 		w.Close()
 	}
-	files := openFiles()
+	files := aiotest.OpenFiles()
 	code := m.Run()
-	if now := openFiles(); code == 0 && !slices.Equal(now, files) {
+	if now := aiotest.OpenFiles(); code == 0 && !slices.Equal(now, files) {
 		fmt.Fprintf(os.Stderr, "open files before: %q\nopen files after: %q\n", files, now)
 		code = 1
 	}
@@ -60,31 +56,10 @@ func runInNamespace() (code int, ok bool) {
 	}
 }
 
-func openFiles() []string {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	var open []string
-	for _, e := range entries {
-		name, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.Contains(name, "/proc/") { // not the directory just read
-			open = append(open, e.Name()+" "+name)
-		}
-	}
-	return open
-}
-
-// guard ends the process with the stacks of all goroutines if t gets too old.
-func guard(t testing.TB) {
-	timer := time.AfterFunc(testLimit, func() {
-		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s is still running after %v", t.Name(), testLimit))
-	})
-	t.Cleanup(func() { timer.Stop() })
-}
-
 // wantFiles fails the test if other descriptors are open than before.
 func wantFiles(t testing.TB, before []string) {
 	t.Helper()
-	if now := openFiles(); !slices.Equal(now, before) {
+	if now := aiotest.OpenFiles(); !slices.Equal(now, before) {
 		t.Errorf("open files before: %q\nopen files after: %q", before, now)
 	}
 }

@@ -10,13 +10,14 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
 // directHere returns a file whose filesystem has direct I/O.
 func directHere(t *testing.T) *os.File {
 	t.Helper()
-	guard(t)
+	aiotest.Guard(t)
 	file := newFile(t, t.TempDir())
 	twin, err := Open(int(file.Fd()))
 	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
@@ -218,7 +219,7 @@ func TestNoTwin(t *testing.T) {
 		{"a socket", socket, []error{unix.ENXIO}},
 		{"O_PATH", pathOnly, []error{unix.EBADF}},
 	} {
-		files := openFiles()
+		files := aiotest.OpenFiles()
 		twin, err := Open(c.fd)
 		ok := false
 		for _, want := range c.errs {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 func (r Range) String() string {
@@ -210,7 +212,7 @@ func (m *model) settle() {
 func (m *model) check(t *testing.T, n *Inode, what string) {
 	t.Helper()
 	for _, c := range m.held {
-		until(t, fmt.Sprintf("%v is granted, after %s", c.Range, what), c.isGranted)
+		aiotest.Until(t, fmt.Sprintf("%v is granted, after %s", c.Range, what), c.isGranted)
 	}
 	for _, c := range m.waiting {
 		if c.isGranted() {

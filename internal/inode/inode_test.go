@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 func TestOpenCounts(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	before := Count()
 	keys := []Key{{Dev: 1, Ino: 1}, {Dev: 1, Ino: 2}, {Dev: 2, Ino: 1}, {Dev: 1, Ino: 1, Block: true}, {}, {Dev: math.MaxUint64, Ino: math.MaxUint64}}
 	seen := make(map[*Inode]Key)
@@ -44,7 +46,7 @@ func TestOpenCounts(t *testing.T) {
 
 // A number may be used again by the system for another file, whose locks are its own.
 func TestOpenAfterTheLastCloseIsFresh(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	key := Key{Dev: 9, Ino: 9}
 	n := Open(key)
 	n.AddDirect()
@@ -58,7 +60,7 @@ func TestOpenAfterTheLastCloseIsFresh(t *testing.T) {
 }
 
 func TestOpenFromManyGoroutines(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	before := Count()
 	const numbers = 5
 	var mu [numbers]sync.Mutex // held while the inode of that number is changed

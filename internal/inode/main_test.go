@@ -4,14 +4,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"testing"
 	"time"
-)
 
-// testLimit is how old a test may get. What goes wrong here goes wrong as a lock that
-// nobody is given, so every test has a guard.
-const testLimit = 60 * time.Second
+	"github.com/go-aio/aio/internal/aiotest"
+)
 
 // TestMain fails the run if it leaves an inode or a goroutine behind.
 func TestMain(m *testing.M) {
@@ -27,39 +24,13 @@ func TestMain(m *testing.M) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks())
+	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", aiotest.Stacks())
 	os.Exit(1)
-}
-
-func stacks() []byte {
-	text := make([]byte, 1<<20)
-	return text[:runtime.Stack(text, true)]
-}
-
-// guard ends the process with the stacks of all goroutines if t gets too old.
-func guard(t testing.TB) {
-	timer := time.AfterFunc(testLimit, func() {
-		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s is still running after %v", t.Name(), testLimit))
-	})
-	t.Cleanup(func() { timer.Stop() })
-}
-
-// until waits for something that has to become true.
-func until(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(testLimit / 4)
-	for pause := time.Microsecond; !true(); pause = min(2*pause, time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s\n%s", what, stacks())
-		}
-		time.Sleep(pause)
-	}
 }
 
 // open returns an inode that the end of the test closes. By then it must be unlocked.
 func open(t testing.TB) *Inode {
-	guard(t)
+	aiotest.Guard(t)
 	n := Open(Key{Dev: 1, Ino: 4711})
 	t.Cleanup(func() {
 		if held, waiting := counts(n); held+waiting != 0 && !t.Failed() {
@@ -111,7 +82,7 @@ func ask(t testing.TB, n *Inode, r Range) *claim {
 		n.Lock(r)
 		close(c.granted)
 	}()
-	until(t, "the claim is known", func() bool {
+	aiotest.Until(t, "the claim is known", func() bool {
 		h, w := counts(n)
 		return h+w > held+waiting
 	})

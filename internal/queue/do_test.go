@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // memory is what requests to a fake kernel read into, which nobody does.
@@ -39,7 +41,7 @@ func startAll(t testing.TB, k *fakeKernel, q *Queue, offsets ...int64) []<-chan 
 		turns := k.calls(submitting)
 		before := here()
 		all = append(all, start(q, off))
-		until(t, "the request has arrived", func() bool { return here() > before || k.calls(submitting) > turns })
+		aiotest.Until(t, "the request has arrived", func() bool { return here() > before || k.calls(submitting) > turns })
 	}
 	return all
 }

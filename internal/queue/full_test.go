@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // Tests of EAGAIN: the context is full, or the kernel has no memory.
@@ -18,11 +20,11 @@ func TestFullContextWaitsForACompletion(t *testing.T) {
 	k, q := newFake(t, 16)
 	k.hold()
 	first := startAll(t, k, q, 1)
-	until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
+	aiotest.Until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
 
 	k.at(submitting, 2, fault{err: syscall.EAGAIN})
 	second := start(q, 2)
-	until(t, "the second waits", func() bool { return k.calls(submitting) == 2 && countPending(q) == 1 })
+	aiotest.Until(t, "the second waits", func() bool { return k.calls(submitting) == 2 && countPending(q) == 1 })
 	wantOpen(t, second)
 	if n := k.calls(submitting); n != 2 {
 		t.Errorf("%d calls of submit, want 2: to try again is no use before there is room", n)
@@ -30,7 +32,7 @@ func TestFullContextWaitsForACompletion(t *testing.T) {
 
 	k.complete(1)
 	wantDone(t, []int64{1}, first)
-	until(t, "the second is in the kernel", func() bool { return k.insideNow() == 1 })
+	aiotest.Until(t, "the second is in the kernel", func() bool { return k.insideNow() == 1 })
 	k.complete(2)
 	want(t, 2, second, 2, nil)
 	checkIdle(t, q)
@@ -57,7 +59,7 @@ func TestFullContextKeepsTheOrder(t *testing.T) {
 	go release()
 	var order []int64
 	for len(order) < len(offsets)+1 {
-		until(t, "there is one to complete", func() bool { return len(k.order()) > len(order) })
+		aiotest.Until(t, "there is one to complete", func() bool { return len(k.order()) > len(order) })
 		off := k.order()[len(order)]
 		order = append(order, off)
 		k.complete(off)
@@ -92,7 +94,7 @@ func TestNoRoomAndTheOtherSubmitterRefused(t *testing.T) {
 				t.Fatalf("%d goroutines submit, want 2", n)
 			}
 			close(one) // finds the other one's request counted
-			until(t, "the first waits", func() bool { return countPending(q) == 1 || len(full[0]) == 1 })
+			aiotest.Until(t, "the first waits", func() bool { return countPending(q) == 1 || len(full[0]) == 1 })
 			close(two)
 			want(t, 2, refused[0], 0, c.want)
 			// Whether the kernel is asked again for it or not, it must return.
@@ -113,12 +115,12 @@ func TestNoRoomAndTheLastCompletion(t *testing.T) {
 	for range 3000 {
 		k.hold()
 		first := start(q, 1)
-		until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
+		aiotest.Until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
 		turn := k.calls(submitting) + 1
 		block := make(chan struct{})
 		k.at(submitting, turn, fault{block: block, err: syscall.EAGAIN})
 		second := start(q, 2)
-		until(t, "the second is on its way", func() bool { return k.calls(submitting) == turn })
+		aiotest.Until(t, "the second is on its way", func() bool { return k.calls(submitting) == turn })
 		close(block)
 		for range rand.N(200) { // so that now this comes first, now that
 			runtime.KeepAlive(k)
@@ -132,7 +134,7 @@ func TestNoRoomAndTheLastCompletion(t *testing.T) {
 		default:
 			t.Errorf("the request that found no room returned %d, %v", got.n, got.err)
 		}
-		until(t, "nobody submits", func() bool { return countSubmitters(q) == 0 })
+		aiotest.Until(t, "nobody submits", func() bool { return countSubmitters(q) == 0 })
 	}
 	t.Logf("%d of 3000 have waited for the completion", waited)
 	checkIdle(t, q)

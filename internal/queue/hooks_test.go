@@ -5,6 +5,8 @@ package queue
 import (
 	"syscall"
 	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // Here is all that the tests know of the fields of a Queue.
@@ -17,7 +19,7 @@ func queueOn(depth int, open func(int) (kernel, error), openLane func() (kernel,
 
 // newTestQueue returns such a queue, which the end of the test closes.
 func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	guard(t)
+	aiotest.Guard(t)
 	q := queueOn(depth, open, openLane)
 	t.Cleanup(func() { closeQueue(q) })
 	return q
@@ -38,7 +40,7 @@ func closeQueue(q *Queue) {
 
 // withLanes returns a queue with that many lanes, which the end of the test closes.
 func withLanes(t testing.TB, lanes int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	guard(t)
+	aiotest.Guard(t)
 	q := newQueue(64, lanes, open, openLane)
 	t.Cleanup(func() { closeQueue(q) })
 	return q
@@ -76,7 +78,7 @@ func countSubmitters(q *Queue) int {
 func checkIdle(t testing.TB, q *Queue) {
 	t.Helper()
 	// Who delivers wakes the owners first and counts afterwards.
-	until(t, "nobody submits or delivers", func() bool { return countSubmitters(q) == 0 && q.inKernel.Load() == 0 })
+	aiotest.Until(t, "nobody submits or delivers", func() bool { return countSubmitters(q) == 0 && q.inKernel.Load() == 0 })
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.active.Load() != 0 || q.starved.len() != 0 || q.pending.len() != 0 {

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // A laneFake is a queue with fakes for the shared context and for its lanes, however many
@@ -103,7 +105,7 @@ func TestLanesForAsMany(t *testing.T) {
 	var done []<-chan outcome
 	for i := range int64(3) {
 		done = append(done, start(f.Queue, i))
-		until(t, "a lane is in use", func() bool { return f.inLanes() == int(i)+1 })
+		aiotest.Until(t, "a lane is in use", func() bool { return f.inLanes() == int(i)+1 })
 	}
 	want(t, 9, start(f.Queue, 9), 9, nil)
 	if n := len(f.shared.order()); n != 1 {
@@ -130,9 +132,9 @@ func TestLaneInACrowd(t *testing.T) {
 	for _, off := range upTo(crowd) {
 		done = append(done, start(f.Queue, off))
 	}
-	until(t, "all are in the kernel", func() bool { return taken() == 1+crowd })
+	aiotest.Until(t, "all are in the kernel", func() bool { return taken() == 1+crowd })
 	lane.letGo()
-	until(t, "the lanes are free", func() bool {
+	aiotest.Until(t, "the lanes are free", func() bool {
 		returned := 0
 		for _, d := range done {
 			returned += len(d)
@@ -146,7 +148,7 @@ func TestLaneInACrowd(t *testing.T) {
 	// A lane is free again, but who took it would not be alone.
 	before := f.inLanes()
 	late := start(f.Queue, 100)
-	until(t, "the late one is in the kernel", func() bool { return taken() == 1+crowd+1 })
+	aiotest.Until(t, "the late one is in the kernel", func() bool { return taken() == 1+crowd+1 })
 	if f.inLanes() != before {
 		t.Error("a request took a lane with a crowd in flight")
 	}
@@ -167,7 +169,7 @@ func TestLaneDoesNotHoldUpOthers(t *testing.T) {
 	lane := f.first(t)
 	lane.hold()
 	slow := start(f.Queue, 2)
-	until(t, "the lane is in use", func() bool { return lane.insideNow() == 1 })
+	aiotest.Until(t, "the lane is in use", func() bool { return lane.insideNow() == 1 })
 	for off := int64(3); off < 20; off++ {
 		want(t, off, start(f.Queue, off), int(off), nil)
 	}
@@ -223,7 +225,7 @@ func TestLaneWaitIsForbidden(t *testing.T) {
 				lane.at(waiting, turn, fault{err: errno})
 			}
 			done := start(f.Queue, 2)
-			until(t, "the wait has failed", func() bool { return lane.calls(waiting) > 1 })
+			aiotest.Until(t, "the wait has failed", func() bool { return lane.calls(waiting) > 1 })
 			wantOpen(t, done)
 			lane.complete(2)
 			want(t, 2, done, 2, nil)
@@ -314,7 +316,7 @@ func TestTryPlain(t *testing.T) {
 	var done []<-chan outcome
 	for i, off := range offsets {
 		done = append(done, start(f.Queue, off))
-		until(t, "it is in the kernel", func() bool { return lane.insideNow()+f.shared.insideNow() == i+1 })
+		aiotest.Until(t, "it is in the kernel", func() bool { return lane.insideNow()+f.shared.insideNow() == i+1 })
 		if n := room(); n != few-i-1 {
 			t.Errorf("room for %d plain calls beside %d requests, want %d", n, i+1, few-i-1)
 		}

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-)
 
-// testLimit is how old a test may get. What goes wrong here goes wrong as a request that
-// nobody wakes, so every test has a guard.
-const testLimit = 60 * time.Second
+	"github.com/go-aio/aio/internal/aiotest"
+)
 
 // TestMain fails the run if it leaves a context, a descriptor or a goroutine behind.
 func TestMain(m *testing.M) {
@@ -26,7 +23,7 @@ func TestMain(m *testing.M) {
 		r.Close()
 		w.Close()
 	}
-	files, goroutines := openFiles(), runtime.NumGoroutine()
+	files, goroutines := aiotest.OpenFiles(), runtime.NumGoroutine()
 	code := m.Run()
 	if code == 0 {
 		code = leaks(files, goroutines)
@@ -39,7 +36,7 @@ func leaks(files []string, goroutines int) (code int) {
 		fmt.Fprintf(os.Stderr, "%d contexts have not been destroyed\n", n)
 		code = 1
 	}
-	if now := openFiles(); !slices.Equal(now, files) {
+	if now := aiotest.OpenFiles(); !slices.Equal(now, files) {
 		fmt.Fprintf(os.Stderr, "open files before: %q\nopen files after: %q\n", files, now)
 		code = 1
 	}
@@ -49,7 +46,7 @@ func leaks(files []string, goroutines int) (code int) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks())
+	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", aiotest.Stacks())
 	return 1
 }
 
@@ -60,51 +57,13 @@ func contexts() int {
 	return strings.Count(string(maps), "/[aio]")
 }
 
-func openFiles() []string {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	var open []string
-	for _, e := range entries {
-		name, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.Contains(name, "/proc/") { // not the directory just read
-			open = append(open, e.Name()+" "+name)
-		}
-	}
-	return open
-}
-
-func stacks() []byte {
-	text := make([]byte, 1<<20)
-	return text[:runtime.Stack(text, true)]
-}
-
-// guard ends the process with the stacks of all goroutines if t gets too old.
-func guard(t testing.TB) {
-	timer := time.AfterFunc(testLimit, func() {
-		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s is still running after %v", t.Name(), testLimit))
-	})
-	t.Cleanup(func() { timer.Stop() })
-}
-
-// until waits for something that has to become true.
-func until(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(testLimit / 4)
-	for pause := time.Microsecond; !true(); pause = min(2*pause, time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s\n%s", what, stacks())
-		}
-		time.Sleep(pause)
-	}
-}
-
 // still checks that something stays true for a moment, long enough for a goroutine that
 // is about to make it false.
 func still(t testing.TB, what string, true func() bool) {
 	t.Helper()
 	for range 20 {
 		if !true() {
-			t.Fatalf("no longer %s\n%s", what, stacks())
+			t.Fatalf("no longer %s\n%s", what, aiotest.Stacks())
 		}
 		time.Sleep(250 * time.Microsecond)
 	}

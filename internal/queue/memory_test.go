@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // Tests of what the queue keeps alive, lets go of, and allocates.
@@ -66,7 +68,7 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		k.hold()
 		var w watched
 		done := w.startWatched(q, 3, block)
-		until(t, "it is in the kernel", func() bool { return k.insideNow() == 1 })
+		aiotest.Until(t, "it is in the kernel", func() bool { return k.insideNow() == 1 })
 		w.wantKept(t)
 		k.complete(block)
 		want(t, block, done, block, nil)
@@ -78,7 +80,7 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		lane.hold()
 		var w watched
 		done := w.startWatched(f.Queue, 3, block)
-		until(t, "it is in the kernel", func() bool { return lane.insideNow() == 1 })
+		aiotest.Until(t, "it is in the kernel", func() bool { return lane.insideNow() == 1 })
 		w.wantKept(t)
 		lane.complete(block)
 		want(t, block, done, block, nil)
@@ -88,7 +90,7 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		_, q, release := blockedFake(t, 8)
 		var w watched
 		done := w.startWatched(q, 3, block)
-		until(t, "it is pending", func() bool { return countPending(q) == 1 })
+		aiotest.Until(t, "it is pending", func() bool { return countPending(q) == 1 })
 		w.wantKept(t)
 		release()
 		want(t, block, done, block, nil)
@@ -100,7 +102,7 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		first := startAll(t, k, q, 1)
 		var w watched
 		done := w.startWatched(q, 3, block)
-		until(t, "it waits for a slot", func() bool { return countStarved(q) == 1 })
+		aiotest.Until(t, "it waits for a slot", func() bool { return countStarved(q) == 1 })
 		w.wantKept(t)
 		k.letGo()
 		wantDone(t, []int64{1}, first)
@@ -162,7 +164,7 @@ func TestNoAllocations(t *testing.T) {
 		"lane/disk":   realQueue(t, 8),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if raceDetector {
+			if aiotest.Race {
 				t.Skip("the race detector makes sync.Pool allocate")
 			}
 			for _, op := range []Op{Pread, Fdsync} {
@@ -180,7 +182,7 @@ func TestNoAllocations(t *testing.T) {
 
 // The same with a crowd, most of which waits for a slot.
 func TestNoAllocationsInACrowd(t *testing.T) {
-	if raceDetector {
+	if aiotest.Race {
 		t.Skip("the race detector makes sync.Pool allocate")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties sync.Pool

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/libaio"
 )
 
@@ -25,8 +26,8 @@ func shortRetry(t testing.TB) {
 
 // A program that imports the package and reads nothing pays for nothing.
 func TestNothingBeforeTheFirstRequest(t *testing.T) {
-	guard(t)
-	goroutines, files, maps := runtime.NumGoroutine(), openFiles(), contexts()
+	aiotest.Guard(t)
+	goroutines, files, maps := runtime.NumGoroutine(), aiotest.OpenFiles(), contexts()
 	q := New(DefaultDepth)
 	if q.TryPlain() {
 		q.Leave()
@@ -35,7 +36,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	if n := runtime.NumGoroutine(); n > goroutines {
 		t.Errorf("New started %d goroutines", n-goroutines)
 	}
-	if now := openFiles(); !slices.Equal(now, files) {
+	if now := aiotest.OpenFiles(); !slices.Equal(now, files) {
 		t.Errorf("New opened files: %q", now)
 	}
 	if n := contexts(); n != maps {
@@ -107,7 +108,7 @@ func TestOpenRefusedForNow(t *testing.T) {
 				}
 				return k, nil
 			}, noLane)
-			until(t, "the kernel is asked again", func() bool {
+			aiotest.Until(t, "the kernel is asked again", func() bool {
 				got := <-start(q, 5)
 				if got.n == 5 && got.err == nil {
 					return true
@@ -170,7 +171,7 @@ func TestDepthIsHalvedToWhatTheHostHas(t *testing.T) {
 		{32, 31, syscall.EAGAIN, []int{32}, false},
 		{1, 0, syscall.EAGAIN, []int{1}, false},
 	} {
-		guard(t)
+		aiotest.Guard(t)
 		var asked []int
 		withSetup(t, func(depth int) (*libaio.Context, error) {
 			asked = append(asked, depth)
@@ -200,8 +201,8 @@ func withSetup(t testing.TB, setup func(int) (*libaio.Context, error)) {
 
 // A refused context must not cost a descriptor.
 func TestRefusedContextLeavesNothing(t *testing.T) {
-	guard(t)
-	files := openFiles()
+	aiotest.Guard(t)
+	files := aiotest.OpenFiles()
 	withSetup(t, func(int) (*libaio.Context, error) { return nil, syscall.EAGAIN })
 	for range 10 {
 		if k, err := newContext(64); k != nil || err != syscall.EAGAIN {
@@ -211,15 +212,15 @@ func TestRefusedContextLeavesNothing(t *testing.T) {
 			t.Errorf("newLaneContext = %v, %v", k, err)
 		}
 	}
-	if now := openFiles(); !slices.Equal(now, files) {
+	if now := aiotest.OpenFiles(); !slices.Equal(now, files) {
 		t.Errorf("open files before: %q, after: %q", files, now)
 	}
 }
 
 // A context that was made but may not be used counts as none.
 func TestProbeFindsADeadContext(t *testing.T) {
-	guard(t)
-	files, made := openFiles(), contexts()
+	aiotest.Guard(t)
+	files, made := aiotest.OpenFiles(), contexts()
 	withSetup(t, func(depth int) (*libaio.Context, error) {
 		c, err := libaio.Setup(depth)
 		if err == nil {
@@ -233,14 +234,14 @@ func TestProbeFindsADeadContext(t *testing.T) {
 	if k, err := newLaneContext(); k != nil || err == nil {
 		t.Errorf("newLaneContext = %v, %v", k, err)
 	}
-	if now := openFiles(); !slices.Equal(now, files) || contexts() != made {
+	if now := aiotest.OpenFiles(); !slices.Equal(now, files) || contexts() != made {
 		t.Errorf("left behind: %d contexts, and %s", contexts()-made, strings.Join(now, ", "))
 	}
 }
 
 // The real limits of descriptors, in a process that has no room for the eventfd.
 func TestNoDescriptorForTheEventfd(t *testing.T) {
-	guard(t)
+	aiotest.Guard(t)
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)

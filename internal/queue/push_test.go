@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // blockedFake is a fake with one submitter's place, which a request at offset 9 has taken:
@@ -119,7 +121,7 @@ func TestForbiddenSubmitIsForGood(t *testing.T) {
 			k, q := newFake(t, 32)
 			k.hold()
 			before := startAll(t, k, q, 1)
-			until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
+			aiotest.Until(t, "the first is in the kernel", func() bool { return k.insideNow() == 1 })
 
 			block := make(chan struct{})
 			k.at(submitting, 2, fault{block: block})

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // heldFake is a fake whose kernel has taken a request at each of 1 .. n.
@@ -19,8 +21,8 @@ func heldFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
 	for _, off := range upTo(n) {
 		done = append(done, start(q, off))
 	}
-	until(t, "the kernel has all", func() bool { return k.insideNow() == n })
-	until(t, "nobody looks for events any more", func() bool { return countSubmitters(q) == 0 })
+	aiotest.Until(t, "the kernel has all", func() bool { return k.insideNow() == n })
+	aiotest.Until(t, "nobody looks for events any more", func() bool { return countSubmitters(q) == 0 })
 	return k, q, done
 }
 
@@ -108,7 +110,7 @@ func TestBellForNothing(t *testing.T) {
 	for range 10 {
 		before := k.calls(reaping)
 		k.knock()
-		until(t, "the reaper has looked", func() bool { return k.calls(reaping) > before })
+		aiotest.Until(t, "the reaper has looked", func() bool { return k.calls(reaping) > before })
 	}
 	wantOpen(t, done...)
 	k.complete(2, 1)
@@ -151,7 +153,7 @@ func TestNegativeResults(t *testing.T) {
 		}
 	}
 	done := startAll(t, k, q, upTo(30)...)
-	until(t, "the kernel has all", func() bool { return k.insideNow() == 30 })
+	aiotest.Until(t, "the kernel has all", func() bool { return k.insideNow() == 30 })
 	k.letGo()
 	for i, off := range upTo(30) {
 		switch off % 3 {
@@ -171,7 +173,7 @@ func TestReapThatFails(t *testing.T) {
 	k, q, done := heldFake(t, 3)
 	k.at(reaping, k.calls(reaping)+1, fault{err: syscall.EINTR})
 	k.complete(1)
-	until(t, "a reap has failed", func() bool { return k.faults[step{reaping, k.calls(reaping)}].err != nil })
+	aiotest.Until(t, "a reap has failed", func() bool { return k.faults[step{reaping, k.calls(reaping)}].err != nil })
 	wantOpen(t, done...)
 	k.complete(2, 3)
 	wantDone(t, upTo(3), done)

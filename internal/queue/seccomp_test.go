@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,7 +44,7 @@ var forbidden = map[string]struct {
 func TestForbiddenSystemCalls(t *testing.T) {
 	for name := range forbidden {
 		t.Run(name, func(t *testing.T) {
-			guard(t)
+			aiotest.Guard(t)
 			fd, err := unix.Dup(directFile(t, 4))
 			if err != nil {
 				t.Fatal(err)
@@ -66,7 +67,7 @@ func TestForbiddenSystemCalls(t *testing.T) {
 
 // runForbidden is the process of one case. Its descriptor 3 is the file.
 func runForbidden(name string) (code int) {
-	time.AfterFunc(testLimit/4, func() { panic("still running") })
+	time.AfterFunc(aiotest.Limit/4, func() { panic("still running") })
 	complain := func(format string, a ...any) {
 		fmt.Printf(format+"\n", a...)
 		code = 1
@@ -87,7 +88,7 @@ func runForbidden(name string) (code int) {
 		r.Close()
 		w.Close()
 	}
-	files := openFiles()
+	files := aiotest.OpenFiles()
 	if c.before != nil {
 		forbid(c.before)
 	} else {
@@ -99,7 +100,7 @@ func runForbidden(name string) (code int) {
 		read(c.works)
 	}
 	// What could not be used has not been kept.
-	if now := openFiles(); !c.works && c.before != nil && (contexts() != 0 || !slices.Equal(now, files)) {
+	if now := aiotest.OpenFiles(); !c.works && c.before != nil && (contexts() != 0 || !slices.Equal(now, files)) {
 		complain("%d contexts are left, and of files %q, before %q", contexts(), now, files)
 	}
 	return code

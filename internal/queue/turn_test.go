@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // Tests of who goes when: the depth, the submitters, the batches.
@@ -19,14 +21,14 @@ func TestDepthIsKept(t *testing.T) {
 			k.hold()
 			offsets := upTo(depth + 50)
 			done := startAll(t, k, q, offsets...)
-			until(t, "the kernel has its requests", func() bool { return k.insideNow() == depth })
+			aiotest.Until(t, "the kernel has its requests", func() bool { return k.insideNow() == depth })
 			still(t, "at the depth", func() bool { return k.insideNow() == depth })
 			if n := countStarved(q); n != 50 {
 				t.Errorf("%d requests wait for their turn, want 50", n)
 			}
 			// First come, first served.
 			for i := range offsets {
-				until(t, "the next is in the kernel", func() bool { return len(k.order()) == min(len(offsets), depth+i) })
+				aiotest.Until(t, "the next is in the kernel", func() bool { return len(k.order()) == min(len(offsets), depth+i) })
 				k.complete(k.order()[i])
 			}
 			wantDone(t, offsets, done)
@@ -46,7 +48,7 @@ func TestDepthIsUsedAgain(t *testing.T) {
 	offsets := upTo(5 * depth)
 	done := startAll(t, k, q, offsets...)
 	for i := range 5 {
-		until(t, "the depth is used", func() bool { return k.insideNow() == depth })
+		aiotest.Until(t, "the depth is used", func() bool { return k.insideNow() == depth })
 		order := k.order()
 		k.complete(order[i*depth:]...)
 	}
@@ -88,7 +90,7 @@ func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
 			}
 			offsets := upTo(100)
 			done := startAll(t, k, q, offsets...)
-			until(t, "all places are taken", func() bool { return k.calls(submitting) == p })
+			aiotest.Until(t, "all places are taken", func() bool { return k.calls(submitting) == p })
 			still(t, "as many as processors", func() bool { return k.calls(submitting) == p })
 			close(block)
 			wantDone(t, offsets, done)
@@ -142,9 +144,9 @@ func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
 	k.at(submitting, 3, fault{block: slow})
 	offsets := upTo(100)
 	done := startAll(t, k, q, offsets...)
-	until(t, "both places are taken", func() bool { return k.calls(submitting) == 2 })
+	aiotest.Until(t, "both places are taken", func() bool { return k.calls(submitting) == 2 })
 	close(one) // goes on with a batch, and gets stuck
-	until(t, "one is stuck", func() bool { return k.calls(submitting) == 3 })
+	aiotest.Until(t, "one is stuck", func() bool { return k.calls(submitting) == 3 })
 	close(two)
 	returned := func() (n int) {
 		for _, d := range done {
@@ -152,7 +154,7 @@ func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
 		}
 		return n
 	}
-	until(t, "the others have returned", func() bool { return returned() >= len(offsets)-16 })
+	aiotest.Until(t, "the others have returned", func() bool { return returned() >= len(offsets)-16 })
 	// Those who come now are not held up either.
 	for range 10 {
 		want(t, 500, start(q, 500), 500, nil)
