@@ -350,8 +350,8 @@ func TestStressOfASmallContext(t *testing.T) {
 	}
 }
 
-// A lateKernel lets the reaper alone take events, and only now and then, so that the
-// context gets full however slow those are who fill it. It counts how often.
+// A lateKernel lets the reaper alone take events, and him only when the context is full, or
+// has not become so for a while. It counts how often it was.
 type lateKernel struct {
 	kernel
 	watching atomic.Bool
@@ -375,7 +375,9 @@ func (k *lateKernel) reap(events []libaio.Event) (int, error) {
 
 func (k *lateKernel) watch(fn func()) {
 	k.kernel.watch(func() {
-		time.Sleep(5 * time.Millisecond)
+		for before, i := k.full.Load(), 0; k.full.Load() == before && i < 50; i++ {
+			time.Sleep(time.Millisecond)
+		}
 		k.watching.Store(true)
 		fn()
 		k.watching.Store(false)
