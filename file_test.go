@@ -24,6 +24,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
 	"github.com/go-aio/aio/internal/inode"
 )
 
@@ -64,84 +65,6 @@ func number(s string) int {
 	n, err := strconv.Atoi(s)
 	must(err)
 	return n
-}
-
-// modes are the ways to open an aio.File.
-var modes = []struct {
-	name string
-	flag int
-}{{"plain", 0}, {"direct", aio.O_DIRECT}}
-
-// pkg is package aio, where OpenFile adds flag.
-func pkg(t testing.TB, flag int) aiotest.Package {
-	open := func(name string, more int, perm fs.FileMode) (aiotest.File, error) {
-		more |= flag
-		f, err := aio.OpenFile(name, more, perm)
-		if err == nil && more&aio.O_DIRECT != 0 && f.Direct() != wantDirect(f, more) {
-			t.Errorf("%s: opened with O_DIRECT, and Direct is %t", name, f.Direct())
-		}
-		return aiotest.Lift(f, err)
-	}
-	return aiotest.Package{
-		OpenFile: open,
-		Open: func(name string) (aiotest.File, error) {
-			if flag != 0 {
-				return open(name, os.O_RDONLY, 0)
-			}
-			return aiotest.Lift(aio.Open(name))
-		},
-		Create: func(name string) (aiotest.File, error) {
-			if flag != 0 {
-				return open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
-			}
-			return aiotest.Lift(aio.Create(name))
-		},
-		CreateTemp: func(dir, pattern string) (aiotest.File, error) { return aiotest.Lift(aio.CreateTemp(dir, pattern)) },
-		OpenInRoot: func(dir, name string) (aiotest.File, error) { return aiotest.Lift(aio.OpenInRoot(dir, name)) },
-		NewFile: func(fd uintptr, name string) aiotest.File {
-			f, _ := aiotest.Lift(aio.NewFile(fd, name), nil)
-			return f
-		},
-		Direct: flag&aio.O_DIRECT != 0,
-	}
-}
-
-// wantDirect reports whether there is direct I/O on f, opened with O_DIRECT in a
-// directory of aiotest.Dir or elsewhere.
-func wantDirect(f *aio.File, flag int) bool {
-	fi, err := f.Stat()
-	return aiotest.Linux && err == nil && fi.Mode().IsRegular() && flag&aiotest.O_PATH == 0 &&
-		!strings.HasPrefix(f.Name(), "/proc/") && !strings.HasPrefix(f.Name(), "/dev/shm/")
-}
-
-func mustOpen(t testing.TB, name string, flag int) *aio.File {
-	t.Helper()
-	f, err := aio.OpenFile(name, flag, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
-func mustOpenOS(t testing.TB, name string, flag int) *os.File {
-	t.Helper()
-	f, err := os.OpenFile(name, flag, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
-// put makes a file and returns its name.
-func put(t testing.TB, dir, name string, content []byte) string {
-	t.Helper()
-	name = filepath.Join(dir, name)
-	if err := os.WriteFile(name, content, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
 
 func TestMethodSet(t *testing.T) {
@@ -190,13 +113,13 @@ func TestInvalidFile(t *testing.T) {
 func TestClosedFile(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range modes {
+	for _, m := range subject.Modes {
 		for _, busy := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/busy=%t", m.name, busy), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/busy=%t", m.Name, busy), func(t *testing.T) {
 				if busy {
-					defer crowded(t, put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
+					defer crowded(t, subject.Put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
 				}
-				aiotest.Compare(t, dir, pkg(t, m.flag), func(s *aiotest.Side) {
+				aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
 					s.Put("file", aiotest.Pattern(10000, 1))
 					f := s.MustOpen("file", os.O_RDWR)
 					if g, ok := f.(*aio.File); ok {
@@ -229,10 +152,10 @@ func TestContractTmpfs(t *testing.T) {
 }
 
 func testContract(t *testing.T, dir string, direct bool) {
-	for _, m := range modes {
+	for _, m := range subject.Modes {
 		for _, c := range aiotest.Contract {
-			t.Run(m.name+"/"+c.Name, func(t *testing.T) {
-				p := pkg(t, m.flag)
+			t.Run(m.Name+"/"+c.Name, func(t *testing.T) {
+				p := subject.Package(t, m.Flag)
 				p.Direct = p.Direct && direct
 				aiotest.Compare(t, dir, p, c.Do)
 			})
@@ -264,7 +187,7 @@ func TestConfigure(t *testing.T) {
 			t.Errorf("Configure(%+v): %v", c, err)
 		}
 	}
-	f := mustOpen(t, put(t, aiotest.Dir(t), "file", []byte("text")), os.O_RDONLY)
+	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", []byte("text")), os.O_RDONLY)
 	if _, err := f.ReadAt(make([]byte, 4), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -290,8 +213,8 @@ func TestFileSizeLimit(t *testing.T) {
 		return
 	}
 	dir := aiotest.Dir(t)
-	for _, m := range modes {
-		aiotest.Compare(t, dir, pkg(t, m.flag), func(s *aiotest.Side) {
+	for _, m := range subject.Modes {
+		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
 			for _, off := range []int64{0, 1, 4096, 8192, 9999, limit, 12288} {
 				for _, n := range []int{1, 1808, 4096, 8192, 70000} {
 					os.Remove(s.Path("file"))
@@ -316,13 +239,13 @@ func TestFileSizeLimit(t *testing.T) {
 // TestTwin looks at the flags of the direct descriptor.
 func TestTwin(t *testing.T) {
 	aiotest.Guard(t)
-	if !aiotest.Linux {
+	if !aiotest.Direct {
 		t.Skip("there is no direct I/O")
 	}
 	const kept = os.O_RDWR | os.O_WRONLY | os.O_SYNC | aiotest.O_DSYNC | os.O_APPEND
-	name := put(t, aiotest.Dir(t), "file", nil)
+	name := subject.Put(t, aiotest.Dir(t), "file", nil)
 	for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_SYNC, os.O_RDWR | aiotest.O_DSYNC, os.O_WRONLY | os.O_APPEND} {
-		f := mustOpen(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
+		f := subject.Open(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
 		got, closed := aiotest.OpenFlags(t, aio.TwinFd(f))
 		if want := flag &^ os.O_APPEND; got&kept != want || got&aio.O_DIRECT == 0 || !closed {
 			t.Errorf("opened with %#x: the twin has %#x; closed by exec %t", flag, got, closed)
@@ -339,11 +262,11 @@ func TestDatasync(t *testing.T) {
 	if !aiotest.Linux {
 		t.Skip("no /proc")
 	}
-	other := put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	other := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
 	for _, name := range []string{other, "/proc/version", "/dev/null"} {
 		for _, crowd := range []int{0, 16} {
 			stop := crowded(t, other, crowd)
-			f, g := mustOpen(t, name, os.O_RDONLY), mustOpenOS(t, name, os.O_RDONLY)
+			f, g := subject.Open(t, name, os.O_RDONLY), subject.OpenOS(t, name, os.O_RDONLY)
 			if got, want := aiotest.Describe(f.Datasync()), aiotest.Describe(g.Sync()); got != want {
 				t.Errorf("%s: %s; want %s", name, got, want)
 			}
@@ -360,11 +283,11 @@ func TestThreads(t *testing.T) {
 		aiotest.RunChild(t, "^TestThreads$", "configure", "64", "4")
 		return
 	}
-	name := put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
+	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
 	before := pprof.Lookup("threadcreate").Count()
 	var wg sync.WaitGroup
 	for i := range 500 {
-		f := mustOpen(t, name, os.O_RDWR|os.O_SYNC|modes[i%2].flag)
+		f := subject.Open(t, name, os.O_RDWR|os.O_SYNC|subject.Modes[i%2].Flag)
 		wg.Go(func() {
 			if _, err := f.WriteAt([]byte("some text"), int64(i)); err != nil {
 				t.Error(err)
@@ -380,10 +303,10 @@ func TestThreads(t *testing.T) {
 func TestReader(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(4500, 1)
-	name := put(t, aiotest.Dir(t), "file", content)
-	for _, m := range modes {
-		if err := iotest.TestReader(mustOpen(t, name, m.flag), content); err != nil {
-			t.Errorf("%s: %v", m.name, err)
+	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range subject.Modes {
+		if err := iotest.TestReader(subject.Open(t, name, m.Flag), content); err != nil {
+			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
 }
@@ -411,27 +334,27 @@ func TestFS(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir, "empty", nil)
-	put(t, dir, "a/some", aiotest.Pattern(600, 1))
-	put(t, dir, "a/b/block", aiotest.Pattern(512, 1))
-	for _, m := range modes {
-		if err := fstest.TestFS(aioFS{dir, m.flag}, "empty", "a/some", "a/b/block"); err != nil {
-			t.Errorf("%s: %v", m.name, err)
+	subject.Put(t, dir, "empty", nil)
+	subject.Put(t, dir, "a/some", aiotest.Pattern(600, 1))
+	subject.Put(t, dir, "a/b/block", aiotest.Pattern(512, 1))
+	for _, m := range subject.Modes {
+		if err := fstest.TestFS(aioFS{dir, m.Flag}, "empty", "a/some", "a/b/block"); err != nil {
+			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
 }
 
 func TestDirect(t *testing.T) {
 	aiotest.Guard(t)
-	name := put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
-	for _, m := range modes {
-		f := mustOpen(t, name, os.O_RDWR|m.flag)
-		if want := aiotest.Linux && m.flag != 0; f.Direct() != want {
-			t.Errorf("%s: Direct is %t", m.name, f.Direct())
+	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	for _, m := range subject.Modes {
+		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+		if want := aiotest.Direct && m.Flag != 0; f.Direct() != want {
+			t.Errorf("%s: Direct is %t", m.Name, f.Direct())
 		}
 		f.Close()
-		if want := aiotest.Linux && m.flag != 0; f.Direct() != want {
-			t.Errorf("%s: Direct is %t after Close", m.name, f.Direct())
+		if want := aiotest.Direct && m.Flag != 0; f.Direct() != want {
+			t.Errorf("%s: Direct is %t after Close", m.Name, f.Direct())
 		}
 	}
 }
@@ -443,11 +366,11 @@ func TestAllocs(t *testing.T) {
 	if aiotest.Race {
 		t.Skip("the race detector allocates")
 	}
-	name := put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
+	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, crowd := range []int{0, 16} {
-		for _, m := range modes {
-			t.Run(fmt.Sprintf("%s/crowd=%d", m.name, crowd), func(t *testing.T) {
-				f := mustOpen(t, name, os.O_RDWR|m.flag)
+		for _, m := range subject.Modes {
+			t.Run(fmt.Sprintf("%s/crowd=%d", m.Name, crowd), func(t *testing.T) {
+				f := subject.Open(t, name, os.O_RDWR|m.Flag)
 				defer crowded(t, name, crowd)()
 				testAllocs(t, f)
 			})
@@ -460,7 +383,7 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 	var quit atomic.Bool
 	var wg, started sync.WaitGroup
 	for range n {
-		f, p := mustOpen(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
+		f, p := subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
 		started.Add(1)
 		wg.Go(func() {
 			started.Done()
@@ -547,16 +470,16 @@ func TestStripes(t *testing.T) {
 
 func testStripes(t *testing.T, number int) {
 	l := layouts[number]
-	name := put(t, aiotest.Dir(t), "file", make([]byte, l.width*l.stripes))
-	writers := []io.WriterAt{mustOpenOS(t, name, os.O_RDWR)}
+	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, l.width*l.stripes))
+	writers := []io.WriterAt{subject.OpenOS(t, name, os.O_RDWR)}
 	for i := range 8 {
-		writers = append(writers, mustOpen(t, name, os.O_RDWR|modes[i%2].flag))
+		writers = append(writers, subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag))
 	}
 	child := func(int) {}
 	if !aiotest.InChild() {
 		child = startStripes(t, name, number)
 	}
-	reader, direct := mustOpenOS(t, name, os.O_RDONLY), mustOpen(t, name, os.O_RDONLY|aio.O_DIRECT)
+	reader, direct := subject.OpenOS(t, name, os.O_RDONLY), subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT)
 	got := aiotest.Buffer(l.width*l.stripes, 0)
 	for round := range aiotest.Scaled(1000) {
 		var wg sync.WaitGroup
@@ -635,8 +558,8 @@ func startStripes(t *testing.T, file string, number int) (write func(round int))
 func stripesChild(args []string) {
 	l := layouts[number(args[1])]
 	var files []*aio.File
-	for _, m := range modes {
-		f, err := aio.OpenFile(args[0], os.O_RDWR|m.flag, 0)
+	for _, m := range subject.Modes {
+		f, err := aio.OpenFile(args[0], os.O_RDWR|m.Flag, 0)
 		must(err)
 		files = append(files, f)
 	}
@@ -660,9 +583,9 @@ func TestSize(t *testing.T) {
 	dir := aiotest.Dir(t)
 	for _, flag := range []int{0, os.O_APPEND} {
 		t.Run(fmt.Sprintf("O_APPEND=%t", flag != 0), func(t *testing.T) {
-			name := put(t, dir, "file", nil)
-			f := mustOpen(t, name, os.O_RDWR|flag|aio.O_DIRECT)
-			defer aiotest.WatchSize(t, mustOpenOS(t, name, os.O_RDONLY))()
+			name := subject.Put(t, dir, "file", nil)
+			f := subject.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
+			defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
 			size := int64(0)
 			for i := range aiotest.Scaled(2000) {
 				// Every other one begins at a block.
@@ -694,7 +617,7 @@ func TestConcurrent(t *testing.T) {
 				defer pprof.StopCPUProfile()
 			}
 			defer aiotest.Storm()()
-			aiotest.Hammer(t, aiotest.Dir(t), pkg(t, 0), 24, 192<<10, aiotest.Scaled(300))
+			aiotest.Hammer(t, aiotest.Dir(t), subject.Package(t, 0), 24, 192<<10, aiotest.Scaled(300))
 		})
 	}
 }
@@ -703,7 +626,7 @@ func TestConcurrent(t *testing.T) {
 // where the kernel, left alone, loses bytes and fails the next Sync with EIO.
 func TestOneFolio(t *testing.T) {
 	aiotest.Guard(t)
-	aiotest.Hammer(t, aiotest.Dir(t), pkg(t, 0), 15, 128<<10, aiotest.Scaled(500))
+	aiotest.Hammer(t, aiotest.Dir(t), subject.Package(t, 0), 15, 128<<10, aiotest.Scaled(500))
 }
 
 // TestOpenedWhileCopying opens a direct File while somebody copies to a plain one, which
@@ -713,9 +636,9 @@ func TestOpenedWhileCopying(t *testing.T) {
 	aiotest.Guard(t)
 	const blocks = 16
 	want := aiotest.Pattern(blocks*4096, 1)
-	name := put(t, aiotest.Dir(t), "file", want)
+	name := subject.Put(t, aiotest.Dir(t), "file", want)
 	for range aiotest.Scaled(20) {
-		plain := mustOpen(t, name, os.O_RDWR)
+		plain := subject.Open(t, name, os.O_RDWR)
 		r, w := io.Pipe()
 		var writers, copying sync.WaitGroup
 		copying.Go(func() {
@@ -724,7 +647,7 @@ func TestOpenedWhileCopying(t *testing.T) {
 			}
 		})
 		w.Write(want[:4096])
-		direct := mustOpen(t, name, os.O_RDWR|aio.O_DIRECT)
+		direct := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		var written atomic.Bool
 		for range 32 { // so many that they are in the kernel at the same time
 			writers.Go(func() {
@@ -778,9 +701,9 @@ func (r *rewinding) Read(p []byte) (int, error) {
 func TestCloseInFlight(t *testing.T) {
 	aiotest.Guard(t)
 	content := bytes.Repeat([]byte("text"), 256<<10)
-	name := put(t, aiotest.Dir(t), "file", content)
+	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	for i := range aiotest.Scaled(6) {
-		f := mustOpen(t, name, os.O_RDWR|modes[i%2].flag)
+		f := subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag)
 		var wg sync.WaitGroup
 		var done atomic.Int64
 		for c := range 300 {
@@ -842,9 +765,9 @@ func TestReusedDescriptor(t *testing.T) {
 	dir := aiotest.Dir(t)
 	const size = 256 << 10
 	ours, theirs := bytes.Repeat([]byte("o"), size), bytes.Repeat([]byte("t"), size)
-	name, other := put(t, dir, "ours", ours), put(t, dir, "theirs", theirs)
+	name, other := subject.Put(t, dir, "ours", ours), subject.Put(t, dir, "theirs", theirs)
 	for round := range aiotest.Scaled(300) {
-		f := mustOpen(t, name, os.O_RDWR|aio.O_DIRECT)
+		f := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		var wg sync.WaitGroup
 		for c := range 48 {
 			wg.Go(func() {
@@ -889,11 +812,11 @@ func TestReusedDescriptor(t *testing.T) {
 func TestDropped(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(1<<20, 1)
-	name := put(t, aiotest.Dir(t), "file", content)
+	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	files, inodes := len(aiotest.Descriptors()), inode.Count()
 	var wg sync.WaitGroup
 	for i := range aiotest.Scaled(100) {
-		f, err := aio.OpenFile(name, os.O_RDWR|modes[i%2].flag, 0)
+		f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -932,10 +855,10 @@ func TestDropped(t *testing.T) {
 // Close as long as a call uses it.
 func TestDescriptors(t *testing.T) {
 	aiotest.Guard(t)
-	if !aiotest.Linux {
+	if !aiotest.Direct {
 		t.Skip("descriptors cannot be counted")
 	}
-	name := put(t, aiotest.Dir(t), "file", nil)
+	name := subject.Put(t, aiotest.Dir(t), "file", nil)
 	count := func() (n int) {
 		for _, open := range aiotest.Descriptors() {
 			if open == name {
@@ -944,19 +867,19 @@ func TestDescriptors(t *testing.T) {
 		}
 		return n
 	}
-	for i, m := range modes {
-		f := mustOpen(t, name, os.O_RDWR|m.flag)
+	for i, m := range subject.Modes {
+		f := subject.Open(t, name, os.O_RDWR|m.Flag)
 		if n := count(); n != 1+i {
-			t.Errorf("%s: %d descriptors", m.name, n)
+			t.Errorf("%s: %d descriptors", m.Name, n)
 		}
 		release := aio.Hold(f)
 		f.Close()
 		if n := count(); n != i {
-			t.Errorf("%s: %d descriptors after Close, with a call under way", m.name, n)
+			t.Errorf("%s: %d descriptors after Close, with a call under way", m.Name, n)
 		}
 		release()
 		if n := count(); n != 0 {
-			t.Errorf("%s: %d descriptors after Close", m.name, n)
+			t.Errorf("%s: %d descriptors after Close", m.Name, n)
 		}
 	}
 }

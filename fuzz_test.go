@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
 )
 
 // FuzzAlign compares the arithmetic of alignment with that of math/big.
@@ -90,7 +91,7 @@ func FuzzFile(f *testing.F) {
 		}
 		f.Add(program)
 	}
-	m := aiotest.NewMachine(f, aiotest.Dir(f), pkg(f, 0))
+	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Package(f, 0))
 	f.Fuzz(func(t *testing.T, program []byte) {
 		aiotest.Guard(t)
 		m.Run(t, program)

@@ -64,8 +64,10 @@ const childEnv = "AIOTEST_CHILD"
 
 // Main runs the tests. It fails the run if they leave a descriptor behind, or if count
 // is not what it was. If the process is a [Child], Main calls its function in children
-// first; where that returns, the tests run.
+// first; where that returns, the tests run. Root has a mount namespace of its own there, see
+// [InNamespace].
 func Main(m *testing.M, count func() int, children map[string]func(args []string)) {
+	InNamespace()
 	if args := strings.Fields(os.Getenv(childEnv)); len(args) > 0 {
 		children[args[0]](args[1:])
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,10 +24,22 @@ const (
 	O_DSYNC   = unix.O_DSYNC
 )
 
+// Direct is whether files in Dir have direct I/O.
+var Direct = os.Getenv(directEnv) != "false"
+
 // Dir returns a directory for the test whose files can be opened for direct I/O. On
-// Linux it fails the test if there is none, for then nothing would be tested.
+// Linux it fails the test if there is none, for then nothing would be tested; unless the
+// environment says where to test, and what is there: see Environment.
 func Dir(t testing.TB) string {
 	t.Helper()
+	if dir := os.Getenv(dirEnv); dir != "" {
+		dir, err := os.MkdirTemp(dir, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
 	dir := t.TempDir()
 	err := direct(dir)
 	if err == nil {
@@ -45,6 +58,21 @@ func Dir(t testing.TB) string {
 	}
 	return here
 }
+
+// The environment that has the tests run in a directory of somebody else's choice.
+const (
+	dirEnv    = "AIOTEST_DIR"    // the directory
+	directEnv = "AIOTEST_DIRECT" // "false" if there is no direct I/O there
+	deviceEnv = "AIOTEST_DEVICE" // the block device that its filesystem is on, if any
+)
+
+// Environment is that in which tests run in dir.
+func Environment(dir, device string, direct bool) []string {
+	return []string{dirEnv + "=" + dir, deviceEnv + "=" + device, directEnv + "=" + strconv.FormatBool(direct)}
+}
+
+// Device returns the block device under Dir, or "" if it is not known.
+func Device() string { return os.Getenv(deviceEnv) }
 
 // direct asks the kernel, by way of its own, what package aio has to find out too.
 func direct(dir string) error {

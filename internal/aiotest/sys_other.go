@@ -18,6 +18,15 @@ const (
 	O_DSYNC   = 0
 )
 
+// Direct is whether files in Dir have direct I/O.
+const Direct = false
+
+// InNamespace does nothing.
+func InNamespace() {}
+
+// NeedsMounts skips the test.
+func NeedsMounts(t testing.TB) { t.Skip("nothing can be mounted") }
+
 // Dir returns a directory for the test.
 func Dir(t testing.TB) string { return t.TempDir() }
 

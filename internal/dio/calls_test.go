@@ -224,10 +224,10 @@ var devices atomic.Uint64
 func newDevice() uint64 { return 1<<48 + devices.Add(1) }
 
 func TestUncachedWrites(t *testing.T) {
-	for _, f := range []filesystem{ext4, xfs} {
-		t.Run(f.name, func(t *testing.T) {
+	for _, f := range []aiotest.Filesystem{aiotest.Ext4, aiotest.XFS} {
+		t.Run(f.Name, func(t *testing.T) {
 			aiotest.Guard(t)
-			file := newFile(t, f.mount(t))
+			file := newFileIn(t, f)
 			fd, dev := int(file.Fd()), newDevice()
 			dropCache(t, file)
 			text := at(0, 300<<10)
@@ -270,7 +270,7 @@ func TestUncachedWrites(t *testing.T) {
 			// afterwards on xfs; on ext4 they stay.
 			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 				in := cacheOf(t, file, 0, size)
-				if in.Dirty+in.Writeback == 0 && (in.Cache == 0 || f.kind == "ext4") {
+				if in.Dirty+in.Writeback == 0 && (in.Cache == 0 || f.Kind == "ext4") {
 					break
 				}
 				if time.Now().After(deadline) {
@@ -282,10 +282,10 @@ func TestUncachedWrites(t *testing.T) {
 }
 
 func TestUncachedWritesAreRefused(t *testing.T) {
-	for _, f := range []filesystem{tmpfs, btrfs} {
-		t.Run(f.name, func(t *testing.T) {
+	for _, f := range []aiotest.Filesystem{aiotest.Tmpfs, aiotest.Btrfs} {
+		t.Run(f.Name, func(t *testing.T) {
 			aiotest.Guard(t)
-			file := newFile(t, f.mount(t))
+			file := newFileIn(t, f)
 			fd, dev := int(file.Fd()), newDevice()
 			text := []byte("not to be kept")
 			if n, err := PwriteUncached(fd, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {

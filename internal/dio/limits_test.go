@@ -24,10 +24,17 @@ type place struct {
 	lax bool
 }
 
-const size = 1 * mib
+const size = 1 << 20
 
-func fileIn(f filesystem) func(t *testing.T) *os.File {
-	return func(t *testing.T) *os.File { return newFile(t, f.mount(t)) }
+func fileIn(f aiotest.Filesystem) func(t *testing.T) *os.File {
+	return func(t *testing.T) *os.File { return newFileIn(t, f) }
+}
+
+// newFileIn returns a file of size bytes in a new filesystem.
+func newFileIn(t *testing.T, f aiotest.Filesystem) *os.File {
+	t.Helper()
+	dir, _ := f.NewDir(t)
+	return newFile(t, dir)
 }
 
 // newFile returns a file of size bytes in dir.
@@ -44,32 +51,9 @@ func newFile(t *testing.T, dir string) *os.File {
 	return file
 }
 
-// noCowFile is chattr +C, which only an empty file takes.
-func noCowFile(t *testing.T) *os.File {
-	file, err := os.Create(filepath.Join(btrfs.mount(t), "nocow"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	flags, err := unix.IoctlGetInt(int(file.Fd()), unix.FS_IOC_GETFLAGS)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(file.Fd()), unix.FS_IOC_SETFLAGS, flags|0x00800000) // FS_NOCOW_FL, linux/fs.h
-	}
-	if err != nil {
-		t.Fatalf("chattr +C: %v", err)
-	}
-	if _, err := file.Write(make([]byte, size)); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 func deviceOf(sector int) func(t *testing.T) *os.File {
 	return func(t *testing.T) *os.File {
-		if os.Geteuid() != 0 {
-			t.Skip("only root may make a block device")
-		}
-		device, done := loopDevice(t, size, sector)
+		device, done := aiotest.NewLoopDevice(t, size, sector)
 		defer done()
 		file, err := os.OpenFile(device, os.O_RDWR, 0)
 		if err != nil {
@@ -82,13 +66,13 @@ func deviceOf(sector int) func(t *testing.T) *os.File {
 
 // A loop device asks for memory alignment of 512 bytes whatever its sectors are.
 var places = []place{
-	{"ext4", fileIn(ext4), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
-	{"ext4 of 1 KiB blocks", fileIn(ext4small), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
-	{"ext4 of 4 KiB sectors", fileIn(ext4large), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
-	{"xfs", fileIn(xfs), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true, Grows: true}, false},
-	{"xfs of 4 KiB sectors", fileIn(xfslarge), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Grows: true}, false},
-	{"btrfs", fileIn(btrfs), Limits{Mem: 4096, Read: 4096, Write: 4096}, true},
-	{"btrfs without checksums", noCowFile, Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: true}, true},
+	{"ext4", fileIn(aiotest.Ext4), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
+	{"ext4 of 1 KiB blocks", fileIn(aiotest.Ext4Small), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
+	{"ext4 of 4 KiB sectors", fileIn(aiotest.Ext4Large), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
+	{"xfs", fileIn(aiotest.XFS), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true, Grows: true}, false},
+	{"xfs of 4 KiB sectors", fileIn(aiotest.XFSLarge), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Grows: true}, false},
+	{"btrfs", fileIn(aiotest.Btrfs), Limits{Mem: 4096, Read: 4096, Write: 4096}, true},
+	{"btrfs without checksums", fileIn(aiotest.BtrfsNoCow), Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: true}, true},
 	{"device", deviceOf(512), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true, Grows: true}, false},
 	{"device of 4 KiB sectors", deviceOf(4096), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Grows: true}, false},
 }
@@ -128,7 +112,7 @@ func TestLimitsHere(t *testing.T) {
 }
 
 func TestNoLimitsOnTmpfs(t *testing.T) {
-	file := newFile(t, tmpfs.mount(t))
+	file := newFileIn(t, aiotest.Tmpfs)
 	files := aiotest.OpenFiles()
 	if twin, err := Open(int(file.Fd())); err != unix.EOPNOTSUPP {
 		t.Errorf("Open = %+v, %v, want EOPNOTSUPP", twin, err)

@@ -3,13 +3,9 @@
 package dio
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
@@ -19,11 +15,7 @@ import (
 // no filesystem that they mount outlives the process, however that ends. It fails the run
 // if a descriptor is left behind.
 func TestMain(m *testing.M) {
-	if os.Getenv(inNamespace) == "" && os.Geteuid() == 0 {
-		if code, ok := runInNamespace(); ok {
-			os.Exit(code)
-		}
-	}
+	aiotest.InNamespace()
 	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
 		r.Close()
 		w.Close()
@@ -35,25 +27,6 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
-}
-
-// inNamespace is the environment variable that tells the child what it is.
-const inNamespace = "AIO_DIO_TEST_IN_NAMESPACE"
-
-func runInNamespace() (code int, ok bool) {
-	runtime.LockOSThread() // Pdeathsig is sent when the thread ends
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	switch err := cmd.Run(); {
-	case err == nil:
-		return 0, true
-	case errors.As(err, new(*exec.ExitError)):
-		return max(1, cmd.ProcessState.ExitCode()), true
-	default:
-		return 0, false // not allowed here; tests that need mounts will say so
-	}
 }
 
 // wantFiles fails the test if other descriptors are open than before.

@@ -368,7 +368,7 @@ func TestAdopt(t *testing.T) {
 
 // What is not taken over is not ours to close.
 func TestAdoptThatFails(t *testing.T) {
-	file := newFile(t, tmpfs.mount(t))
+	file := newFileIn(t, aiotest.Tmpfs)
 	fd, err := unix.Open(file.Name(), unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err == unix.EINVAL {
 		t.Skip("tmpfs has O_DIRECT since Linux 6.6")
