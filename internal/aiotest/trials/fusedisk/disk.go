@@ -1,0 +1,214 @@
+package fusedisk
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// An Op is what a [Request] asks of a disk.
+type Op int
+
+// The requests that reach a disk.
+const (
+	Read Op = iota
+	Write
+	Flush // fsync(2) of the file; of a loop device, a flush of its write cache
+)
+
+func (op Op) String() string { return [...]string{"read", "write", "flush"}[op] }
+
+// A Request is one that has come from the kernel.
+type Request struct {
+	Op  Op
+	N   int64 // how many of this Op have come since Inject, this one included
+	Off int64 // bytes
+	Len int   // bytes
+}
+
+// A Fault is what becomes of a [Request]. The zero Fault is none.
+type Fault struct {
+	Delay time.Duration // before all else
+	Errno syscall.Errno // instead of the transfer
+	Short int           // bytes that are not transferred, of the last ones
+	Lose  bool          // answer as if it had been done, and do not
+}
+
+const (
+	sectorSize = 512  // is written as a whole or not at all when the power is cut
+	chunkSize  = 4096 // the disk is kept in chunks, of which there are only those written to
+)
+
+type chunk [chunkSize]byte
+
+// A Disk is a file whose bytes are kept in memory. It has a write cache: what is written
+// is durable after the next Flush.
+type Disk struct {
+	path string
+
+	counts [3]atomic.Int64 // requests by Op
+	inject atomic.Pointer[injection]
+
+	mu      sync.RWMutex
+	size    int64
+	chunks  map[int64]*chunk
+	durable map[int64]*chunk // as they were at the last Flush, of the chunks written to since; nil for one of zeros
+}
+
+// An injection counts requests from when it was set.
+type injection struct {
+	decide func(Request) Fault
+	counts [3]atomic.Int64
+}
+
+func newDisk(path string, size int64) *Disk {
+	return &Disk{path: path, size: size, chunks: make(map[int64]*chunk), durable: make(map[int64]*chunk)}
+}
+
+// Path is where the disk is served.
+func (d *Disk) Path() string { return d.path }
+
+// Count returns how many requests there have been.
+func (d *Disk) Count(op Op) int64 { return d.counts[op].Load() }
+
+// Inject has decide say what becomes of each request from now on; nil ends that. It is
+// called by many goroutines at a time, and may wait: then the request waits.
+func (d *Disk) Inject(decide func(Request) Fault) {
+	if decide == nil {
+		d.inject.Store(nil)
+		return
+	}
+	d.inject.Store(&injection{decide: decide})
+}
+
+// fault counts a request and waits for what becomes of it.
+func (d *Disk) fault(op Op, off int64, n int) Fault {
+	d.counts[op].Add(1)
+	in := d.inject.Load()
+	if in == nil {
+		return Fault{}
+	}
+	f := in.decide(Request{Op: op, N: in.counts[op].Add(1), Off: off, Len: n})
+	time.Sleep(f.Delay)
+	return f
+}
+
+func (d *Disk) read(p []byte, off int64) (int, syscall.Errno) {
+	f := d.fault(Read, off, len(p))
+	if f.Errno != 0 {
+		return 0, f.Errno
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	n := int(min(int64(len(p)), max(d.size-off, 0)))
+	n = max(n-f.Short, 0)
+	eachChunk(p[:n], off, func(i int64, part []byte, at int) {
+		if c := d.chunks[i]; c != nil {
+			copy(part, c[at:])
+		} else {
+			clear(part)
+		}
+	})
+	return n, 0
+}
+
+func (d *Disk) write(p []byte, off int64) (int, syscall.Errno) {
+	f := d.fault(Write, off, len(p))
+	if f.Errno != 0 {
+		return 0, f.Errno
+	}
+	n := max(len(p)-f.Short, 0)
+	if f.Lose {
+		return n, 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	eachChunk(p[:n], off, func(i int64, part []byte, at int) { copy(d.dirty(i)[at:], part) })
+	d.size = max(d.size, off+int64(n))
+	return n, 0
+}
+
+// dirty returns a chunk to be written to.
+func (d *Disk) dirty(i int64) *chunk {
+	c := d.chunks[i]
+	_, dirty := d.durable[i]
+	if !dirty {
+		d.durable[i] = c
+	}
+	if c == nil || !dirty {
+		fresh := new(chunk)
+		if c != nil {
+			*fresh = *c
+		}
+		c, d.chunks[i] = fresh, fresh
+	}
+	return c
+}
+
+func (d *Disk) flush() syscall.Errno {
+	f := d.fault(Flush, 0, 0)
+	if f.Errno != 0 || f.Lose {
+		return f.Errno
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.durable)
+	return 0
+}
+
+// eachChunk calls do for each part of p, which is at offset off of the disk, that lies in
+// one chunk: number i, from byte at on.
+func eachChunk(p []byte, off int64, do func(i int64, part []byte, at int)) {
+	for len(p) > 0 {
+		at := int(off % chunkSize)
+		n := min(len(p), chunkSize-at)
+		do(off/chunkSize, p[:n], at)
+		p, off = p[n:], off+int64(n)
+	}
+}
+
+// Size returns the size of the disk in bytes.
+func (d *Disk) Size() int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.size
+}
+
+// Resize changes the size of the disk in bytes. What was beyond it is lost.
+func (d *Disk) Resize(size int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, c := range d.chunks {
+		if keep := size - i*chunkSize; keep < chunkSize && c != nil {
+			clear(d.dirty(i)[max(keep, 0):])
+		}
+	}
+	d.size = size
+}
+
+// cut copies to the empty disk to what is left if the power is cut now: all that was
+// durable, and of what was written since, each sector or not, as r decides.
+func (d *Disk) cut(to *Disk, r *rand.Rand) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	keep := r.Float64() // nearly all of the cache in some cuts, nearly nothing in others
+	for i, c := range d.chunks {
+		old, dirty := d.durable[i]
+		if !dirty {
+			to.chunks[i] = c // both sides copy it before they write
+			continue
+		}
+		left := new(chunk)
+		if old != nil {
+			*left = *old
+		}
+		for at := 0; at < chunkSize; at += sectorSize {
+			if r.Float64() < keep {
+				copy(left[at:at+sectorSize], c[at:])
+			}
+		}
+		to.chunks[i] = left
+	}
+}
