@@ -42,18 +42,18 @@ const kept = unix.O_ACCMODE | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
 
 // Open opens the direct twin of fd. It fails where there is none to be had: EINVAL
 // and EOPNOTSUPP where the filesystem has no direct I/O, EACCES for a file that its
-// creator may not open again, ENOENT without /proc, EMFILE.
+// creator may not open again, ENOENT without /proc, EMFILE. A failure closes no
+// descriptor: that would end the process's fcntl(2) locks of the file.
 func Open(fd int) (*Twin, error) {
+	limits, err := limitsOf(fd)
+	if err != nil {
+		return nil, err
+	}
 	twin, err := reopen(fd, kept, unix.O_DIRECT)
 	if err != nil {
 		return nil, err
 	}
-	t, err := Adopt(twin)
-	if err != nil {
-		unix.Close(twin)
-		return nil, err
-	}
-	return t, nil
+	return &Twin{Fd: twin, Limits: limits}, nil
 }
 
 // Adopt makes fd, a direct descriptor, a twin. It fails, and leaves fd alone, where the
@@ -167,7 +167,7 @@ func Fdatasync(fd int) error {
 	return ignoringEINTR(func() error { return unix.Fdatasync(fd) })
 }
 
-// limitsOf asks the kernel for the rules of direct I/O on fd, a direct descriptor.
+// limitsOf asks the kernel for the rules of direct I/O on the file of fd.
 // They are never found by trial: a misaligned read of a hole succeeds.
 func limitsOf(fd int) (Limits, error) {
 	const want = unix.STATX_DIOALIGN | unix.STATX_DIO_READ_ALIGN | unix.STATX_BASIC_STATS

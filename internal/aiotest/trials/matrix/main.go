@@ -1,0 +1,108 @@
+// Matrix runs the tests on every filesystem that matters for direct I/O, each on a loop
+// device of its own, and makes the table of the README of it. It needs root, and what
+// makes the filesystems (e2fsprogs, xfsprogs, btrfs-progs); it leaves nothing behind.
+//
+//	go -C internal/aiotest/trials run ./matrix -write ../../../README.md
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/trials/document"
+)
+
+func main() {
+	aiotest.InNamespace()
+	var r runner
+	flag.BoolVar(&r.short, "short", false, "run the tests with -test.short")
+	flag.StringVar(&r.only, "only", "", "run on filesystems whose name has this `text`")
+	flag.StringVar(&r.suites, "suites", "", "run these `suites` only, separated by commas")
+	flag.StringVar(&r.write, "write", "", "put the table into this `file`")
+	flag.StringVar(&r.check, "check", "", "fail unless this `file` has the table")
+	flag.Parse()
+	if err := r.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "matrix:", err)
+		os.Exit(1)
+	}
+}
+
+type runner struct {
+	short        bool
+	only, suites string
+	write, check string
+}
+
+func (r runner) run() error {
+	if os.Geteuid() != 0 {
+		return errors.New("only root may mount filesystems")
+	}
+	dir, err := os.MkdirTemp("", "matrix")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // the tests have users who are not root
+		return err
+	}
+	all := suites(r.suites)
+	if err := build(all, dir); err != nil {
+		return err
+	}
+	var rows []row
+	var failed error
+	for i, at := range places() {
+		if !strings.Contains(at.name, r.only) {
+			continue
+		}
+		row, err := r.place(at, all, filepath.Join(dir, fmt.Sprint(i)))
+		failed = errors.Join(failed, err)
+		rows = append(rows, row)
+	}
+	if failed != nil {
+		return failed
+	}
+	table := markdown(all, rows)
+	fmt.Print("\n", table)
+	switch {
+	case r.write != "":
+		return document.Place{File: r.write, Name: "matrix"}.Write(table)
+	case r.check != "":
+		return document.Place{File: r.check, Name: "matrix"}.Check(table)
+	}
+	return nil
+}
+
+// place runs all suites on one filesystem.
+func (r runner) place(at place, all []suite, dir string) (result row, err error) {
+	start := time.Now()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return row{}, err
+	}
+	m, err := at.mount(dir)
+	if err != nil {
+		return row{}, fmt.Errorf("%s: %w", at.name, err)
+	}
+	defer func() { err = errors.Join(err, m.unmount()) }()
+	result.place = at.name
+	if result.facts, err = probe(m.dir); err != nil {
+		return result, err
+	}
+	for _, s := range all {
+		o, failed := s.run(at, m, r.short)
+		err = errors.Join(err, failed)
+		result.outcomes = append(result.outcomes, o)
+	}
+	verdict := "passed"
+	if err != nil {
+		verdict = "FAILED"
+	}
+	fmt.Printf("%s: %s, in %v; %s\n", at.name, verdict, time.Since(start).Round(time.Second), sum(result.outcomes))
+	return result, err
+}

@@ -1,0 +1,79 @@
+package main
+
+// A mutation is a bug that one suite is to find.
+type mutation struct {
+	name     string
+	file     string // in the root module
+	old, new string // old occurs once
+	suite    suite
+}
+
+// A suite is tests, or a program.
+type suite struct {
+	name string
+	args []string // of go, after the -overlay
+}
+
+func tests(name, pkg, run string) suite {
+	return suite{name, []string{"test", "-count=1", "-timeout=3m", "-run=" + run, root + pkg}}
+}
+
+func program(name string, args ...string) suite {
+	return suite{name, append([]string{"run", root + "/internal/aiotest/trials/" + name}, args...)}
+}
+
+const root = "github.com/go-aio/aio"
+
+var mutations = []mutation{
+	{
+		"an error has another Op", "reader.go",
+		`f.wrapErr("read", err)`, `f.wrapErr("pread", err)`,
+		tests("contract", "", "^TestContract$"),
+	},
+	{
+		"a direct write without enough space is not written as far as it fits", "writer.go",
+		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.EDQUOT:`,
+		tests("contract", "", "^TestContract$"),
+	},
+	{
+		"the twin is not closed", "file.go",
+		`		h.twin.Close()
+`, ``,
+		tests("lifetime", "/internal/aiotest/lifetime", "."),
+	},
+	{
+		"a bounced read gives more than there is in the file", "reader.go",
+		`return copy(p, block[skip:n]), nil`, `return copy(p, block[skip:]), nil`,
+		tests("model", "/internal/aiotest/model", "."),
+	},
+	{
+		"the bounce buffer is not filled before a write", "writer.go",
+		`	copy(block, p)
+`, ``,
+		tests("model", "/internal/aiotest/model", "."),
+	},
+	{
+		"no lock table", "internal/inode/locks.go",
+		`	if !l.blocked(r, l.waiting) {`, `	if true {`,
+		tests("concurrency", "/internal/aiotest/concurrency", "."),
+	},
+	{
+		"a short submit ends the batch", "internal/queue/submit.go",
+		`			continue // a short submit: the next call tells why`, `			return`,
+		tests("queue", "/internal/queue", "."),
+	},
+	{
+		"EINTR is passed on", "libaio/events.go",
+		`case errno == 0 || errno == syscall.EINTR:`, `case errno == 0:`,
+		tests("libaio", "/libaio", "."),
+	},
+	{
+		"an event is dropped now and then", "internal/queue/reap.go",
+		`		q.slots[events[i].Data].finish(events[i].Res)
+`, `		if events[i].Data != 7 || runtime.NumGoroutine()%31 > 0 {
+			q.slots[events[i].Data].finish(events[i].Res)
+		}
+`,
+		program("soak", "-for=1m"),
+	},
+}

@@ -1,0 +1,111 @@
+// Mutations plants bugs, one at a time, and sees that the suite whose business it is
+// fails. The bugs are planted by an overlay (go help build): the tree is not changed.
+//
+//	go -C internal/aiotest/trials run ./mutations -write ../../../docs/reliability.md
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/go-aio/aio/internal/aiotest/trials/document"
+)
+
+func main() {
+	only := flag.String("only", "", "plant bugs whose name has this `text`")
+	write := flag.String("write", "", "put the table into this `file`")
+	flag.Parse()
+	if err := run(*only, *write); err != nil {
+		fmt.Fprintln(os.Stderr, "mutations:", err)
+		os.Exit(1)
+	}
+}
+
+func run(only, write string) error {
+	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", root).Output()
+	if err != nil {
+		return fmt.Errorf("go list: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "mutations")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var rows []string
+	for _, m := range mutations {
+		if !strings.Contains(m.name, only) {
+			continue
+		}
+		symptom, err := m.plant(strings.TrimSpace(string(module)), dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		fmt.Printf("%s: %s\n", m.name, symptom)
+		rows = append(rows, fmt.Sprintf("| %s | `%s` | %s | %s |\n", m.name, m.file, m.suite.name, symptom))
+	}
+	if write == "" {
+		return nil
+	}
+	return document.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n"+strings.Join(rows, ""))
+}
+
+// plant runs the suite with the bug and returns what failed.
+func (m mutation) plant(module, dir string) (string, error) {
+	original := filepath.Join(module, m.file)
+	text, err := os.ReadFile(original)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return "", fmt.Errorf("%s has %q %d times", m.file, m.old, n)
+	}
+	mutant, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(mutant, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		return "", err
+	}
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mutant}})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(overlay, list, 0o600); err != nil {
+		return "", err
+	}
+	args := append([]string{m.suite.args[0], "-overlay", overlay}, m.suite.args[1:]...)
+	out, err := exec.Command("go", args...).CombinedOutput()
+	if err == nil {
+		return "", fmt.Errorf("nothing failed: go %s", strings.Join(args, " "))
+	}
+	return symptom(out)
+}
+
+var (
+	failed = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
+	panics = regexp.MustCompile(`(?m)^(?:panic: |fatal error: )(.*)$`)
+	says   = regexp.MustCompile(`(?m)^.*(?:lost|FAILED|older than|wrong).*$`)
+)
+
+// symptom returns the test that failed, the innermost of the first, or what a program
+// said.
+func symptom(out []byte) (string, error) {
+	if m := failed.FindAllSubmatch(out, -1); m != nil {
+		name := string(m[0][1])
+		for _, deeper := range m[1:] {
+			if strings.HasPrefix(string(deeper[1]), name+"/") {
+				name = string(deeper[1])
+			}
+		}
+		return "`" + name + "`", nil
+	}
+	for _, re := range []*regexp.Regexp{panics, says} {
+		if m := re.FindSubmatch(out); m != nil {
+			return string(m[len(m)-1]), nil
+		}
+	}
+	return "", fmt.Errorf("it failed, but not by a test:\n%s", out)
+}
