@@ -118,7 +118,7 @@ func (f *File) Read(p []byte) (int, error) {
 		return f.plain.Read(p) // has an error of its own for a closed file
 	}
 	defer f.h.release()
-	n, err := f.readDirect(p, off)
+	n, err := f.readDirect(p[:min(len(p), maxDirect)], off) // os too reads no more at a time
 	if n == 0 {
 		return 0, err
 	}

@@ -23,7 +23,11 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 		return f.os().WriteAt(p, off)
 	}
 	defer f.h.release()
-	return f.writeAt(p, off)
+	n, err := f.writeAt(p, off)
+	if err != nil {
+		return 0, err // as os.File, which does not count what it wrote before
+	}
+	return n, nil
 }
 
 // writeAt is WriteAt with the handle acquired.
@@ -124,6 +128,9 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 		m, err = f.plain.Write(p[n:])
 	} else {
 		m, err = f.plain.WriteAt(p[n:], off+int64(n))
+		if err != nil {
+			n = 0 // to os.File it is one call, whose part is not counted
+		}
 	}
 	return n + m, err
 }

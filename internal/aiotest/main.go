@@ -128,7 +128,12 @@ func Child(t testing.TB, pattern string, function ...string) *exec.Cmd {
 // children, and fails unless it succeeds.
 func RunChild(t testing.TB, pattern string, function ...string) {
 	t.Helper()
-	cmd := Child(t, pattern, function...)
+	Succeeds(t, Child(t, pattern, function...), pattern, function...)
+}
+
+// Succeeds runs a [Child] that may have been changed, and fails unless it succeeds.
+func Succeeds(t testing.TB, cmd *exec.Cmd, pattern string, function ...string) {
+	t.Helper()
 	cmd.Stderr = nil
 	out, err := cmd.CombinedOutput()
 	if err != nil {

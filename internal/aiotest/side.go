@@ -89,6 +89,7 @@ type Side struct {
 	Package
 	Dir    string
 	opened []File
+	after  []func()
 	trace  []string
 }
 
@@ -116,6 +117,7 @@ func CompareWith(t testing.TB, dir string, oracle, pkg Package, do func(s *Side)
 		t.Errorf("step %d:\n%s\n  os:  %s\n  aio: %s", i, strings.Join(before, "\n"), w, g)
 		return // what follows differs because of it
 	}
+	t.Logf("%d steps compared", len(want))
 }
 
 func line(trace []string, i int) string {
@@ -137,6 +139,11 @@ func run(t testing.TB, dir string, pkg Package, do func(s *Side)) []string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	defer func() {
+		for _, fn := range slices.Backward(s.after) {
+			fn()
+		}
+	}()
 	defer os.Chdir(here) // Chdir is one of the methods
 	defer func() {
 		for _, f := range s.opened {
@@ -146,6 +153,9 @@ func run(t testing.TB, dir string, pkg Package, do func(s *Side)) []string {
 	do(s)
 	return s.trace
 }
+
+// Defer has fn run when the Files of this side are closed, the last one first.
+func (s *Side) Defer(fn func()) { s.after = append(s.after, fn) }
 
 // Path returns the path of name on this side.
 func (s *Side) Path(name string) string { return filepath.Join(s.Dir, name) }
@@ -189,7 +199,7 @@ func (s *Side) Note(what string, values ...any) {
 		b.WriteString(" ")
 		b.WriteString(describe(v))
 	}
-	s.trace = append(s.trace, strings.ReplaceAll(b.String(), s.Dir, "DIR"))
+	s.trace = append(s.trace, strings.NewReplacer(s.Dir, "DIR", filepath.Base(s.Dir), "DIR").Replace(b.String()))
 }
 
 // Do logs what fn returns, or its panic.

@@ -71,6 +71,9 @@ func Environment(dir, device string, direct bool) []string {
 	return []string{dirEnv + "=" + dir, deviceEnv + "=" + device, directEnv + "=" + strconv.FormatBool(direct)}
 }
 
+// Chosen reports whether Dir is in a directory of somebody else's choice.
+func Chosen() bool { return os.Getenv(dirEnv) != "" }
+
 // Device returns the block device under Dir, or "" if it is not known.
 func Device() string { return os.Getenv(deviceEnv) }
 

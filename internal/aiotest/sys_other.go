@@ -30,6 +30,9 @@ func NeedsMounts(t testing.TB) { t.Skip("nothing can be mounted") }
 // Dir returns a directory for the test.
 func Dir(t testing.TB) string { return t.TempDir() }
 
+// Chosen reports that nobody has chosen the directory.
+func Chosen() bool { return false }
+
 // TmpfsDir skips the test.
 func TmpfsDir(t testing.TB) string {
 	t.Skip("no tmpfs")

@@ -3,10 +3,10 @@
 package subject
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/go-aio/aio"
@@ -54,12 +54,21 @@ func Package(t testing.TB, flag int) aiotest.Package {
 	}
 }
 
-// wantDirect reports whether there is direct I/O on f, opened with O_DIRECT in a
-// directory of aiotest.Dir or elsewhere.
+// wantDirect reports whether there is direct I/O on f, opened with O_DIRECT.
 func wantDirect(f *aio.File, flag int) bool {
 	fi, err := f.Stat()
-	return aiotest.Direct && err == nil && fi.Mode().IsRegular() && flag&aiotest.O_PATH == 0 &&
-		!strings.HasPrefix(f.Name(), "/proc/") && !strings.HasPrefix(f.Name(), "/dev/shm/")
+	if err != nil || flag&aiotest.O_PATH != 0 || !fi.Mode().IsRegular() && fi.Mode().Type() != fs.ModeDevice {
+		return false
+	}
+	if !aiotest.DirectOn(f.Fd()) {
+		return false
+	}
+	// It is opened again, which an attribute or the mode may forbid: chattr(1) +a, 0444.
+	again, err := os.OpenFile(f.Name(), flag&(os.O_RDONLY|os.O_WRONLY|os.O_RDWR)|aio.O_DIRECT, 0)
+	if err == nil {
+		again.Close()
+	}
+	return !errors.Is(err, fs.ErrPermission)
 }
 
 // Open opens a file by package aio, to be closed in the end.

@@ -1,0 +1,44 @@
+//go:build !linux
+
+package aiotest
+
+import (
+	"errors"
+	"testing"
+)
+
+// What only Linux has.
+var (
+	systemCases []Case
+	systemKinds []kind
+)
+
+// A Filesystem is one that root mounts.
+type Filesystem struct{ Name string }
+
+// Small are none.
+var Small []Filesystem
+
+// ReadOnly, Full and AlmostFull are for Small.
+var ReadOnly, Full, AlmostFull func(f Filesystem) func(s *Side)
+
+// Proc reports whether a file is one of /proc.
+func Proc(string) bool { return false }
+
+// DirectOn reports whether files of the filesystem that fd is on have direct I/O.
+func DirectOn(uintptr) bool { return false }
+
+// RunAsNobody skips the test.
+func RunAsNobody(t testing.TB, _, _ string) { NeedsMounts(t) }
+
+// RunWithoutProc skips the test.
+func RunWithoutProc(t testing.TB, _, _ string) { NeedsMounts(t) }
+
+// HideProc is not available.
+func HideProc() error { return errors.ErrUnsupported }
+
+// LeaveDescriptors skips the test.
+func LeaveDescriptors(t testing.TB, _ int) (release func()) {
+	t.Skip("no limit of descriptors")
+	return nil
+}
