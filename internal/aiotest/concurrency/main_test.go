@@ -1,0 +1,120 @@
+// Package concurrency tests what becomes of a file that many use at the same time:
+// through one File and several, os.Files, other processes, and other names of the file.
+package concurrency
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"testing"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/inode"
+)
+
+// children are what other processes do instead of the tests.
+var children = map[string]func(args []string){
+	"stripes":   stripesChild,
+	"appenders": appendersChild,
+}
+
+func TestMain(m *testing.M) { aiotest.Main(m, inode.Count, children) }
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	must(err)
+	return n
+}
+
+// conditions runs a test as it is, then with one P and with eight while signals and
+// collections fall upon it: any system call may meet EINTR, any goroutine may be moved.
+func conditions(t *testing.T, test func(t *testing.T)) {
+	t.Run("quiet", func(t *testing.T) {
+		aiotest.Guard(t)
+		test(t)
+	})
+	for _, procs := range []int{1, 8} {
+		t.Run(fmt.Sprintf("storm, GOMAXPROCS=%d", procs), func(t *testing.T) {
+			aiotest.Guard(t)
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			if pprof.StartCPUProfile(io.Discard) == nil { // for its SIGPROF
+				defer pprof.StopCPUProfile()
+			}
+			defer aiotest.Storm()()
+			test(t)
+		})
+	}
+}
+
+// A way is one to open a file.
+type way struct {
+	name string
+	open func(t testing.TB, name string, flag int) aiotest.File
+}
+
+var (
+	byOS     = way{"os.File", func(t testing.TB, name string, flag int) aiotest.File { return subject.OpenOS(t, name, flag) }}
+	byPlain  = way{"plain", func(t testing.TB, name string, flag int) aiotest.File { return subject.Open(t, name, flag) }}
+	byDirect = way{"direct", openDirect}
+	ways     = []way{byOS, byPlain, byDirect}
+)
+
+// openDirect fails the test if the File is not direct where that is to be had.
+func openDirect(t testing.TB, name string, flag int) aiotest.File {
+	t.Helper()
+	f, err := subject.Package(t, aio.O_DIRECT).OpenFile(name, flag, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// partner starts another process. ask sends it a line and waits for its answer, which
+// must be the same line. It ends with the test.
+func partner(t *testing.T, function ...string) (ask func(line string)) {
+	t.Helper()
+	cmd := aiotest.Child(t, "^$", function...)
+	in, err := cmd.StdinPipe()
+	must(err)
+	out, err := cmd.StdoutPipe()
+	must(err)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	answers := bufio.NewScanner(out)
+	return func(line string) {
+		fmt.Fprintln(in, line)
+		if !answers.Scan() || answers.Text() != line {
+			t.Errorf("%q answers %q to %q", function, answers.Text(), line)
+		}
+	}
+}
+
+// serve is the other process's side of partner: it does what each line asks for, until
+// the end of the test.
+func serve(do func(line string)) {
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		do(in.Text())
+		fmt.Println(in.Text())
+	}
+	os.Exit(0)
+}

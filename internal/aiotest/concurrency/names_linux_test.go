@@ -1,0 +1,122 @@
+package concurrency
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/inode"
+)
+
+// names are the ways to give a file several. They make the file and return its names.
+var names = []struct {
+	name string
+	give func(t *testing.T, dir string) []string
+}{
+	{"hard links", hardLinks},
+	{"two mounts", twoMounts},
+	{"O_TMPFILE and linkat", linkedLater},
+}
+
+func hardLinks(t *testing.T, dir string) []string {
+	name := subject.Put(t, dir, "file", nil)
+	again := filepath.Join(dir, "link")
+	if err := os.Link(name, again); err != nil {
+		t.Fatal(err)
+	}
+	return []string{name, again}
+}
+
+func twoMounts(t *testing.T, dir string) []string {
+	aiotest.NeedsMounts(t)
+	there := t.TempDir()
+	if err := unix.Mount(dir, there, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(os.NewSyscallError("mount", err))
+	}
+	t.Cleanup(func() {
+		if err := aiotest.Unmount(there); err != nil {
+			t.Error(err)
+		}
+	})
+	return []string{subject.Put(t, dir, "file", nil), filepath.Join(there, "file")}
+}
+
+// linkedLater names a file twice after it was opened without a name.
+func linkedLater(t *testing.T, dir string) (list []string) {
+	f := subject.Open(t, dir, os.O_RDWR|aiotest.O_TMPFILE|aio.O_DIRECT)
+	for _, name := range []string{"file", "again"} {
+		list = append(list, filepath.Join(dir, name))
+		fd := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+		if err := unix.Linkat(unix.AT_FDCWD, fd, unix.AT_FDCWD, list[len(list)-1], unix.AT_SYMLINK_FOLLOW); err != nil {
+			t.Fatal(os.NewSyscallError("linkat", err))
+		}
+	}
+	return list
+}
+
+// TestNames has the writers use several names of one file. It is one file to all of them,
+// or they would not wait for one another.
+func TestNames(t *testing.T) {
+	for _, n := range names {
+		t.Run(n.name, func(t *testing.T) {
+			aiotest.Guard(t)
+			list := n.give(t, aiotest.Dir(t))
+			before := inode.Count() // 1 if the file is open already
+			for _, name := range list {
+				subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+			}
+			if count := inode.Count(); count > max(1, before) {
+				t.Errorf("%q: %d inodes are open, and %d were before", list, count, before)
+			}
+			must(os.WriteFile(list[0], content()[:common.end()], 0))
+			testStripes(t, 0, list...)
+			testBlocksAndBytes(t, list...)
+			for _, o := range overlaps()[8:14] {
+				testOverlap(t, o, []way{byPlain, byDirect}, list...)
+			}
+		})
+	}
+}
+
+// TestRenamedOver has another file take the name of one that is being written to. Who has
+// that open goes on writing to it, and who opens the name writes to the other.
+func TestRenamedOver(t *testing.T) {
+	aiotest.Guard(t)
+	dir := aiotest.Dir(t)
+	l := blocksAndBytes
+	fresh := func(name string) string { return subject.Put(t, dir, name, make([]byte, l.size())) }
+	name := fresh("file")
+	for round := range aiotest.Scaled(10) {
+		old := []aiotest.File{byPlain.open(t, name, os.O_RDWR), byDirect.open(t, name, os.O_RDWR)}
+		var writers sync.WaitGroup
+		write := func(files []aiotest.File, round int) {
+			for w, p := range l.buffers() {
+				writers.Go(func() {
+					if err := l.write(files[w%2], w, round, p); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		write(old, round)
+		if err := os.Rename(fresh("other"), name); err != nil {
+			t.Fatal(err)
+		}
+		files := []aiotest.File{byDirect.open(t, name, os.O_RDWR), byPlain.open(t, name, os.O_RDWR)}
+		write(files, round+100)
+		writers.Wait()
+		got := aiotest.Buffer(l.size(), 0)
+		for i := range 2 {
+			l.check(t, old[i], got, round)
+			l.check(t, files[i], got, round+100)
+		}
+		closeAll(append(old, files...))
+	}
+}

@@ -1,0 +1,85 @@
+package concurrency
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+func init() { children["outsider"] = outsider }
+
+// TestReadahead has another process read the file through the page cache, with
+// readahead and by mmap(2), while direct and buffered writes meet in one large folio.
+// Nothing is lost, not in what that process has in the page cache either, and Sync does
+// not fail with EIO.
+func TestReadahead(t *testing.T) {
+	conditions(t, func(t *testing.T) {
+		name := newFolio(t)
+		for range 2 {
+			outside(t, name)
+		}
+		testBlocksAndBytes(t, name)
+	})
+}
+
+// outside starts the other process and waits until it has read the file once.
+func outside(t *testing.T, name string) {
+	t.Helper()
+	cmd := aiotest.Child(t, "^$", "outsider", name)
+	out, err := cmd.StdoutPipe()
+	must(err)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		io.Copy(io.Discard, out)
+		cmd.Wait()
+	})
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+		t.Fatal("the other process reads nothing: ", err)
+	}
+}
+
+// outsider reads until it is killed. A read that fails ends it, and so the pages of the
+// file must be readable at any time.
+func outsider(args []string) {
+	f, err := os.Open(args[0])
+	must(err)
+	fi, err := f.Stat()
+	must(err)
+	fd, size := int(f.Fd()), fi.Size()
+	p := make([]byte, 300000)
+	for pass := 0; ; pass++ {
+		must(unix.Fadvise(fd, 0, 0, []int{unix.FADV_SEQUENTIAL, unix.FADV_NORMAL, unix.FADV_RANDOM}[pass%3]))
+		must(unix.Fadvise(fd, 0, size, unix.FADV_WILLNEED))
+		for off := int64(0); off < size; off += int64(len(p)) {
+			_, err := f.ReadAt(p[:min(int64(len(p)), size-off)], off)
+			must(err)
+		}
+		// Without the small folios that writes have left there is room for a large one.
+		must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
+		touch(fd, int(size))
+		if pass == 0 {
+			fmt.Print("r")
+		}
+	}
+}
+
+// touch reads a byte of each page through a mapping. The kernel then reads a folio of 2
+// MiB at once, where it has those, whatever the size of its readahead.
+func touch(fd, size int) (sum int) {
+	mapped, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	must(err)
+	defer unix.Munmap(mapped)
+	unix.Madvise(mapped, unix.MADV_HUGEPAGE)
+	for i := 0; i < size; i += 4096 {
+		sum += int(mapped[i])
+	}
+	return sum
+}

@@ -1,0 +1,161 @@
+package concurrency
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+)
+
+const (
+	kept     = 40<<10 + 300  // bytes that no Truncate cuts off
+	highest  = 300<<10 + 100 // the largest size of a Truncate, and the end of WriteAt
+	appended = 255           // not in content
+)
+
+// TestTruncateBesideAll has Truncate go up and down beside everything else. A byte is what
+// was written there, or zero where a Truncate has been; below all of them it is what was
+// written.
+func TestTruncateBesideAll(t *testing.T) {
+	conditions(t, func(t *testing.T) {
+		name := subject.Put(t, aiotest.Dir(t), "file", content()[:kept])
+		var files []aiotest.File
+		for i := range 4 {
+			files = append(files, ways[1+i%2].open(t, name, os.O_RDWR))
+		}
+		var users sync.WaitGroup
+		for i := range 16 {
+			u := &user{t, subject.Package(t, 0), files[(i+i/8)%4], name, rand.New(rand.NewPCG(uint64(i), 2)), aiotest.Buffer(96<<10, i%2)}
+			do := []func(){u.read, u.read, u.writeBlocks, u.writeBytes, u.append, u.sync, u.stat, u.openAgain}[i%8]
+			users.Go(func() {
+				for range 3 * aiotest.Scaled(20) {
+					do()
+				}
+			})
+		}
+		var quit atomic.Bool
+		go func() {
+			users.Wait()
+			quit.Store(true)
+		}()
+		random := rand.New(rand.NewPCG(1, 4))
+		for i := 0; !quit.Load(); i++ {
+			to := kept + random.Int64N(highest-kept)
+			if i%3 == 0 {
+				to = max(kept, to&^4095)
+			}
+			if err := files[i%len(files)].Truncate(to); err != nil {
+				t.Error(err)
+			}
+		}
+		afterTruncate(t, files)
+	})
+}
+
+// afterTruncate looks at what is there when all is quiet: kept bytes are, and what a last
+// Truncate brings into the file is zero.
+func afterTruncate(t *testing.T, files []aiotest.File) {
+	must(files[0].Truncate(kept))
+	must(files[1].Truncate(highest))
+	want := append(bytes.Clone(content()[:kept]), make([]byte, highest-kept)...)
+	got := aiotest.Buffer(highest, 0)
+	for _, f := range files {
+		if n, err := f.ReadAt(got, 0); n != highest {
+			t.Error(n, err)
+		} else if !bytes.Equal(got, want) {
+			t.Errorf("after the last Truncate: %s", firstDifference(got, want))
+		}
+		if err := f.Sync(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A user does one thing to a file, again and again.
+type user struct {
+	*testing.T
+	pkg    aiotest.Package
+	file   aiotest.File
+	name   string
+	rand   *rand.Rand
+	buffer []byte
+}
+
+func (u *user) read() {
+	s := span{u.rand.Int64N(highest), 1 + u.rand.IntN(len(u.buffer))}
+	p := u.buffer[:s.n]
+	n, err := u.file.ReadAt(p, s.off)
+	if n < len(p) && err != io.EOF || s.off+int64(n) < kept && n < len(p) {
+		u.Errorf("ReadAt %d bytes at %d: %d, %v", s.n, s.off, n, err)
+	}
+	for i, b := range p[:n] {
+		off := s.off + int64(i)
+		if b != content()[off] && (off < kept || b != 0 && b != appended) {
+			u.Errorf("ReadAt %d bytes at %d, %T: byte %d is %d", s.n, s.off, u.file, i, b)
+			return
+		}
+	}
+}
+
+func (u *user) write(s span) {
+	p := u.buffer[:s.n]
+	copy(p, content()[s.off:])
+	if n, err := u.file.WriteAt(p, s.off); n != s.n || err != nil {
+		u.Errorf("WriteAt %d bytes at %d: %d, %v", s.n, s.off, n, err)
+	}
+}
+
+func (u *user) writeBlocks() {
+	n := 4096 * (1 + u.rand.IntN(16))
+	u.write(span{4096 * u.rand.Int64N(int64(highest-n)/4096), n})
+}
+
+func (u *user) writeBytes() {
+	n := 1 + u.rand.IntN(80000)
+	u.write(span{u.rand.Int64N(int64(highest - n)), n})
+}
+
+// append opens for appending, because WriteAt is an error there. It lets the file grow
+// only so far.
+func (u *user) append() {
+	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|os.O_APPEND|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
+	must(err)
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || fi.Size() > 2*highest {
+		return
+	}
+	p := bytes.Repeat([]byte{appended}, 1+u.rand.IntN(5000))
+	if n, err := f.Write(p); n != len(p) || err != nil {
+		u.Errorf("Write %d bytes to the end: %d, %v", len(p), n, err)
+	}
+}
+
+func (u *user) sync() {
+	if err := u.file.Sync(); err != nil {
+		u.Errorf("Sync: %v", err)
+	}
+}
+
+func (u *user) stat() {
+	if fi, err := u.file.Stat(); err != nil || fi.Size() < kept {
+		u.Errorf("Stat: %v, %v", fi, err)
+	}
+}
+
+// openAgain has the only direct File, or the only plain one, come and go.
+func (u *user) openAgain() {
+	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
+	must(err)
+	defer f.Close()
+	again := *u
+	again.file = f
+	again.writeBlocks()
+	again.writeBytes()
+	again.read()
+}
