@@ -91,7 +91,7 @@ func FuzzFile(f *testing.F) {
 		}
 		f.Add(program)
 	}
-	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Package(f, 0))
+	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Package(f, 0), aiotest.Options{})
 	f.Fuzz(func(t *testing.T, program []byte) {
 		aiotest.Guard(t)
 		m.Run(t, program)

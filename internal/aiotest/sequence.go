@@ -2,15 +2,12 @@ package aiotest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -19,28 +16,68 @@ import (
 // tested, several at a time. It compares all outcomes.
 type Machine struct {
 	testing.TB
+	Options
 	pkg       Package
 	dir       string
 	source    []byte // content of the file that ReadFrom reads
 	want, got *half
 	slab      []byte // buffers are cut from it, so that any address is there
 	program   []byte
+	small     bool // the file should not become large, for that takes time
 	syncs     int
-	log       []string
+	next4096  int // the address of the next buffer, see address
+	wrote     struct {
+		off int64
+		n   int
+	}
+	log   []string
+	count Count
 }
+
+// Options of a Machine. With none it is the fuzzer's, whose programs take a few
+// milliseconds.
+type Options struct {
+	Steps int // the most in a program; 48 if it is 0
+	// Long programs have transfers of up to 1 MiB, Files that write at the same time,
+	// and other names for the file; after each step all of both files is compared, not
+	// just what is around a write.
+	Long bool
+	// Between, if not nil, is an operation that has nothing to do with the file. k is
+	// any number.
+	Between func(k int)
+	// Finished, if not nil, looks at the file of either side in the end, when it has
+	// been synced. Its content should be that.
+	Finished func(t testing.TB, name string, content []byte)
+}
+
+// A Count is what a Machine has done so far.
+type Count struct {
+	Steps     int        // operations, on both sides
+	Bytes     int64      // compared
+	Addresses [4096]bool // of buffers, modulo 4096
+}
+
+// Count returns what m has done so far.
+func (m *Machine) Count() Count { return m.count }
 
 // A half of a Machine is what it does to one inode.
 type half struct {
 	dir     string
-	handles [4]File
+	handles [6]File
 	peek    *os.File
 	content []byte
 }
 
 // NewMachine makes a Machine that keeps its files in dir.
-func NewMachine(tb testing.TB, dir string, pkg Package) *Machine {
+func NewMachine(tb testing.TB, dir string, pkg Package, opt Options) *Machine {
 	tb.Helper()
-	m := &Machine{pkg: pkg, dir: dir, source: Pattern(200000, 77), slab: Buffer(2<<20, 0)}
+	m := &Machine{pkg: pkg, dir: dir, Options: opt, source: Pattern(200000, 77), slab: Buffer(2<<20, 0)}
+	if m.Steps == 0 {
+		m.Steps = 48
+	}
+	if m.Long {
+		m.source = Pattern(3<<20, 77)
+	}
 	for _, side := range []string{"want", "got"} {
 		side = filepath.Join(dir, side)
 		if err := os.MkdirAll(side, 0o755); err != nil {
@@ -53,60 +90,98 @@ func NewMachine(tb testing.TB, dir string, pkg Package) *Machine {
 	return m
 }
 
-// Handles 0 and 3 are direct, 1 is plain and 2 is an os.File on either side.
+// Handle 2 is an os.File on either side, 1 and 5 are plain and the others direct.
 func (m *Machine) open(got bool, i, flag int) (File, error) {
 	if !got {
-		return OS.OpenFile(m.want.path("file"), flag, 0o644)
+		return OS.OpenFile(m.want.path(m.name()), flag, 0o644)
 	}
-	switch i {
+	name := m.got.path(m.name())
+	switch i % 4 {
 	case 2:
-		return OS.OpenFile(m.got.path("file"), flag, 0o644)
+		return OS.OpenFile(name, flag, 0o644)
 	case 1:
-		return m.pkg.OpenFile(m.got.path("file"), flag, 0o644)
+		return m.pkg.OpenFile(name, flag, 0o644)
 	}
-	return m.pkg.OpenFile(m.got.path("file"), flag|O_DIRECT, 0o644)
+	return m.pkg.OpenFile(name, flag|O_DIRECT, 0o644)
 }
 
 func (h *half) path(name string) string { return filepath.Join(h.dir, name) }
 
-// steps bounds a program, which should be done in a few milliseconds.
-const steps = 48
-
 // Run runs a program.
 func (m *Machine) Run(t testing.TB, program []byte) {
 	t.Helper()
-	m.TB, m.program, m.syncs, m.log = t, program, 0, m.log[:0]
+	m.program, m.small = program, false
+	m.run(t, m.length())
+}
+
+// RunOn runs a program on a file of that size, whose first buffer is at that address
+// modulo 4096. If the file is small then most programs leave it so.
+func (m *Machine) RunOn(t testing.TB, size, address int, program []byte) {
+	t.Helper()
+	m.program, m.next4096 = program, address
+	m.small = m.next()%8 > 0 && size < 1<<20
+	m.run(t, size)
+}
+
+func (m *Machine) run(t testing.TB, size int) {
+	t.Helper()
+	m.TB, m.syncs, m.log = t, 0, m.log[:0]
 	m.want, m.got = &half{dir: filepath.Join(m.dir, "want")}, &half{dir: filepath.Join(m.dir, "got")}
-	content := m.source[:m.length()]
-	for _, h := range []*half{m.want, m.got} {
-		os.Remove(h.path("file"))
-		if err := os.WriteFile(h.path("file"), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if h.peek, err = os.Open(h.path("file")); err != nil {
-			t.Fatal(err)
-		}
-		defer h.peek.Close()
-		for i := range h.handles {
-			if h.handles[i], err = m.open(h == m.got, i, os.O_RDWR); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { h.handles[i].Close() }()
-		}
-	}
-	for range steps {
+	defer m.close()
+	m.start(m.source[:size])
+	for range m.Steps {
 		if len(m.program) == 0 {
 			break
 		}
 		m.step()
-		if t.Failed() {
+		if m.check(); t.Failed() {
 			break
 		}
 	}
 	m.finish()
+	m.count.Steps += len(m.log)
 	if t.Failed() {
-		t.Logf("the program, on a file of %d bytes:\n%s", len(content), strings.Join(m.log, "\n"))
+		t.Logf("the program, on a file of %d bytes:\n%s", size, strings.Join(m.log, "\n"))
+	}
+}
+
+// start makes the file and opens it.
+func (m *Machine) start(content []byte) {
+	m.Helper()
+	var flag [len(m.want.handles)]int
+	for i := range flag {
+		if flag[i] = os.O_RDWR; i > 2 {
+			flag[i] = m.flag(m.next() % modes)
+		}
+	}
+	for _, h := range []*half{m.want, m.got} {
+		for _, name := range names {
+			os.Remove(h.path(name))
+		}
+		if err := os.WriteFile(h.path(names[0]), content, 0o644); err != nil {
+			m.Fatal(err)
+		}
+		var err error
+		if h.peek, err = os.OpenFile(h.path(names[0]), os.O_RDWR, 0); err != nil {
+			m.Fatal(err)
+		}
+		for i := range h.handles {
+			if h.handles[i], err = m.open(h == m.got, i, flag[i]); err != nil {
+				m.Fatal(err)
+			}
+		}
+	}
+	m.log = append(m.log, fmt.Sprintf("opened with flags %#x", flag))
+}
+
+func (m *Machine) close() {
+	for _, h := range []*half{m.want, m.got} {
+		h.peek.Close()
+		for _, f := range h.handles {
+			if f != nil {
+				f.Close()
+			}
+		}
 	}
 }
 
@@ -120,61 +195,6 @@ func (m *Machine) next() int {
 	return int(b)
 }
 
-// Lengths and offsets come from near where something changes.
-var (
-	near  = []int{0, 1, 512, 4096, 8192, 12288, 65536, 131072, 1 << 20}
-	delta = []int{0, 0, 0, 1, -1, 100, -100, 511, -511, 512, 2048, -2048, 4095, 4096, -4096, 3}
-)
-
-func (m *Machine) length() int {
-	k := m.next()
-	if k < len(near)*16 {
-		n := near[k/16] + delta[k%16]
-		if n > 140000 && k%4 != 0 {
-			n /= 16 // the large ones are slow
-		}
-		return min(max(n, 0), len(m.source))
-	}
-	return k<<8 | m.next()
-}
-
-// address is any, relative to a page.
-func (m *Machine) address() int {
-	switch k := m.next(); {
-	case k < 128:
-		return 0
-	case k < 192:
-		return (k - 128) * 64
-	default:
-		return k<<8&4095 | m.next()
-	}
-}
-
-func (m *Machine) offset() int64 {
-	size := m.size(m.want)
-	k := m.next()
-	d := int64(delta[k%16])
-	switch k / 16 {
-	case 0, 1:
-		return size + d
-	case 2:
-		return size&^4095 + d
-	case 3:
-		return 2<<20 + d
-	case 4:
-		return int64(m.next()) << 12
-	case 5:
-		return int64(m.next())<<8 + int64(m.next())
-	case 6:
-		if d <= 0 {
-			return math.MaxInt64 + d
-		}
-		return -d
-	default:
-		return int64(near[k/16-7]) + d
-	}
-}
-
 func (m *Machine) size(h *half) int64 {
 	fi, err := h.peek.Stat()
 	if err != nil {
@@ -183,11 +203,15 @@ func (m *Machine) size(h *half) int64 {
 	return fi.Size()
 }
 
-// both does the same on both sides. do returns what to compare and the bytes that were
-// read.
+// both does the same on both sides, with handle i if that is not negative. do returns what
+// to compare and the bytes that were read.
 func (m *Machine) both(what string, i int, do func(h *half, f File) ([]byte, []any)) {
 	m.Helper()
-	m.log = append(m.log, fmt.Sprintf("handle %d: %s", i, what))
+	if i >= 0 {
+		what = fmt.Sprintf("handle %d: %s", i, what)
+	}
+	i = max(i, 0)
+	m.log = append(m.log, what)
 	wantBytes, wantValues := do(m.want, m.want.handles[i])
 	wantBytes = bytes.Clone(wantBytes)
 	gotBytes, gotValues := do(m.got, m.got.handles[i])
@@ -198,6 +222,7 @@ func (m *Machine) both(what string, i int, do func(h *half, f File) ([]byte, []a
 	if !bytes.Equal(wantBytes, gotBytes) {
 		m.Errorf("%s: other bytes, from index %d of %d", what, mismatch(wantBytes, gotBytes), len(wantBytes))
 	}
+	m.count.Bytes += int64(len(wantBytes))
 	for j := range m.want.handles {
 		if want, got := Offset(m.want.handles[j].Fd()), Offset(m.got.handles[j].Fd()); want != got {
 			m.Errorf("%s: the offset of handle %d is %d; want %d", what, j, got, want)
@@ -226,10 +251,12 @@ func mismatch(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
+// canary is what buffers hold, and what is beside them.
+const canary = 0xA5
+
 // guarded calls do with a buffer whose surroundings must not change.
 func (m *Machine) guarded(n, shift int, do func(p []byte)) {
 	const guard = 128
-	const canary = 0xA5
 	lo := 4096 + shift
 	around := m.slab[lo-guard : lo+n+guard]
 	for i := range around {
@@ -245,91 +272,49 @@ func (m *Machine) guarded(n, shift int, do func(p []byte)) {
 }
 
 // fill makes bytes to be written that differ from those of the steps before.
-func (m *Machine) fill(p []byte) { copy(p, m.source[len(m.log)*37%10000:]) }
+func (m *Machine) fill(p []byte) {
+	from := len(m.log) * 37 % 10000
+	copy(p[copy(p, m.source[from:]):], m.source)
+}
 
-func (m *Machine) step() {
-	op := m.next()
-	i := op >> 6
-	switch op % 16 {
-	case 0, 1, 2:
-		off, n, shift := m.offset(), m.length(), m.address()
-		m.both(fmt.Sprintf("WriteAt %d bytes at %d, address %d", n, off, shift), i, func(_ *half, f File) (_ []byte, r []any) {
-			m.guarded(n, shift, func(p []byte) {
-				m.fill(p)
-				r = written(f.WriteAt(p, off))
-			})
-			return nil, r
-		})
-		m.window(off, n)
-	case 3, 4:
-		off, n, shift := m.offset(), m.length(), m.address()
-		m.both(fmt.Sprintf("ReadAt %d bytes at %d, address %d", n, off, shift), i, func(_ *half, f File) (b []byte, r []any) {
-			m.guarded(n, shift, func(p []byte) {
-				k, err := f.ReadAt(p, off)
-				b, r = p[:k], results(k, err)
-			})
-			return b, r
-		})
-	case 5, 6:
-		n, shift := m.length(), m.address()
-		off := Offset(m.want.handles[i].Fd())
-		m.both(fmt.Sprintf("Write %d bytes, address %d", n, shift), i, func(_ *half, f File) (_ []byte, r []any) {
-			m.guarded(n, shift, func(p []byte) {
-				m.fill(p)
-				r = results(f.Write(p))
-			})
-			return nil, r
-		})
-		m.window(off, n)
-	case 7:
-		n, shift := m.length(), m.address()
-		m.both(fmt.Sprintf("Read %d bytes, address %d", n, shift), i, func(_ *half, f File) (b []byte, r []any) {
-			m.guarded(n, shift, func(p []byte) {
-				k, err := f.Read(p)
-				b, r = p[:k], results(k, err)
-			})
-			return b, r
-		})
-	case 8:
-		m.seek(i, m.offset(), m.next()%4)
-	case 9:
-		size := m.offset()
-		m.both(fmt.Sprintf("Truncate to %d", size), i, func(_ *half, f File) ([]byte, []any) {
-			return nil, []any{f.Truncate(size)}
-		})
-	case 10:
-		if m.syncs++; m.syncs > 1 {
-			return // it is slow
-		}
-		m.both("Sync", i, func(_ *half, f File) ([]byte, []any) { return nil, []any{f.Sync()} })
-	case 11:
-		m.reopen(i, m.next())
-	case 12:
-		m.readFrom(i, m.next(), m.length())
-	case 13:
-		m.writeTo(i, m.next())
-	case 14:
-		n := m.length()
-		text := string(m.source[:n])
-		m.both(fmt.Sprintf("WriteString of %d bytes", n), i, func(_ *half, f File) ([]byte, []any) {
-			return nil, results(f.WriteString(text))
-		})
-	case 15:
-		// Later operations find it closed, until it is opened again.
-		if m.next()%4 == 0 {
-			m.both("Close", i, func(_ *half, f File) ([]byte, []any) { return nil, []any{f.Close()} })
+// untouched looks at what a read has left of its buffer after the bytes that it
+// reported. The kernel may have put the zeros there that follow the end of a file.
+func (m *Machine) untouched(rest []byte) {
+	for i, b := range rest {
+		if b != canary && b != 0 {
+			m.Errorf("byte %d of %d after those that were read has become %#x", i, len(rest), b)
+			return
 		}
 	}
 }
 
-// window compares what is around a write.
-func (m *Machine) window(off int64, n int) {
-	const margin = 4096
-	lo := max(off-margin, 0)
-	if lo > math.MaxInt64-1<<30 {
+// check compares what there is after a step: all of it, or what is around a write.
+func (m *Machine) check() {
+	m.Helper()
+	const most, margin = 4 << 20, 4096
+	size := m.size(m.want)
+	if m.Long && size <= most {
+		m.compare(0, int(size)+1)
 		return
 	}
-	m.compare(lo, n+2*margin)
+	if lo := max(m.wrote.off-margin, 0); m.wrote.n > 0 {
+		m.compare(lo, int(min(int64(m.wrote.n+2*margin), math.MaxInt64-lo)))
+	}
+	if size > most {
+		m.shrink(size % 9000)
+	}
+}
+
+// shrink makes the files small again. Where the largest offset is one that a file may
+// have, nothing can read all of it.
+func (m *Machine) shrink(size int64) {
+	m.Helper()
+	m.log = append(m.log, fmt.Sprintf("truncated to %d by an os.File", size))
+	for _, h := range []*half{m.want, m.got} {
+		if err := h.peek.Truncate(size); err != nil {
+			m.Fatal(err)
+		}
+	}
 }
 
 // compare reads a range of both files through the page cache.
@@ -345,110 +330,30 @@ func (m *Machine) compare(off int64, n int) {
 		}
 		h.content = h.content[:k]
 	}
+	m.count.Bytes += int64(len(m.want.content))
 	if !bytes.Equal(m.want.content, m.got.content) {
 		m.Errorf("the files differ from byte %d on", off+int64(mismatch(m.want.content, m.got.content)))
 	}
 }
 
-// seek keeps the offset where a write does not make a large file.
-func (m *Machine) seek(i int, off int64, whence int) {
-	m.both(fmt.Sprintf("Seek %d, %d", off, whence), i, func(_ *half, f File) ([]byte, []any) {
-		return nil, results(f.Seek(off, whence))
-	})
-	if at := Offset(m.want.handles[i].Fd()); at > 3<<20 {
-		m.both("Seek back", i, func(_ *half, f File) ([]byte, []any) {
-			return nil, results(f.Seek(at%8192, io.SeekStart))
-		})
+// syncAll makes the files durable. Whoever has one open hears of an error once.
+func (m *Machine) syncAll() {
+	for i := range m.want.handles {
+		m.both("Sync in the end", i, func(_ *half, f File) ([]byte, []any) { return nil, []any{f.Sync()} })
 	}
-}
-
-var flags = []int{
-	os.O_RDWR, os.O_RDWR, os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND, os.O_WRONLY | os.O_APPEND,
-	os.O_RDWR | os.O_TRUNC, os.O_RDWR | os.O_CREATE | os.O_EXCL,
-}
-
-func (m *Machine) reopen(i, k int) {
-	flag := flags[k%len(flags)]
-	m.both(fmt.Sprintf("opened again with flags %#x", flag), i, func(h *half, f File) ([]byte, []any) {
-		closed := f.Close()
-		again, err := m.open(h == m.got, i, flag)
-		if err == nil {
-			h.handles[i] = again
+	for _, h := range []*half{m.want, m.got} {
+		if err := h.peek.Sync(); err != nil {
+			m.Errorf("Sync by an os.File: %v", err)
 		}
-		return nil, []any{closed, err}
-	})
-}
-
-// readFrom copies from a buffer, or from some place of another file.
-func (m *Machine) readFrom(i, k, n int) {
-	m.both(fmt.Sprintf("ReadFrom of %d bytes, source %d", n, k%4), i, func(h *half, f File) ([]byte, []any) {
-		if k%4 == 0 {
-			return nil, results(f.ReadFrom(bytes.NewReader(m.source[:n])))
-		}
-		pkg, flag := m.pkg, os.O_RDONLY
-		if k%4 == 1 || h == m.want {
-			pkg = OS
-		}
-		if k%4 == 2 {
-			flag |= O_DIRECT
-		}
-		src, err := pkg.OpenFile(h.path("source"), flag, 0)
-		if err != nil {
-			m.Fatal(err)
-		}
-		defer src.Close()
-		if _, err := src.Seek(int64(k)*100, io.SeekStart); err != nil {
-			m.Fatal(err)
-		}
-		limited := &io.LimitedReader{R: src, N: int64(n)}
-		copied, err := f.ReadFrom(limited)
-		if err != nil {
-			// os names the call that copies between files, and finds out before it reads.
-			return nil, []any{copied, errors.Is(err, fs.ErrClosed), errors.Is(err, syscall.EBADF)}
-		}
-		return nil, []any{copied, limited.N, Offset(src.Fd())}
-	})
-}
-
-// writeTo copies to a buffer or to another file.
-func (m *Machine) writeTo(i, k int) {
-	m.both(fmt.Sprintf("WriteTo, sink %d", k%4), i, func(h *half, f File) ([]byte, []any) {
-		if k%4 == 0 {
-			var b bytes.Buffer
-			n, err := f.WriteTo(&b)
-			return b.Bytes(), []any{n, err}
-		}
-		pkg, flag := m.pkg, os.O_RDWR|os.O_CREATE|os.O_TRUNC
-		if k%4 == 1 || h == m.want {
-			pkg = OS
-		}
-		if k%4 == 2 {
-			flag |= O_DIRECT
-		}
-		sink, err := pkg.OpenFile(h.path("sink"), flag, 0o644)
-		if err != nil {
-			m.Fatal(err)
-		}
-		defer sink.Close()
-		n, err := f.WriteTo(sink)
-		content, err2 := os.ReadFile(h.path("sink"))
-		if err2 != nil {
-			m.Fatal(err2)
-		}
-		if err != nil {
-			// os blames the sink for what the call that copies between files says.
-			return content, []any{n, errors.Is(err, fs.ErrClosed), errors.Is(err, syscall.EBADF)}
-		}
-		return content, []any{n, err}
-	})
+	}
 }
 
 // finish compares all of both files, as they are in the page cache and on the disk.
 func (m *Machine) finish() {
-	size := m.size(m.want)
-	if size > 8<<20 {
-		m.Fatalf("the file has grown to %d bytes", size)
+	if m.Long {
+		m.syncAll()
 	}
+	size := m.size(m.want)
 	m.compare(0, int(size)+1)
 	f, err := m.open(true, 0, os.O_RDONLY)
 	if err != nil {
@@ -462,5 +367,12 @@ func (m *Machine) finish() {
 	n, err := f.ReadAt(direct[:size+1], 0)
 	if err != io.EOF || !bytes.Equal(direct[:n], m.want.content) {
 		m.Errorf("direct: %d bytes of %d, %v; or they differ", n, size, err)
+	}
+	m.count.Bytes += int64(n)
+	if m.Finished == nil {
+		return
+	}
+	for _, h := range []*half{m.want, m.got} {
+		m.Finished(m.TB, h.path(m.name()), m.want.content)
 	}
 }
