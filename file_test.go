@@ -1,8 +1,6 @@
 package aio_test
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -25,7 +22,6 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
-	"github.com/go-aio/aio/internal/inode"
 )
 
 // The oracle of these tests is os.File: what is asked of an aio.File is asked of an
@@ -43,31 +39,12 @@ var (
 	_ aiotest.File                                      = (*aio.File)(nil)
 )
 
-// The children of the tests: processes that lack something, or that write beside us.
 func TestMain(m *testing.M) {
-	aiotest.Main(m, inode.Count, map[string]func(args []string){
-		"refuse": func(args []string) { must(aiotest.Refuse(args[0])) },
-		"limit":  func(args []string) { must(aiotest.LimitFileSize(uint64(number(args[0])))) },
-		"configure": func(args []string) {
-			must(aio.Configure(aio.Config{Depth: number(args[0]), Threads: number(args[1])}))
-		},
-		"stripes":  stripesChild,
-		"hideproc": func([]string) { must(aiotest.HideProc()) },
+	subject.Main(m, map[string]func(args []string){
+		"hideproc": func([]string) { subject.Must(aiotest.HideProc()) },
 		"nobody":   func([]string) {},
 		"nothing":  func([]string) {},
 	})
-}
-
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
-
-func number(s string) int {
-	n, err := strconv.Atoi(s)
-	must(err)
-	return n
 }
 
 func TestMethodSet(t *testing.T) {
@@ -168,21 +145,225 @@ func testContract(t *testing.T, dir string, direct bool) {
 	}
 }
 
-// withoutKernel are the tests that must pass in any process.
-const withoutKernel = "^(TestContract|TestConcurrent|TestCloseInFlight|TestStripes)$"
+// TestRefused is the contract without kernel AIO.
+func TestRefused(t *testing.T) { subject.Refused(t, "^TestContract$") }
 
-// TestRefused is for processes that a seccomp filter keeps from kernel AIO, or from part
-// of it.
-func TestRefused(t *testing.T) {
-	if !aiotest.Linux {
-		t.Skip("there is no kernel AIO to refuse")
+// What a directory alone does not show of the contract: other processes, and filesystems
+// of which little is left.
+
+// withoutDirect is package aio, opening with O_DIRECT what cannot be direct.
+func withoutDirect(t *testing.T) aiotest.Package {
+	p := subject.Package(t, aio.O_DIRECT)
+	p.OpenFile = func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
+		f, err := aio.OpenFile(name, flag|aio.O_DIRECT, perm)
+		if f.Direct() {
+			t.Errorf("%s: Direct is true", name)
+		}
+		return aiotest.Lift(f, err)
 	}
-	for _, name := range []string{"io_setup", "io_submit", "io_getevents"} {
-		t.Run(name, func(t *testing.T) {
-			aiotest.Guard(t)
-			aiotest.RunChild(t, withoutKernel, "refuse", name)
+	return p
+}
+
+// TestNotRoot runs the contract as a user who may do little: the creator of a file of
+// mode 0444 has it open for writing, and cannot open it again.
+func TestNotRoot(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.InChild() {
+		aiotest.RunAsNobody(t, aiotest.Dir(t), "^(TestNotRoot|TestContract)$")
+		return
+	}
+	if os.Geteuid() == 0 {
+		t.Fatal("we are root")
+	}
+	dir := aiotest.Dir(t)
+	for _, flag := range []int{os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_SYNC} {
+		for _, perm := range []fs.FileMode{0o444, 0} {
+			aiotest.Compare(t, dir, withoutDirect(t), func(s *aiotest.Side) {
+				f, err := s.OpenFile(s.Path("file"), flag|os.O_CREATE|os.O_EXCL, perm)
+				s.Opened("OpenFile", f, err)
+				again, err := s.OpenFile(s.Path("file"), flag, 0)
+				s.Opened("OpenFile again", again, err)
+				transfers(s, f)
+				aiotest.Every(s, f)
+			})
+		}
+	}
+}
+
+// TestWithoutProc runs the contract where there is no /proc, by which Files get their
+// direct descriptor.
+func TestWithoutProc(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.InChild() {
+		aiotest.RunWithoutProc(t, aiotest.Dir(t), "^(TestWithoutProc|TestContract)$")
+		return
+	}
+	dir := aiotest.Dir(t)
+	aiotest.Compare(t, dir, withoutDirect(t), func(s *aiotest.Side) {
+		f, err := s.OpenFile(s.Path("file"), os.O_RDWR|os.O_CREATE, 0o644)
+		s.Opened("OpenFile", f, err)
+		transfers(s, f)
+		aiotest.Every(s, f)
+	})
+	// A direct descriptor has no plain one beside it here: it is as in an os.File.
+	aiotest.Compare(t, dir, withoutDirect(t), func(s *aiotest.Side) {
+		name := s.Put("file", aiotest.Pattern(8192, 1))
+		f := s.NewFile(aiotest.OpenFd(s, name, os.O_RDWR|aio.O_DIRECT), name)
+		s.Opened("NewFile", f, nil)
+		transfers(s, f)
+		aiotest.Every(s, f)
+	})
+}
+
+// TestDescriptorLimit opens a File where it may have one descriptor, none, or two but
+// the queue none.
+func TestDescriptorLimit(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.InChild() {
+		aiotest.RunChild(t, "^TestDescriptorLimit$", "nothing")
+		return
+	}
+	dir := aiotest.Dir(t)
+	for _, m := range subject.Modes {
+		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+			name := s.Put("file", aiotest.Pattern(10000, 1))
+			release := aiotest.LeaveDescriptors(s, 0)
+			s.Defer(release)
+			f, err := s.OpenFile(name, os.O_RDWR, 0)
+			s.Opened("OpenFile", f, err)
+			f, err = s.OpenFile(s.Path("new"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+			s.Opened("OpenFile of a new file", f, err)
+			f, err = s.Open(name)
+			s.Opened("Open", f, err)
+			f, err = s.CreateTemp(s.Dir, "temp")
+			s.Note("CreateTemp", f == nil, errors.Is(err, fs.ErrNotExist), errors.Unwrap(err))
+			f, err = s.OpenInRoot(s.Dir, "file")
+			s.Opened("OpenInRoot", f, err)
 		})
 	}
+	aiotest.Compare(t, dir, withoutDirect(t), func(s *aiotest.Side) {
+		name := s.Put("file", aiotest.Pattern(10000, 1))
+		release := aiotest.LeaveDescriptors(s, 1)
+		s.Defer(release)
+		f, err := s.OpenFile(name, os.O_RDWR, 0)
+		s.Opened("OpenFile", f, err)
+		transfers(s, f)
+		aiotest.Every(s, f)
+	})
+	aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
+		name := s.Put("file", aiotest.Pattern(10000, 1))
+		f := s.MustOpen("file", os.O_RDWR)
+		release := aiotest.LeaveDescriptors(s, 0)
+		s.Defer(release)
+		transfers(s, f)
+		for range 3 { // so many at once that they would go through the queue
+			together(s, "ReadAt", func() (int, error) { return f.ReadAt(aiotest.Buffer(4096, 0), 4096) })
+			together(s, "WriteAt", func() (int, error) { return f.WriteAt(aiotest.Buffer(4096, 0), 4096) })
+			together(s, "Sync", func() (int, error) { return 0, f.Sync() })
+		}
+		aiotest.Every(s, f)
+		s.Note("name", name)
+	})
+}
+
+// transfers reads and writes some, without opening anything.
+func transfers(s *aiotest.Side, f aiotest.File) {
+	for _, n := range []int{4096, 100, 8192, 70000} {
+		p, what := aiotest.Buffer(n, 0), fmt.Sprintf(" %d bytes", n)
+		copy(p, aiotest.Pattern(n, byte(n)))
+		k, err := f.WriteAt(p, 4096)
+		s.Note("WriteAt"+what, k, err)
+		k, err = f.Write(p)
+		s.Note("Write"+what, k, err)
+		k, err = f.ReadAt(p, 8192)
+		s.Note("ReadAt"+what, k, err, p[:k])
+		k, err = f.Read(p)
+		s.Note("Read"+what, k, err, p[:k])
+		copied, err := f.ReadFrom(strings.NewReader("some text"))
+		s.Note("ReadFrom", copied, err)
+		at, err := f.Seek(-1000, io.SeekCurrent)
+		s.Note("Seek", at, err)
+		copied, err = f.WriteTo(io.Discard)
+		s.Note("WriteTo", copied, err)
+		s.Note("Sync", f.Sync(), aiotest.Offset(f.Fd()))
+		fi, err := f.Stat()
+		s.Note("Stat", fi.Size(), err)
+	}
+}
+
+// together makes a call many times at once.
+func together(s *aiotest.Side, what string, call func() (int, error)) {
+	type outcome struct {
+		n   int
+		err error
+	}
+	outcomes := make(chan outcome)
+	const calls = 64
+	for range calls {
+		go func() {
+			n, err := call()
+			outcomes <- outcome{n, err}
+		}()
+	}
+	for range calls {
+		o := <-outcomes
+		s.Note(what, o.n, o.err)
+	}
+}
+
+// TestReadOnlyFilesystem is for filesystems that are mounted read-only.
+func TestReadOnlyFilesystem(t *testing.T) { onSmall(t, aiotest.ReadOnly) }
+
+// TestFullFilesystem is for filesystems where nothing is left.
+func TestFullFilesystem(t *testing.T) { onSmall(t, aiotest.Full) }
+
+// TestAlmostFullFilesystem is for filesystems where less is left than is written.
+func TestAlmostFullFilesystem(t *testing.T) { onSmall(t, aiotest.AlmostFull) }
+
+func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
+	for _, f := range aiotest.Small {
+		for _, m := range subject.Modes {
+			t.Run(f.Name+"/"+m.Name, func(t *testing.T) {
+				aiotest.Guard(t)
+				aiotest.Compare(t, t.TempDir(), subject.Package(t, m.Flag), do(f))
+			})
+		}
+	}
+}
+
+// TestHugeTransfers is for lengths that the kernel, or os, does not take at once.
+func TestHugeTransfers(t *testing.T) {
+	switch {
+	case testing.Short() || aiotest.Race:
+		t.Skip("it takes its time")
+	case aiotest.Chosen():
+		t.Skip("the filesystem may be small")
+	case math.MaxInt == math.MaxInt32:
+		t.Skip("no memory has room for it")
+	}
+	pageMore, byteMore := aiotest.HugeLengths()
+	p := aiotest.Buffer(int(pageMore), 0) // of pages that nobody has touched
+	dir := aiotest.Dir(t)
+	t.Run("read/a page more", func(t *testing.T) {
+		aiotest.Guard(t)
+		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p))
+	})
+	t.Run("read/a byte more", func(t *testing.T) {
+		aiotest.Guard(t)
+		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore]))
+	})
+	t.Run("read/tmpfs", func(t *testing.T) {
+		aiotest.Guard(t)
+		aiotest.Compare(t, aiotest.TmpfsDir(t), subject.Package(t, 0), aiotest.HugeReads(p[:byteMore]))
+	})
+	t.Run("write/direct", func(t *testing.T) {
+		aiotest.Guard(t)
+		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeWrites(p))
+	})
+	t.Run("write/tmpfs", func(t *testing.T) {
+		aiotest.Guard(t)
+		aiotest.Compare(t, aiotest.TmpfsDir(t), subject.Package(t, 0), aiotest.HugeWrites(p))
+	})
 }
 
 func TestConfigure(t *testing.T) {
@@ -202,8 +383,7 @@ func TestConfigure(t *testing.T) {
 	if aiotest.InChild() {
 		return // called twice, by now
 	}
-	// With room for one everywhere, what waits for itself waits for ever.
-	aiotest.RunChild(t, withoutKernel+"|^TestConfigure$", "configure", "1", "1")
+	subject.Cramped(t, "^(TestContract|TestConfigure)$")
 }
 
 // TestFileSizeLimit is for writes that run into RLIMIT_FSIZE within a block.
@@ -441,419 +621,6 @@ func testAllocs(t *testing.T, f *aio.File) {
 	check("Sync", f.Sync)
 	check("Datasync", f.Datasync)
 	check("Truncate", func() error { return f.Truncate(4 << 20) })
-}
-
-// A layout says who writes where in TestStripes.
-type layout struct {
-	name           string
-	width, stripes int // bytes, number
-	writers        int
-}
-
-var layouts = []layout{
-	{"100 stripes of 40 bytes in one block", 40, 100, 100},
-	{"40 stripes of 100 bytes in one block", 100, 40, 100}, // some have the same to say
-	{"100 stripes of 100 bytes in three blocks", 100, 100, 100},
-}
-
-// value is what a stripe is full of after a round.
-func value(round, stripe int) byte { return byte(round*31 + stripe*7 + 1) }
-
-// byChild reports whether a writer is in the other process.
-func byChild(writer int) bool { return writer%10 == 9 }
-
-// TestStripes has a hundred writers write bytes of one block that do not overlap,
-// through eight Files, an os.File and another process. None may be lost.
-func TestStripes(t *testing.T) {
-	for i, l := range layouts {
-		t.Run(l.name, func(t *testing.T) {
-			aiotest.Guard(t)
-			testStripes(t, i)
-		})
-	}
-}
-
-func testStripes(t *testing.T, number int) {
-	l := layouts[number]
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, l.width*l.stripes))
-	writers := []io.WriterAt{subject.OpenOS(t, name, os.O_RDWR)}
-	for i := range 8 {
-		writers = append(writers, subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag))
-	}
-	child := func(int) {}
-	if !aiotest.InChild() {
-		child = startStripes(t, name, number)
-	}
-	reader, direct := subject.OpenOS(t, name, os.O_RDONLY), subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT)
-	got := aiotest.Buffer(l.width*l.stripes, 0)
-	for round := range aiotest.Scaled(1000) {
-		var wg sync.WaitGroup
-		wg.Go(func() { child(round) })
-		for w := range l.writers {
-			if byChild(w) && !aiotest.InChild() {
-				continue
-			}
-			wg.Go(func() {
-				if err := l.write(writers[w%len(writers)], w, round); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		l.check(t, reader, got, round)
-		if round%16 == 0 {
-			l.check(t, direct, got, round)
-		}
-		if t.Failed() {
-			return
-		}
-	}
-}
-
-func (l layout) write(f io.WriterAt, writer, round int) error {
-	stripe := writer % l.stripes
-	_, err := f.WriteAt(bytes.Repeat([]byte{value(round, stripe)}, l.width), int64(stripe*l.width))
-	return err
-}
-
-func (l layout) check(t *testing.T, f io.ReaderAt, p []byte, round int) {
-	t.Helper()
-	clear(p)
-	if n, err := f.ReadAt(p, 0); n != len(p) {
-		t.Fatal(n, err)
-	}
-	for i, b := range p {
-		if want := value(round, i/l.width); b != want {
-			t.Fatalf("round %d, %T: byte %d, of stripe %d, is %d; want %d", round, f, i, i/l.width, b, want)
-		}
-	}
-}
-
-// startStripes starts the other process and returns what has it write its part of a
-// round.
-func startStripes(t *testing.T, file string, number int) (write func(round int)) {
-	cmd := aiotest.Child(t, "^$", "stripes", file, strconv.Itoa(number))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Error(err)
-		}
-	})
-	answers := bufio.NewScanner(out)
-	return func(round int) {
-		fmt.Fprintln(in, round)
-		if !answers.Scan() || answers.Text() != strconv.Itoa(round) {
-			t.Errorf("the other process answers %q to round %d", answers.Text(), round)
-		}
-	}
-}
-
-// stripesChild is the other process: it reads the numbers of rounds, writes and answers.
-func stripesChild(args []string) {
-	l := layouts[number(args[1])]
-	var files []*aio.File
-	for _, m := range subject.Modes {
-		f, err := aio.OpenFile(args[0], os.O_RDWR|m.Flag, 0)
-		must(err)
-		files = append(files, f)
-	}
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		var wg sync.WaitGroup
-		for w := range l.writers {
-			if byChild(w) {
-				wg.Go(func() { must(l.write(files[w/10%2], w, number(in.Text()))) })
-			}
-		}
-		wg.Wait()
-		fmt.Println(in.Text())
-	}
-	os.Exit(0)
-}
-
-// TestSize watches the size of a file that grows through direct Files: it is exact after
-// each write and never goes back, and behind it are the bytes that were written.
-func TestSize(t *testing.T) {
-	aiotest.Guard(t)
-	dir := aiotest.Dir(t)
-	for _, flag := range []int{0, os.O_APPEND} {
-		t.Run(fmt.Sprintf("O_APPEND=%t", flag != 0), func(t *testing.T) {
-			name := subject.Put(t, dir, "file", nil)
-			f := subject.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
-			defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
-			size := int64(0)
-			for i := range aiotest.Scaled(2000) {
-				// Every other one begins at a block.
-				n := []int{100, 3996, 4096, 8192, 1, 4095, 70000, 4096 - 70000%4096}[i%8]
-				p := aiotest.Pattern(n, byte(i))
-				_, err := f.Seek(size, io.SeekStart)
-				if err == nil && (i%3 != 0 || flag != 0) {
-					_, err = f.Write(p)
-				} else if err == nil {
-					_, err = f.WriteAt(p, size)
-				}
-				size += int64(n)
-				fi, err2 := os.Stat(name)
-				if err != nil || err2 != nil || fi.Size() != size {
-					t.Fatal(err, err2, fi.Size(), size)
-				}
-			}
-		})
-	}
-}
-
-// TestConcurrent has everything happen at once, with signals and collections.
-func TestConcurrent(t *testing.T) {
-	for _, procs := range []int{1, 8} {
-		t.Run(fmt.Sprintf("GOMAXPROCS=%d", procs), func(t *testing.T) {
-			aiotest.Guard(t)
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			if pprof.StartCPUProfile(io.Discard) == nil { // for its signals
-				defer pprof.StopCPUProfile()
-			}
-			defer aiotest.Storm()()
-			aiotest.Hammer(t, aiotest.Dir(t), subject.Package(t, 0), 24, 192<<10, aiotest.Scaled(300))
-		})
-	}
-}
-
-// TestOneFolio has direct and buffered writes meet in one large folio of the page cache,
-// where the kernel, left alone, loses bytes and fails the next Sync with EIO.
-func TestOneFolio(t *testing.T) {
-	aiotest.Guard(t)
-	aiotest.Hammer(t, aiotest.Dir(t), subject.Package(t, 0), 15, 128<<10, aiotest.Scaled(500))
-}
-
-// TestOpenedWhileCopying opens a direct File while somebody copies to a plain one, which
-// no lock of ours can end: writes to the same place, here of the same bytes, must not go
-// past the page cache, or the next Sync fails.
-func TestOpenedWhileCopying(t *testing.T) {
-	aiotest.Guard(t)
-	const blocks = 16
-	want := aiotest.Pattern(blocks*4096, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", want)
-	for range aiotest.Scaled(20) {
-		plain := subject.Open(t, name, os.O_RDWR)
-		r, w := io.Pipe()
-		var writers, copying sync.WaitGroup
-		copying.Go(func() {
-			if _, err := plain.ReadFrom(&rewinding{r, plain}); err != nil {
-				t.Errorf("ReadFrom: %v", err)
-			}
-		})
-		w.Write(want[:4096])
-		direct := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
-		var written atomic.Bool
-		for range 32 { // so many that they are in the kernel at the same time
-			writers.Go(func() {
-				for i := range 2 * blocks {
-					off := i % blocks * 4096
-					if _, err := direct.WriteAt(want[off:][:4096], int64(off)); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		go func() {
-			writers.Wait()
-			written.Store(true)
-		}()
-		for i := 1; !written.Load() || i%blocks != 0; i++ {
-			w.Write(want[i%blocks*4096:][:4096])
-		}
-		w.Close()
-		copying.Wait()
-		for _, f := range []*aio.File{plain, direct} {
-			if err := f.Sync(); err != nil {
-				t.Error(err)
-			}
-			got := aiotest.Buffer(len(want), 0)
-			if n, err := f.ReadAt(got, 0); n != len(want) || !bytes.Equal(got, want) {
-				t.Errorf("direct %t: %d, %v: not what was written", f.Direct(), n, err)
-			}
-			f.Close()
-		}
-	}
-}
-
-// rewinding has what is copied from it to f go to the same place again and again.
-type rewinding struct {
-	io.Reader
-	f *aio.File
-}
-
-func (r *rewinding) Read(p []byte) (int, error) {
-	if off, err := r.f.Seek(0, io.SeekCurrent); err != nil || off >= 16*4096 {
-		if _, err := r.f.Seek(0, io.SeekStart); err != nil {
-			return 0, err
-		}
-	}
-	return r.Reader.Read(p)
-}
-
-// TestCloseInFlight closes Files that hundreds of calls use: each is done, or finds the
-// File closed.
-func TestCloseInFlight(t *testing.T) {
-	aiotest.Guard(t)
-	content := bytes.Repeat([]byte("text"), 256<<10)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for i := range aiotest.Scaled(6) {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag)
-		var wg sync.WaitGroup
-		var done atomic.Int64
-		for c := range 300 {
-			wg.Go(func() {
-				n := []int{4096, 100, 70000}[c%3]
-				p := aiotest.Buffer(n, c%2*7)
-				for {
-					err := callSome(f, p, c, content)
-					if errors.Is(err, fs.ErrClosed) {
-						return
-					}
-					if err != nil {
-						t.Errorf("call %d: %v", c, err)
-						return
-					}
-					done.Add(1)
-				}
-			})
-		}
-		for done.Load() < 200 {
-			runtime.Gosched()
-		}
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-		wg.Wait()
-	}
-	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
-		t.Error("the content is not what it was", err)
-	}
-}
-
-func callSome(f *aio.File, p []byte, c int, content []byte) error {
-	off := int64(c % 64 * 8192)
-	switch {
-	case c%64 == 0:
-		return f.Sync()
-	case c%4 == 0:
-		n, err := f.WriteAt(content[off:][:len(p)], off)
-		if n < len(p) && err == nil {
-			return io.ErrShortWrite
-		}
-		return err
-	}
-	n, err := f.ReadAt(p, off)
-	if !bytes.Equal(p[:n], content[off:][:n]) {
-		return errors.New("not what is there")
-	}
-	if n < len(p) && err == nil {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// TestReusedDescriptor closes Files in use while others are opened, which get their
-// numbers. No byte may come from there, or go there.
-func TestReusedDescriptor(t *testing.T) {
-	aiotest.Guard(t)
-	dir := aiotest.Dir(t)
-	const size = 256 << 10
-	ours, theirs := bytes.Repeat([]byte("o"), size), bytes.Repeat([]byte("t"), size)
-	name, other := subject.Put(t, dir, "ours", ours), subject.Put(t, dir, "theirs", theirs)
-	for round := range aiotest.Scaled(300) {
-		f := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
-		var wg sync.WaitGroup
-		for c := range 48 {
-			wg.Go(func() {
-				p := aiotest.Buffer(4096, c%3/2) // with a bounce buffer, some
-				for {
-					var err error
-					if c%2 == 0 {
-						copy(p, ours)
-						_, err = f.WriteAt(p, int64(c*4096))
-					} else if _, err = f.ReadAt(p, int64(c*4096)); err == nil && !bytes.Equal(p, ours[:4096]) {
-						t.Errorf("read %q", p[:16])
-					}
-					if err != nil {
-						if !errors.Is(err, fs.ErrClosed) {
-							t.Error(err)
-						}
-						return
-					}
-				}
-			})
-		}
-		time.Sleep(time.Duration(round%10) * 50 * time.Microsecond)
-		var files [4]*os.File
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-		for i := range files {
-			files[i], _ = os.OpenFile(other, os.O_RDWR|aio.O_DIRECT, 0)
-		}
-		wg.Wait()
-		got := aiotest.Buffer(size, 0)
-		if n, err := files[0].ReadAt(got, 0); n != size || !bytes.Equal(got, theirs) {
-			t.Fatalf("round %d: %d, %v: the other file has been written to", round, n, err)
-		}
-		for _, f := range files {
-			f.Close()
-		}
-	}
-}
-
-// TestDropped drops Files without Close, some with calls under way.
-func TestDropped(t *testing.T) {
-	aiotest.Guard(t)
-	content := aiotest.Pattern(1<<20, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	files, inodes := len(aiotest.Descriptors()), inode.Count()
-	var wg sync.WaitGroup
-	for i := range aiotest.Scaled(100) {
-		f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for c := range i % 7 {
-			wg.Go(func() {
-				p := aiotest.Buffer(4096+c, c%2)
-				off := int64(c * 4096)
-				var err error
-				switch c % 3 {
-				case 0:
-					_, err = f.WriteAt(content[off:][:4096], off)
-				case 1:
-					err = f.Sync()
-				default:
-					if _, err = f.ReadAt(p, off); !bytes.Equal(p, content[off:][:len(p)]) {
-						t.Error("not what is there")
-					}
-				}
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		if i%10 == 0 {
-			runtime.GC()
-		}
-	}
-	wg.Wait()
-	aiotest.Settle(t, "Files that were dropped are open still", func() bool {
-		// The queue, once made, has a descriptor more.
-		return len(aiotest.Descriptors()) <= files+1 && inode.Count() == inodes
-	})
 }
 
 // TestDescriptors counts those of a File: a twin more if it is direct, which outlives

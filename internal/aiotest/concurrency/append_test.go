@@ -57,7 +57,7 @@ func TestAppenders(t *testing.T) {
 		for _, way := range ways {
 			f := way.open(t, name, os.O_RDONLY)
 			fi, err := f.Stat()
-			must(err)
+			subject.Must(err)
 			content := make([]byte, fi.Size())
 			if n, err := f.ReadAt(content, 0); n != len(content) {
 				t.Fatal(n, err)
@@ -74,17 +74,17 @@ func appenderFiles(name string) (files []aiotest.File) {
 	const flag = os.O_WRONLY | os.O_APPEND
 	for _, direct := range []int{aio.O_DIRECT, 0, aio.O_DIRECT} {
 		f, err := aio.OpenFile(name, flag|direct, 0)
-		must(err)
+		subject.Must(err)
 		files = append(files, f)
 	}
 	f, err := os.OpenFile(name, flag, 0)
-	must(err)
+	subject.Must(err)
 	return append(files, f)
 }
 
 func appendersChild(args []string) {
 	files := appenderFiles(args[0])
-	serve(func(string) { must(appendRecords(files, number(args[1]), number(args[2]))) })
+	serve(func(string) { subject.Must(appendRecords(files, subject.Number(args[1]), subject.Number(args[2]))) })
 }
 
 // appendRecords has the appenders of one process append, two through each File.

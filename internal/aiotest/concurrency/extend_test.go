@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
 )
@@ -177,4 +178,35 @@ func size(t *testing.T, f aiotest.File) int64 {
 		return 0
 	}
 	return fi.Size()
+}
+
+// TestSize watches the size of a file that grows through direct Files: it is exact after
+// each write and never goes back, and behind it are the bytes that were written.
+func TestSize(t *testing.T) {
+	aiotest.Guard(t)
+	dir := aiotest.Dir(t)
+	for _, flag := range []int{0, os.O_APPEND} {
+		t.Run(fmt.Sprintf("O_APPEND=%t", flag != 0), func(t *testing.T) {
+			name := subject.Put(t, dir, "file", nil)
+			f := subject.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
+			defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
+			size := int64(0)
+			for i := range aiotest.Scaled(2000) {
+				// Every other one begins at a block.
+				n := []int{100, 3996, 4096, 8192, 1, 4095, 70000, 4096 - 70000%4096}[i%8]
+				p := aiotest.Pattern(n, byte(i))
+				_, err := f.Seek(size, io.SeekStart)
+				if err == nil && (i%3 != 0 || flag != 0) {
+					_, err = f.Write(p)
+				} else if err == nil {
+					_, err = f.WriteAt(p, size)
+				}
+				size += int64(n)
+				fi, err2 := os.Stat(name)
+				if err != nil || err2 != nil || fi.Size() != size {
+					t.Fatal(err, err2, fi.Size(), size)
+				}
+			}
+		})
+	}
 }

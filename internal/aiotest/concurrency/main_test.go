@@ -9,13 +9,11 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
-	"strconv"
 	"testing"
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
-	"github.com/go-aio/aio/internal/inode"
 )
 
 // children are what other processes do instead of the tests.
@@ -24,19 +22,17 @@ var children = map[string]func(args []string){
 	"appenders": appendersChild,
 }
 
-func TestMain(m *testing.M) { aiotest.Main(m, inode.Count, children) }
+func TestMain(m *testing.M) { subject.Main(m, children) }
 
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
+// withoutKernel are the tests that must pass in any process.
+const withoutKernel = "^(TestStripes|TestConcurrent|TestAppenders)$"
 
-func number(s string) int {
-	n, err := strconv.Atoi(s)
-	must(err)
-	return n
-}
+// TestRefused is for processes that a seccomp filter keeps from kernel AIO, or from part
+// of it.
+func TestRefused(t *testing.T) { subject.Refused(t, withoutKernel) }
+
+// TestCramped is for a process with room for one request.
+func TestCramped(t *testing.T) { subject.Cramped(t, withoutKernel) }
 
 // conditions runs a test as it is, then with one P and with eight while signals and
 // collections fall upon it: any system call may meet EINTR, any goroutine may be moved.
@@ -88,9 +84,9 @@ func partner(t *testing.T, function ...string) (ask func(line string)) {
 	t.Helper()
 	cmd := aiotest.Child(t, "^$", function...)
 	in, err := cmd.StdinPipe()
-	must(err)
+	subject.Must(err)
 	out, err := cmd.StdoutPipe()
-	must(err)
+	subject.Must(err)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func TestNames(t *testing.T) {
 			if count := inode.Count(); count > max(1, before) {
 				t.Errorf("%q: %d inodes are open, and %d were before", list, count, before)
 			}
-			must(os.WriteFile(list[0], content()[:common.end()], 0))
+			subject.Must(os.WriteFile(list[0], content()[:common.end()], 0))
 			testStripes(t, 0, list...)
 			testBlocksAndBytes(t, list...)
 			for _, o := range overlaps()[8:14] {

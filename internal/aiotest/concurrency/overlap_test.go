@@ -70,7 +70,7 @@ func testOverlap(t *testing.T, o overlap, opened []way, names ...string) {
 	for _, s := range o.spans {
 		size = max(size, s.end())
 	}
-	must(os.Truncate(names[0], size))
+	subject.Must(os.Truncate(names[0], size))
 	var files []aiotest.File
 	for i := range 2 * len(opened) * len(names) {
 		files = append(files, opened[i%len(opened)].open(t, names[i/len(opened)%len(names)], os.O_RDWR))

@@ -39,17 +39,18 @@ func row(n int, lengths ...int) (spans []span) {
 	return spans
 }
 
-// The bytes of one block are in TestStripes of package aio. From 64 KiB up a direct File
-// writes with RWF_DONTCACHE.
+// From 64 KiB up a direct File writes with RWF_DONTCACHE.
 var layouts = []layout{
 	{"97 stripes in one page", row(97, 42), 40},
 	{"60 stripes in one folio", row(60, 34949), 3},
 	{"40 stripes, short and long, in one folio", row(40, 100, 104757), 3},
+	{"100 stripes of 40 bytes in one block", row(100, 40), 340},
+	{"100 stripes of 100 bytes in three blocks", row(100, 100), 340},
 }
 
-// TestStripesInFolio has many writers write bytes that do not overlap, of one page and of
+// TestStripes has many writers write bytes that do not overlap, of one block, one page and
 // one large folio of the page cache. None may be lost.
-func TestStripesInFolio(t *testing.T) {
+func TestStripes(t *testing.T) {
 	for i, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
@@ -135,19 +136,19 @@ func (l layout) check(t *testing.T, f io.ReaderAt, p []byte, round int) {
 
 // stripesChild is the other process.
 func stripesChild(args []string) {
-	l := layouts[number(args[1])]
+	l := layouts[subject.Number(args[1])]
 	buffers := l.buffers()
 	var files []*aio.File
 	for _, m := range subject.Modes {
 		f, err := aio.OpenFile(args[0], os.O_RDWR|m.Flag, 0)
-		must(err)
+		subject.Must(err)
 		files = append(files, f)
 	}
 	serve(func(round string) {
 		var wg sync.WaitGroup
 		for w, p := range buffers {
 			if byPartner(w) {
-				wg.Go(func() { must(l.write(files[w/10%2], w, number(round), p)) })
+				wg.Go(func() { subject.Must(l.write(files[w/10%2], w, subject.Number(round), p)) })
 			}
 		}
 		wg.Wait()

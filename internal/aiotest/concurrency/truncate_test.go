@@ -61,8 +61,8 @@ func TestTruncateBesideAll(t *testing.T) {
 // afterTruncate looks at what is there when all is quiet: kept bytes are, and what a last
 // Truncate brings into the file is zero.
 func afterTruncate(t *testing.T, files []aiotest.File) {
-	must(files[0].Truncate(kept))
-	must(files[1].Truncate(highest))
+	subject.Must(files[0].Truncate(kept))
+	subject.Must(files[1].Truncate(highest))
 	want := append(bytes.Clone(content()[:kept]), make([]byte, highest-kept)...)
 	got := aiotest.Buffer(highest, 0)
 	for _, f := range files {
@@ -125,7 +125,7 @@ func (u *user) writeBytes() {
 // only so far.
 func (u *user) append() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|os.O_APPEND|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
-	must(err)
+	subject.Must(err)
 	defer f.Close()
 	if fi, err := f.Stat(); err != nil || fi.Size() > 2*highest {
 		return
@@ -151,7 +151,7 @@ func (u *user) stat() {
 // openAgain has the only direct File, or the only plain one, come and go.
 func (u *user) openAgain() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
-	must(err)
+	subject.Must(err)
 	defer f.Close()
 	again := *u
 	again.file = f

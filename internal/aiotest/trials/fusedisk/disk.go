@@ -1,6 +1,7 @@
 package fusedisk
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,10 @@ type Request struct {
 	N   int64 // how many of this Op have come since Inject, this one included
 	Off int64 // bytes
 	Len int   // bytes
+
+	// Data is what is to be written, or what the disk has where it is read. It is to be
+	// looked at until decide returns.
+	Data []byte
 }
 
 // A Fault is what becomes of a [Request]. The zero Fault is none.
@@ -54,6 +59,8 @@ type Disk struct {
 	mu      sync.RWMutex
 	size    int64
 	chunks  map[int64]*chunk
+	cached  int // see Lost
+	lost    int
 	durable map[int64]*chunk // as they were at the last Flush, of the chunks written to since; nil for one of zeros
 }
 
@@ -84,26 +91,33 @@ func (d *Disk) Inject(decide func(Request) Fault) {
 }
 
 // fault counts a request and waits for what becomes of it.
-func (d *Disk) fault(op Op, off int64, n int) Fault {
+func (d *Disk) fault(op Op, off int64, p []byte) Fault {
 	d.counts[op].Add(1)
 	in := d.inject.Load()
 	if in == nil {
 		return Fault{}
 	}
-	f := in.decide(Request{Op: op, N: in.counts[op].Add(1), Off: off, Len: n})
+	if op == Read {
+		d.peek(p, off)
+	}
+	f := in.decide(Request{Op: op, N: in.counts[op].Add(1), Off: off, Len: len(p), Data: p})
 	time.Sleep(f.Delay)
 	return f
 }
 
 func (d *Disk) read(p []byte, off int64) (int, syscall.Errno) {
-	f := d.fault(Read, off, len(p))
+	f := d.fault(Read, off, p)
 	if f.Errno != 0 {
 		return 0, f.Errno
 	}
+	return max(d.peek(p, off)-f.Short, 0), 0
+}
+
+// peek reads without a fault.
+func (d *Disk) peek(p []byte, off int64) int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	n := int(min(int64(len(p)), max(d.size-off, 0)))
-	n = max(n-f.Short, 0)
 	eachChunk(p[:n], off, func(i int64, part []byte, at int) {
 		if c := d.chunks[i]; c != nil {
 			copy(part, c[at:])
@@ -111,11 +125,11 @@ func (d *Disk) read(p []byte, off int64) (int, syscall.Errno) {
 			clear(part)
 		}
 	})
-	return n, 0
+	return n
 }
 
 func (d *Disk) write(p []byte, off int64) (int, syscall.Errno) {
-	f := d.fault(Write, off, len(p))
+	f := d.fault(Write, off, p)
 	if f.Errno != 0 {
 		return 0, f.Errno
 	}
@@ -148,7 +162,7 @@ func (d *Disk) dirty(i int64) *chunk {
 }
 
 func (d *Disk) flush() syscall.Errno {
-	f := d.fault(Flush, 0, 0)
+	f := d.fault(Flush, 0, nil)
 	if f.Errno != 0 || f.Lose {
 		return f.Errno
 	}
@@ -205,10 +219,20 @@ func (d *Disk) cut(to *Disk, r *rand.Rand) {
 			*left = *old
 		}
 		for at := 0; at < chunkSize; at += sectorSize {
+			if bytes.Equal(left[at:at+sectorSize], c[at:at+sectorSize]) {
+				continue
+			}
+			to.cached++
 			if r.Float64() < keep {
 				copy(left[at:at+sectorSize], c[at:])
+			} else {
+				to.lost++
 			}
 		}
 		to.chunks[i] = left
 	}
 }
+
+// Lost returns of a disk that Server.Cut has made how many sectors were in the write cache
+// then, and how many of these are not as they were written last.
+func (d *Disk) Lost() (cached, lost int) { return d.cached, d.lost }

@@ -7,12 +7,15 @@ package fusedisk
 import (
 	"context"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // A Server serves disks in one directory.
@@ -35,6 +38,8 @@ func Mount(dir string) (*Server, error) {
 		MaxBackground:     1024,      // requests in flight
 		MaxWrite:          256 << 10, // more, and the server has no pipe to splice(2) through
 		DisableXAttrs:     true,
+		DisableSplice:     true,               // its pipes are kept for good
+		ExtraCapabilities: fuse.CAP_ASYNC_DIO, // else a loop device makes one request at a time
 	}})
 	if err != nil {
 		return nil, err
@@ -44,6 +49,26 @@ func Mount(dir string) (*Server, error) {
 
 // Close unmounts. Nobody may have a disk open any more.
 func (s *Server) Close() error { return s.fuse.Unmount() }
+
+// Abort ends the connection with the kernel: all requests fail, those under way too. It
+// is for the end of a process that serves itself, in which nothing else would end them.
+func (s *Server) Abort() error {
+	var st unix.Stat_t
+	if err := unix.Stat(s.dir, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: s.dir, Err: err}
+	}
+	control, err := os.MkdirTemp("", "fusectl")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(control)
+	if err := unix.Mount("none", control, "fusectl", 0, ""); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	defer unix.Unmount(control, unix.MNT_DETACH)
+	connection := strconv.Itoa(int(unix.Minor(st.Dev)))
+	return os.WriteFile(filepath.Join(control, connection, "abort"), []byte("1"), 0)
+}
 
 // Create makes a disk of size bytes, all zero.
 func (s *Server) Create(name string, size int64) *Disk {

@@ -214,3 +214,32 @@ func TestCrash(t *testing.T) {
 		t.Errorf("%d bytes: %v; or not what was synced", len(got), err)
 	}
 }
+
+// TestAbort has a request that is never answered fail.
+func TestAbort(t *testing.T) {
+	s := serve(t)
+	d := s.Create("disk", 1<<20)
+	f := device(t, d)
+	quit, waits := make(chan struct{}), make(chan struct{}, 1)
+	defer close(quit)
+	d.Inject(func(Request) Fault {
+		select {
+		case waits <- struct{}{}:
+		default:
+		}
+		<-quit
+		return Fault{}
+	})
+	failed := make(chan error)
+	go func() {
+		_, err := f.ReadAt(aiotest.Buffer(4096, 0), 0)
+		failed <- err
+	}()
+	<-waits
+	if err := s.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !errors.Is(err, syscall.EIO) {
+		t.Errorf("a read from a disk that is gone: %v", err)
+	}
+}

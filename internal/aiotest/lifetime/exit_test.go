@@ -1,0 +1,336 @@
+//go:build linux
+
+package lifetime
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+)
+
+const (
+	busyWriters = 256 // goroutines; as many read
+	busyRegion  = 16384
+	busyDepth   = 32768 // so many that the process is seen in /proc/sys/fs/aio-nr
+)
+
+// A ledger is memory of the child that outlives it: for each writer the last generation
+// that it has begun to write, and the last that WriteAt has acknowledged.
+type ledger []byte
+
+func openLedger(name string) ledger {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	subject.Must(err)
+	defer f.Close()
+	subject.Must(f.Truncate(8 * busyWriters))
+	p, err := unix.Mmap(int(f.Fd()), 0, 8*busyWriters, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	subject.Must(err)
+	return p
+}
+
+func (l ledger) begun(writer int) []byte { return l[8*writer:] }
+func (l ledger) done(writer int) []byte  { return l[8*writer+4:] }
+
+func generation(p []byte) uint32 { return binary.LittleEndian.Uint32(p) }
+
+// busyChild is a process with hundreds of requests in flight. It says so, and ends as its
+// standard input tells it. Its arguments are the files and the ledger. One file is for direct
+// I/O and the other for the page cache, so that writers do not wait for each other.
+func busyChild(args []string) {
+	subject.Must(aio.Configure(aio.Config{Depth: busyDepth}))
+	l := openLedger(args[2])
+	var files []*aio.File
+	for i := range 4 {
+		f, err := aio.OpenFile(args[i%2], os.O_RDWR|subject.Modes[i%2].Flag, 0)
+		subject.Must(err)
+		files = append(files, f)
+	}
+	var calls atomic.Int64
+	for i := range busyWriters {
+		go func() {
+			p := aiotest.Buffer(busyRegion, 0)
+			off := int64(i * busyRegion)
+			if inCache(i) {
+				p, off = p[:busyRegion-2*lineSize], off+lineSize
+			}
+			for g := uint32(1); ; g++ {
+				putLines(p, 1, off, g)
+				binary.LittleEndian.PutUint32(l.begun(i), g)
+				_, err := files[i%4].WriteAt(p, off)
+				subject.Must(err)
+				binary.LittleEndian.PutUint32(l.done(i), g)
+				calls.Add(1)
+			}
+		}()
+		go func() {
+			p := aiotest.Buffer(busyRegion, i/4%2)
+			for {
+				_, err := files[i%4].ReadAt(p, int64(i*busyRegion))
+				subject.Must(err)
+				if i < 8 {
+					subject.Must(files[i%4].Sync())
+				}
+			}
+		}()
+	}
+	for calls.Load() < busyWriters {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println("busy")
+	order, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	switch strings.TrimSpace(order) {
+	case "exit":
+		os.Exit(3)
+	case "panic":
+		panic("as told")
+	case "exec":
+		name, err := exec.LookPath("true")
+		subject.Must(err)
+		subject.Must(syscall.Exec(name, []string{name}, nil))
+	}
+	select {} // until it is killed
+}
+
+// inCache reports whether a writer's transfers are not in whole blocks.
+func inCache(writer int) bool { return writer%4 == 2 }
+
+// aioNr returns the events of all contexts of the host.
+func aioNr(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/fs/aio-nr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// rings returns the number of contexts of a process, each of which has its ring of events
+// mapped, and about how many events they have in /proc/sys/fs/aio-nr.
+func rings(t *testing.T, pid string) (contexts, events int) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", pid, "maps"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if !strings.Contains(line, "[aio]") {
+			continue
+		}
+		var lo, hi uint64
+		if _, err := fmt.Sscanf(line, "%x-%x", &lo, &hi); err != nil {
+			t.Fatal(err)
+		}
+		contexts++
+		events += int(hi-lo) / 64 // of 32 bytes, and the kernel makes twice as many (fs/aio.c)
+	}
+	return contexts, events
+}
+
+// TestProcessEnds ends processes with hundreds of requests in flight, in every way. The kernel
+// lets it go at once, gives back its contexts, and the file has, line by line, what was
+// acknowledged or something newer that was being written.
+func TestProcessEnds(t *testing.T) {
+	dir := aiotest.Dir(t)
+	for _, how := range []string{"exit", "panic", "exec", "SIGKILL", "SIGTERM"} {
+		t.Run(how, func(t *testing.T) {
+			aiotest.Guard(t)
+			contexts, rounds := 0, aiotest.Scaled(3)
+			// Another process may use up /proc/sys/fs/aio-max-nr for a while.
+			for i := 0; i < rounds || contexts == 0 && aiotest.Direct && i < 20; i++ {
+				contexts += processEnds(t, dir, how)
+			}
+			if contexts == 0 && aiotest.Direct {
+				t.Error("no process had a kernel context")
+			}
+		})
+	}
+}
+
+// processEnds ends one process, and returns the number of kernel contexts that it had.
+func processEnds(t *testing.T, dir, how string) (contexts int) {
+	t.Helper()
+	content := make([]byte, busyWriters*busyRegion)
+	putLines(content, 1, 0, 0)
+	files := [2]string{subject.Put(t, dir, "cached", content), subject.Put(t, dir, "direct", content)}
+	book := filepath.Join(t.TempDir(), "ledger")
+	l := openLedger(book)
+	defer unix.Munmap(l)
+	clear(l)
+
+	cmd := aiotest.Child(t, "", "busy", files[0], files[1], book)
+	cmd.Stderr = nil // a panic's stacks are no news
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "busy\n" {
+		t.Fatalf("the child says %q, %v", line, err)
+	}
+	pid := strconv.Itoa(cmd.Process.Pid)
+	contexts, events := rings(t, pid)
+	during := aioNr(t)
+
+	start := time.Now()
+	switch how {
+	case "SIGKILL":
+		err = cmd.Process.Kill()
+	case "SIGTERM":
+		err = cmd.Process.Signal(syscall.SIGTERM)
+	default:
+		_, err = fmt.Fprintln(in, how)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	err = cmd.Wait()
+	took := time.Since(start)
+	if got := cmd.ProcessState.String(); got != ends[how] {
+		t.Errorf("the child ended with %q, %v; want %q", got, err, ends[how])
+	}
+	// An idle machine takes 10 to 50 ms.
+	if took > 10*time.Second {
+		t.Errorf("the process took %v to end", took)
+	}
+	if _, err := os.Stat("/proc/" + pid); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the process is still there: %v", err)
+	}
+	// Other processes have contexts, too, but seldom so large. The kernel frees one after a
+	// grace period of RCU.
+	if events >= busyDepth/4 {
+		aiotest.Until(t, "the process's contexts are freed", func() bool { return aioNr(t) <= during-events/2 })
+	}
+	acknowledged := checkLedger(t, files, l)
+	t.Logf("%d contexts, %d acknowledged writes; it ended in %v", contexts, acknowledged, took)
+	return contexts
+}
+
+// ends says how a process ends.
+var ends = map[string]string{
+	"exit": "exit status 3", "panic": "exit status 2", "exec": "exit status 0",
+	"SIGKILL": "signal: killed", "SIGTERM": "signal: terminated",
+}
+
+// checkLedger compares the files with what their writers have written.
+func checkLedger(t *testing.T, files [2]string, l ledger) (acknowledged int) {
+	t.Helper()
+	var contents [2][]byte
+	for k, name := range files {
+		var err error
+		contents[k], err = os.ReadFile(name)
+		if err != nil || len(contents[k]) != busyWriters*busyRegion {
+			t.Fatal(len(contents[k]), err)
+		}
+	}
+	for i := range busyWriters {
+		got := contents[i%2]
+		begun, done := generation(l.begun(i)), generation(l.done(i))
+		acknowledged += int(done)
+		first, last := int64(i*busyRegion)/lineSize, int64((i+1)*busyRegion)/lineSize-1
+		err := checkLines(got[i*busyRegion:][:busyRegion], 1, int64(i*busyRegion), func(line int64, g uint32) bool {
+			if inCache(i) && (line == first || line == last) {
+				return g == 0 // nobody writes there
+			}
+			return g >= done && g <= begun
+		})
+		if err != nil {
+			t.Errorf("writer %d has begun %d writes, and %d are acknowledged: %v", i, begun, done, err)
+		}
+	}
+	return acknowledged
+}
+
+// TestExecBesideIO starts processes in a loop, while Files are opened, used and closed. No child
+// has a descriptor of theirs, and the fork does them no harm.
+func TestExecBesideIO(t *testing.T) {
+	aiotest.Guard(t)
+	list, err := exec.LookPath("ls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, name := newCrowd(t, aiotest.Dir(t), aio.O_DIRECT)
+	before := inherited(t, list) // what we have from our own parent
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-quit:
+				return
+			default:
+			}
+			f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := (&crowd{f: f}).readAt(0, aiotest.Buffer(8192, 0)); err != nil {
+				t.Error(err)
+			}
+			f.Close()
+		}
+	}()
+	wait := c.start(t)
+	for range aiotest.Scaled(100) {
+		if got := inherited(t, list); !slices.Equal(got, before) {
+			t.Errorf("a child has the descriptors %q; another had %q", got, before)
+			break
+		}
+	}
+	close(quit)
+	<-ended
+	if err := c.f.Close(); err != nil {
+		t.Error(err)
+	}
+	wait()
+	c.check(t, name)
+}
+
+// inherited returns the descriptors of a new process, those of its own included.
+func inherited(t *testing.T, list string) (numbers []string) {
+	t.Helper()
+	out, err := exec.Command(list, "-l", "/proc/self/fd").Output()
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	for _, link := range strings.Split(string(out), "\n") {
+		name, target, ok := strings.Cut(link, " -> ")
+		if !ok {
+			continue
+		}
+		fields := strings.Fields(name)
+		if strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "/proc/") {
+			target = "" // another each time
+		}
+		numbers = append(numbers, fields[len(fields)-1]+" "+target)
+	}
+	return numbers
+}

@@ -1,0 +1,60 @@
+package subject
+
+import (
+	"maps"
+	"strconv"
+	"testing"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/inode"
+)
+
+// Main runs the tests of package aio, as aiotest.Main. The children that it adds are
+// processes that lack something.
+func Main(m *testing.M, children map[string]func(args []string)) {
+	all := map[string]func(args []string){
+		"refuse": func(args []string) { Must(aiotest.Refuse(args[0])) },
+		"limit":  func(args []string) { Must(aiotest.LimitFileSize(uint64(Number(args[0])))) },
+		"configure": func(args []string) {
+			Must(aio.Configure(aio.Config{Depth: Number(args[0]), Threads: Number(args[1])}))
+		},
+	}
+	maps.Copy(all, children)
+	aiotest.Main(m, inode.Count, all)
+}
+
+// Must panics if there is an error: a child has no other way to say so.
+func Must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Number is what a child's argument says.
+func Number(s string) int {
+	n, err := strconv.Atoi(s)
+	Must(err)
+	return n
+}
+
+// Refused runs the tests that match pattern in processes that a seccomp filter keeps from
+// kernel AIO, or from part of it.
+func Refused(t *testing.T, pattern string) {
+	if !aiotest.Linux {
+		t.Skip("there is no kernel AIO to refuse")
+	}
+	for _, name := range []string{"io_setup", "io_submit", "io_getevents"} {
+		t.Run(name, func(t *testing.T) {
+			aiotest.Guard(t)
+			aiotest.RunChild(t, pattern, "refuse", name)
+		})
+	}
+}
+
+// Cramped runs the tests that match pattern in a process that has room for one request
+// and one plain system call: what waits for itself there waits for ever.
+func Cramped(t *testing.T, pattern string) {
+	aiotest.Guard(t)
+	aiotest.RunChild(t, pattern, "configure", "1", "1")
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// A check looks for what is wrong with the files that a writer has left.
+type check struct {
+	plans  []plan
+	known  knowledge
+	seed   uint64
+	engine string // of the writer
+
+	// killed says that the disk has seen no power cut: then a record that was cut short
+	// is the beginning of it, and never zeros.
+	killed bool
+
+	checked int      // records that must be there
+	torn    int      // records that were not acknowledged, and are there in part
+	losses  []string // what is wrong
+}
+
+func (c *check) lost(format string, args ...any) {
+	c.losses = append(c.losses, fmt.Sprintf(format, args...))
+}
+
+// dir checks the files in a directory.
+func (c *check) dir(dir string, r *rand.Rand) {
+	for i, p := range c.plans {
+		content, err := os.ReadFile(filepath.Join(dir, p.name))
+		if err != nil {
+			c.lost("%v", err)
+			continue
+		}
+		c.file(i, content)
+	}
+	if err := readByChild(dir, r.Uint64()); err != nil {
+		c.lost("%v", err)
+	}
+}
+
+// file checks the content of a file.
+func (c *check) file(i int, content []byte) {
+	if c.plans[i].slots != nil {
+		c.inSlots(i, content)
+	} else {
+		c.appended(i, content)
+	}
+}
+
+// inSlots checks a file of slots: each holds what it must hold, or in each sector one of
+// the records that were written later; between them there is nothing.
+func (c *check) inSlots(i int, content []byte) {
+	p, size := c.plans[i], int64(len(content))
+	if least := c.leastSize(i); size < least {
+		c.lost("%s: of %d bytes; %d are acknowledged", p.name, size, least)
+	}
+	if !c.possibleSize(i, size) {
+		c.lost("%s: the size is %d, where no record ends", p.name, size)
+	}
+	end := int64(0)
+	for j, s := range p.slots {
+		if gap := bytes.TrimLeft(window(content, end, int(s.off-end)), "\x00"); len(gap) > 0 {
+			c.lost("%s: in the gap before %d: %s", p.name, s.off, describe(gap))
+		}
+		c.slot(i, j, window(content, s.off, s.length))
+		end = s.end()
+	}
+}
+
+// window returns n bytes of content from off on, zeros where there are none.
+func window(content []byte, off int64, n int) []byte {
+	p := make([]byte, n)
+	if off < int64(len(content)) {
+		copy(p, content[off:])
+	}
+	return p
+}
+
+// leastSize is where the last record ends that must be there.
+func (c *check) leastSize(i int) int64 {
+	p := c.plans[i]
+	least := p.startSize()
+	for j, s := range c.known[i] {
+		if s.least > 0 {
+			least = max(least, p.slots[j].end())
+		}
+	}
+	return least
+}
+
+// possibleSize reports whether an os.File could have left a file of slots at that size:
+// as it was first, where a record ends, or at the end of a block before that. As a page
+// gets to the disk, the size there grows to the end of it or to the size in memory,
+// whichever is less; and the page cache is written by one folio after the other.
+func (c *check) possibleSize(i int, size int64) bool {
+	p := c.plans[i]
+	if size == p.startSize() {
+		return true
+	}
+	for j, s := range c.known[i] {
+		end := p.slots[j].end()
+		if s.most > 0 && (size == end || size < end && size%blockSize == 0) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *check) slot(i, j int, got []byte) {
+	p, known := c.plans[i], c.known[i][j]
+	if known.least > 0 {
+		c.checked++
+	}
+	var versions [][]byte
+	for v := known.least; v <= known.most; v++ {
+		r := record{i, j, v, p.slots[j].off, p.slots[j].length}
+		if v == 0 {
+			versions = append(versions, make([]byte, r.length))
+		} else {
+			versions = append(versions, r.content(c.seed))
+		}
+	}
+	whole, bad, seen := c.direct(i, j), 0, map[int]bool{}
+	eachSector(got, p.slots[j].off, func(part []byte, at int) {
+		v := explain(part, versions, at, whole)
+		seen[v] = true
+		if v != unexplained {
+			return
+		}
+		if bad++; bad == 1 {
+			c.lost("%s: slot %d at %d, %d bytes, version %d to %d: byte %d: %s", p.name, j, p.slots[j].off, len(got),
+				known.least, known.most, at, describe(got[at:]))
+		}
+	})
+	if bad == 0 && (len(seen) > 1 || seen[mixture]) {
+		c.torn++
+	}
+}
+
+// direct reports whether the records of a slot are written past the page cache. Then
+// nobody changes the memory that the disk is written from.
+func (c *check) direct(i, j int) bool {
+	p := c.plans[i]
+	return c.engine == "aio" && p.slots[j].aligned() && !slices.Contains(p.flags, 0)
+}
+
+// eachSector calls do for the parts of p, which is at offset off of the file, that lie in
+// one sector.
+func eachSector(p []byte, off int64, do func(part []byte, at int)) {
+	for at := 0; at < len(p); {
+		n := min(len(p)-at, sectorSize-int((off+int64(at))%sectorSize))
+		do(p[at:at+n], at)
+		at += n
+	}
+}
+
+// What explain returns if it is no version.
+const (
+	unexplained = -1
+	mixture     = -2 // of two
+)
+
+// explain returns which of the versions a sector is of, which begins at byte at of a
+// slot. Unless whole, it may also be one that became the next while the page was on its
+// way to the disk.
+func explain(part []byte, versions [][]byte, at int, whole bool) int {
+	found := unexplained
+	for i, a := range versions {
+		k := common(part, a[at:])
+		if k == len(part) {
+			return i
+		}
+		for _, b := range versions {
+			if !whole && bytes.Equal(part[k:], b[at+k:at+len(part)]) {
+				found = mixture
+			}
+		}
+	}
+	return found
+}
+
+// common is how many bytes are the same at the beginning.
+func common(a, b []byte) int {
+	for i := range a {
+		if i == len(b) || a[i] != b[i] {
+			return i
+		}
+	}
+	return len(a)
+}
+
+// appended checks a file that records were appended to. They follow one another in some
+// order, but those of one goroutine in its own; all are whole up to the last one that
+// must be there. What follows it are the others, of which sectors may be zeros still.
+func (c *check) appended(i int, content []byte) {
+	name, turns := c.plans[i].name, make([]int, len(c.known[i]))
+	at := 0
+	for {
+		n := c.next(i, turns, content[at:])
+		if n == 0 {
+			break
+		}
+		at += n
+	}
+	for g, s := range c.known[i] {
+		c.checked += min(turns[g], s.least)
+		if turns[g] < s.least {
+			c.lost("%s: goroutine %d: %d of %d acknowledged records; at %d of %d bytes: %s", name, g, turns[g], s.least, at,
+				len(content), describe(content[at:]))
+			return
+		}
+	}
+	if at < len(content) {
+		c.torn++
+	}
+	if !c.tail(i, turns, content, at) {
+		c.lost("%s: at %d of %d bytes, after the last whole record: %s", name, at, len(content), describe(content[at:]))
+	}
+}
+
+// next returns the length of the record that content begins with, if it is whole and
+// somebody's turn.
+func (c *check) next(i int, turns []int, content []byte) int {
+	for g, s := range c.known[i] {
+		if turns[g] == s.most {
+			continue
+		}
+		if want := c.turn(i, g, turns); bytes.HasPrefix(content, want) {
+			turns[g]++
+			return len(want)
+		}
+	}
+	return 0
+}
+
+func (c *check) turn(i, g int, turns []int) []byte {
+	return record{i, g, turns[g] + 1, -1, c.known[i][g].lengths[turns[g]]}.content(c.seed)
+}
+
+// tail reports whether content from byte at on can be what is left of records that were
+// begun, in some order.
+func (c *check) tail(i int, turns []int, content []byte, at int) bool {
+	if at == len(content) {
+		return true
+	}
+	for g, s := range c.known[i] {
+		if turns[g] == s.most {
+			continue
+		}
+		want := c.turn(i, g, turns)
+		got := content[at:min(at+len(want), len(content))]
+		// A size within a record is one at which the kernel has copied a folio.
+		if len(got) < len(want) && len(content)%blockSize != 0 || !c.remains(got, want, int64(at)) {
+			continue
+		}
+		turns[g]++
+		if c.tail(i, turns, content, at+len(got)) {
+			return true
+		}
+		turns[g]--
+	}
+	return false
+}
+
+// remains reports whether got may be what is left of want.
+func (c *check) remains(got, want []byte, off int64) bool {
+	ok := true
+	eachSector(got, off, func(part []byte, at int) {
+		rest := part[common(part, want[at:]):]
+		if len(bytes.Trim(rest, "\x00")) != 0 || c.killed && len(rest) != 0 {
+			ok = false
+		}
+	})
+	return ok
+}

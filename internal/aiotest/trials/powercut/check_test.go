@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const testSeed = 7
+
+// left is what may be left of a file of three slots, or of two goroutines that append.
+type left struct {
+	check
+	content []byte
+}
+
+// slotsLeft has a block, a gap and two unaligned slots. The first is acknowledged at
+// version 2 and was begun again, the second is acknowledged, the third begun.
+func slotsLeft() *left {
+	slots := []slot{{0, blockSize}, {5000, 1000}, {6000, 3000}}
+	l := &left{check: check{seed: testSeed, engine: "aio", plans: []plan{{name: "slots", slots: slots, workers: 1, flags: []int{1}}}}}
+	l.known = knowledge{{{least: 2, most: 3}, {least: 1, most: 1}, {most: 1}}}
+	l.content = make([]byte, 9000)
+	for i, version := range []int{2, 1, 1} {
+		copy(l.content[slots[i].off:], l.record(i, version))
+	}
+	return l
+}
+
+// record is a record of a slot.
+func (l *left) record(i, version int) []byte {
+	s := l.plans[0].slots[i]
+	return record{0, i, version, s.off, s.length}.content(testSeed)
+}
+
+// appendedLeft has two goroutines with two records each, of which three are
+// acknowledged.
+func appendedLeft() *left {
+	l := &left{check: check{seed: testSeed, engine: "aio", plans: []plan{{name: "append", workers: 2, flags: []int{1}}}}}
+	l.known = knowledge{{{2, 2, []int{700, 1500}}, {1, 2, []int{100, 5000}}}}
+	for _, turn := range []record{{0, 1, 1, -1, 100}, {0, 0, 1, -1, 700}, {0, 0, 2, -1, 1500}, {0, 1, 2, -1, 5000}} {
+		l.content = append(l.content, turn.content(testSeed)...)
+	}
+	return l
+}
+
+// TestCheck has the checker look at what may be left, and at what may not.
+func TestCheck(t *testing.T) {
+	last := 2300 // where the last appended record begins, which is not acknowledged
+	zero := func(p []byte) { clear(p) }
+	stale := func(p []byte) { copy(p, bytes.Repeat([]byte(secret), len(p)/len(secret)+1)) }
+	for name, c := range map[string]struct {
+		left   *left
+		change func(l *left)
+		want   string // in the loss; "" if there is none
+	}{
+		"slots as written":              {slotsLeft(), func(*left) {}, ""},
+		"a later version":               {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 3)) }, ""},
+		"sectors of a later version":    {slotsLeft(), func(l *left) { copy(l.content[512:1024], l.record(0, 3)[512:]) }, ""},
+		"half a sector, direct":         {slotsLeft(), func(l *left) { copy(l.content[512:700], l.record(0, 3)[512:]) }, "byte 512"},
+		"half a sector, cached":         {slotsLeft(), func(l *left) { l.engine = "os"; copy(l.content[512:700], l.record(0, 3)[512:]) }, ""},
+		"an older version":              {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 1)) }, "all of {file:0 slot:0 version:1"},
+		"a version of the future":       {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 4)) }, "version:4"},
+		"acknowledged and torn":         {slotsLeft(), func(l *left) { zero(l.content[5120:5632]) }, "slot 1"},
+		"begun and torn":                {slotsLeft(), func(l *left) { zero(l.content[6144:7168]) }, ""},
+		"begun and not there":           {slotsLeft(), func(l *left) { l.content = l.content[:6000] }, ""},
+		"begun and stale":               {slotsLeft(), func(l *left) { stale(l.content[6144:6656]) }, "STALE"},
+		"stale between slots":           {slotsLeft(), func(l *left) { stale(l.content[4608:5000]) }, "STALE"},
+		"short of an acknowledged slot": {slotsLeft(), func(l *left) { l.content = l.content[:5999] }, "6000 are acknowledged"},
+		"half way at a page":            {slotsLeft(), func(l *left) { l.content = l.content[:8192] }, ""},
+		"half way elsewhere":            {slotsLeft(), func(l *left) { l.content = l.content[:8191] }, "no record ends"},
+		"slots rounded up":              {slotsLeft(), func(l *left) { l.content = append(l.content, make([]byte, 3288)...) }, "no record ends"},
+
+		"appended as written":      {appendedLeft(), func(*left) {}, ""},
+		"the last is not there":    {appendedLeft(), func(l *left) { l.content = l.content[:last] }, ""},
+		"the last is torn":         {appendedLeft(), func(l *left) { zero(l.content[3072:4096]) }, ""},
+		"the last is zeros":        {appendedLeft(), func(l *left) { zero(l.content[last:]) }, ""},
+		"zeros after a kill":       {appendedLeft(), func(l *left) { l.killed = true; zero(l.content[3072:4096]) }, "after the last whole"},
+		"the last is stale":        {appendedLeft(), func(l *left) { stale(l.content[4096:4608]) }, "after the last whole"},
+		"half of the last":         {appendedLeft(), func(l *left) { l.content = l.content[:4096] }, ""},
+		"a part of the last":       {appendedLeft(), func(l *left) { l.content = l.content[:3000] }, "after the last whole"},
+		"rounded up":               {appendedLeft(), func(l *left) { l.content = append(l.content, make([]byte, 8192-7300)...) }, "after the last whole"},
+		"an acknowledged one torn": {appendedLeft(), func(l *left) { zero(l.content[1024:1536]) }, "1 of 2 acknowledged"},
+		"an acknowledged one gone": {appendedLeft(), func(l *left) { l.content = l.content[:800] }, "1 of 2 acknowledged"},
+		"one of them twice":        {appendedLeft(), func(l *left) { l.content = append(l.content, l.content[:100]...) }, "after the last whole"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.change(c.left)
+			c.left.file(0, c.left.content)
+			switch text := fmt.Sprint(c.left.losses); {
+			case c.want == "" && len(c.left.losses) > 0:
+				t.Errorf("lost: %s", text)
+			case c.want != "" && !strings.Contains(text, c.want):
+				t.Errorf("lost: %s; not %q", text, c.want)
+			}
+		})
+	}
+}
+
+func TestEvents(t *testing.T) {
+	for _, e := range []event{{begun, 12345, record{1, 2, 3, 4, 5}}, {synced, 1, record{off: -1, length: 7}}} {
+		line := string(e.appendTo(nil))
+		if got, err := parseEvent(strings.TrimSpace(line)); err != nil || got != e {
+			t.Errorf("%q is %v, %v; not %v", line, got, err, e)
+		}
+	}
+	if _, err := parseEvent("E write: no space"); err == nil {
+		t.Error("an error is an event")
+	}
+}
+
+// TestKnowledge has acknowledgements and beginnings before, during and after a cut.
+func TestKnowledge(t *testing.T) {
+	all := []plan{{slots: make([]slot, 2), workers: 1}}
+	h := &history{events: []event{
+		{begun, 10, record{slot: 0, version: 1}},
+		{written, 11, record{slot: 0, version: 1}},
+		{synced, 12, record{slot: 0, version: 1}},
+		{begun, 13, record{slot: 0, version: 2}},
+		{written, 14, record{slot: 0, version: 2}},
+		{begun, 15, record{slot: 1, version: 1}},
+		{synced, 20, record{slot: 0, version: 2}},
+		{begun, 30, record{slot: 0, version: 3}},
+		{begun, 41, record{slot: 0, version: 4}},
+	}}
+	for _, c := range []struct {
+		what string
+		got  knowledge
+		want [4]int
+	}{
+		{"a cut", h.cut(all, 20, 40), [4]int{1, 3, 0, 1}},
+		{"a later cut", h.cut(all, 21, 41), [4]int{2, 4, 0, 1}},
+		{"the end", h.end(all), [4]int{2, 4, 0, 1}},
+	} {
+		first, second := c.got[0][0], c.got[0][1]
+		if got := [4]int{first.least, first.most, second.least, second.most}; got != c.want {
+			t.Errorf("%s: %v, not %v", c.what, got, c.want)
+		}
+	}
+}

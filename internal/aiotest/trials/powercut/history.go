@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"time"
+)
+
+// A history is what a writer has announced.
+type history struct {
+	mu     sync.Mutex
+	events []event
+	err    error // of the writer
+
+	acknowledged chan struct{} // there has been one more
+	ended        chan struct{}
+}
+
+// listen takes down what the writer announces on r, to the end.
+func listen(r io.Reader) *history {
+	h := &history{acknowledged: make(chan struct{}, 1), ended: make(chan struct{})}
+	go func() {
+		defer close(h.ended)
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			h.add(lines.Text())
+		}
+	}()
+	return h
+}
+
+func (h *history) add(line string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, err := parseEvent(line)
+	if err != nil {
+		if h.err == nil {
+			h.err = err
+		}
+		return
+	}
+	h.events = append(h.events, e)
+	if e.kind == synced {
+		select {
+		case h.acknowledged <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// next waits for an acknowledgement that comes from now on.
+func (h *history) next() error {
+	select {
+	case <-h.acknowledged:
+	default:
+	}
+	select {
+	case <-h.acknowledged:
+		return nil
+	case <-h.ended:
+		return h.ending()
+	case <-time.After(30 * time.Second):
+		return errors.New("the writer has acknowledged nothing for 30 s")
+	}
+}
+
+// ending is the error of a writer that has ended by itself.
+func (h *history) ending() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return errors.Join(errors.New("the writer has ended by itself"), h.err)
+}
+
+// A slotState is what is known of a slot at some instant.
+type slotState struct {
+	least   int   // the version that must be there, or a later one; 0 for what was there first
+	most    int   // the last one that may be there
+	lengths []int // of the records, by version - 1, to most
+}
+
+// A knowledge is that of all slots, by file.
+type knowledge [][]slotState
+
+func newKnowledge(all []plan) knowledge {
+	k := make(knowledge, len(all))
+	for i, p := range all {
+		k[i] = make([]slotState, max(len(p.slots), p.workers))
+	}
+	return k
+}
+
+// cut is what is known of a disk whose power was cut after instant from and before
+// instant to. What the writer knew to be synced before is there; what it announced later
+// is not. The writer takes the time of an acknowledgement when its Sync has returned, and
+// that of a beginning before the call, so it does not matter when the lines arrive, once
+// all have.
+func (h *history) cut(all []plan, from, to int64) knowledge {
+	return h.know(all, func(e event) bool { return e.kind == synced && e.at < from }, to)
+}
+
+// end is what is known of files that outlive their writer: all calls that had returned
+// are there, synced or not.
+func (h *history) end(all []plan) knowledge {
+	return h.know(all, func(e event) bool { return e.kind != begun }, math.MaxInt64)
+}
+
+func (h *history) know(all []plan, sure func(event) bool, to int64) knowledge {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := newKnowledge(all)
+	for _, e := range h.events {
+		s := &k[e.file][e.slot]
+		switch {
+		case sure(e):
+			s.least = max(s.least, e.version)
+		case e.kind == begun && e.at <= to:
+			s.most = e.version
+			s.lengths = append(s.lengths, e.length)
+		}
+	}
+	return k
+}
+
+// between is how many records are between what must be there and what may be there.
+func (k knowledge) between() int {
+	n := 0
+	for _, slots := range k {
+		for _, s := range slots {
+			n += s.most - s.least
+		}
+	}
+	return n
+}
+
+// count returns how many events there were.
+func (h *history) count(kind byte) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, e := range h.events {
+		if e.kind == kind {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
+	"golang.org/x/sys/unix"
+)
+
+// A life is that of one writer: on a new filesystem, with power cuts, until it is killed.
+// What a cut has left is looked at after the end, because xfs does not mount two
+// filesystems of one UUID.
+type life struct {
+	*trial
+	volume
+	number int
+	engine string
+	times  int // to cut the power
+	seed   uint64
+	plans  []plan
+	rand   *rand.Rand
+
+	images []image
+	outcome
+}
+
+// An image is what a power cut has left.
+type image struct {
+	disk     *fusedisk.Disk
+	from, to int64 // the cut was after the one instant and before the other, see now
+}
+
+// An outcome is what has been seen.
+type outcome struct {
+	cuts, kills  int           // survived
+	begun        int           // records
+	acknowledged int           // records
+	checked      int           // records that had to be there, in all images
+	torn         int           // records that had not, and are there in part
+	replayed     int           // journals
+	cached, lost int           // sectors not flushed when the power was cut, and those of them that were lost
+	contexts     int           // writers that had a context of the kernel when they were killed
+	inFlight     int           // records that were being written then
+	slowest      time.Duration // to end, after SIGKILL
+	losses       []string
+}
+
+func (o *outcome) add(more outcome) {
+	o.cuts += more.cuts
+	o.kills += more.kills
+	o.begun += more.begun
+	o.acknowledged += more.acknowledged
+	o.checked += more.checked
+	o.torn += more.torn
+	o.replayed += more.replayed
+	o.cached += more.cached
+	o.lost += more.lost
+	o.contexts += more.contexts
+	o.inFlight += more.inFlight
+	o.slowest = max(o.slowest, more.slowest)
+	o.losses = append(o.losses, more.losses...)
+}
+
+func (l *life) failed(what string, losses ...string) bool {
+	for _, s := range losses {
+		l.losses = append(l.losses, fmt.Sprintf("life %d, %s by package %s: %s: %s", l.number, l.Name, l.engine, what, s))
+	}
+	return len(losses) > 0
+}
+
+// run returns an error if there could be no trial.
+func (l *life) run(base *fusedisk.Disk) error {
+	disk := l.server.Cut(base, "disk", l.rand)
+	defer l.server.Remove(disk)
+	var h *history
+	err := onDevice(disk, func(device string) error {
+		return l.mounted(device, l.mount, func(dir string) (err error) {
+			h, err = l.write(disk, dir)
+			return err
+		})
+	})
+	disk.Inject(nil)
+	for i, image := range l.images {
+		if err == nil {
+			err = l.look(i, image, h)
+		}
+		l.server.Remove(image.disk)
+	}
+	return err
+}
+
+// write has a writer write, cuts the power, and kills it.
+func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
+	for _, p := range l.plans {
+		if err := p.create(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := syncAll(dir); err != nil {
+		return nil, err
+	}
+	if l.loseFlushes {
+		disk.Inject(func(r fusedisk.Request) fusedisk.Fault { return fusedisk.Fault{Lose: r.Op == fusedisk.Flush} })
+	}
+	requests, err := aioNr()
+	if err != nil {
+		return nil, err
+	}
+	child, h, err := l.start(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = l.cutAll(disk, h)
+	if hasContext(child.Process.Pid) {
+		l.contexts++
+	}
+	start := time.Now()
+	child.Process.Kill()
+	child.Wait()
+	l.slowest = time.Since(start)
+	<-h.ended
+	l.begun, l.acknowledged = h.count(begun), h.count(synced)
+	if err != nil {
+		return h, err
+	}
+	l.afterKill(h, dir, requests)
+	return h, nil
+}
+
+// syncAll is syncfs(2).
+func syncAll(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(d.Fd())))
+}
+
+// start starts the writer: this program again.
+func (l *life) start(dir string) (*exec.Cmd, *history, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.Close()
+	child := exec.Command("/proc/self/exe")
+	child.Env, child.Stdout, child.Stderr = writerEnviron(l.engine, l.seed, dir), w, os.Stderr
+	if err := child.Start(); err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	return child, listen(r), nil
+}
+
+// cutAll cuts the power at random moments.
+func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
+	for i := range l.times {
+		if err := l.moment(h); err != nil {
+			return err
+		}
+		from := now()
+		cut := l.server.Cut(disk, "cut"+strconv.Itoa(i), l.rand)
+		l.images = append(l.images, image{cut, from, now()})
+		cached, lost := cut.Lost()
+		l.cached += cached
+		l.lost += lost
+	}
+	return l.moment(h)
+}
+
+// moment waits for one: any, or the one right after an acknowledgement.
+func (l *life) moment(h *history) error {
+	time.Sleep(time.Duration(l.rand.IntN(500)) * time.Millisecond)
+	if l.rand.IntN(2) == 0 && len(l.images) > 0 {
+		select {
+		case <-h.ended:
+			return h.ending()
+		default:
+			return nil
+		}
+	}
+	return h.next()
+}
+
+// afterKill looks at the filesystem, which knows nothing of the kill.
+func (l *life) afterKill(h *history, dir string, requests int64) {
+	what := fmt.Sprintf("killed after %d records", l.begun)
+	bad := l.slowest > atOnce && l.failed(what, fmt.Sprintf("the writer has ended only after %v", l.slowest))
+	c := check{plans: l.plans, known: h.end(l.plans), seed: l.seed, engine: l.engine, killed: true}
+	if err := settled(requests); err != nil {
+		c.lost("%v", err)
+	}
+	c.dir(dir, l.rand)
+	l.checked += c.checked
+	l.torn += c.torn
+	l.inFlight = c.known.between()
+	if !l.failed(what, c.losses...) && !bad {
+		l.outcome.kills++
+	}
+}
+
+// atOnce is how long a process may take to end. What it has under way must end first,
+// which may be an fsync(2) behind those of all others.
+const atOnce = 10 * time.Second
+
+// look looks at what a cut has left.
+func (l *life) look(i int, image image, h *history) error {
+	what := fmt.Sprintf("cut %d", i)
+	return onDevice(image.disk, func(device string) error {
+		dirty, err := l.dirty(device)
+		if err != nil {
+			return err
+		}
+		c := check{plans: l.plans, known: h.cut(l.plans, image.from, image.to), seed: l.seed, engine: l.engine}
+		err = l.mounted(device, l.mount, func(dir string) error {
+			c.dir(dir, l.rand)
+			return nil
+		})
+		if err == nil {
+			err = l.check(device)
+		}
+		if err != nil {
+			c.lost("%v", err)
+		}
+		if dirty {
+			l.replayed++
+		}
+		l.checked += c.checked
+		l.torn += c.torn
+		if !l.failed(what, c.losses...) {
+			l.outcome.cuts++
+		}
+		return nil
+	})
+}
+
+// aioNr is the number of requests that all contexts of the host have room for.
+func aioNr() (int64, error) {
+	text, err := os.ReadFile("/proc/sys/fs/aio-nr")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// settled waits until the contexts of a process that has ended are gone: the kernel
+// counts them off some time later. It waits longer while others have contexts, who may
+// have made them meanwhile.
+func settled(want int64) error {
+	for i := 0; ; i++ {
+		n, err := aioNr()
+		if err != nil || n <= want {
+			return err
+		}
+		if i > 5000 && (!strangers() || i > 60_000) {
+			return fmt.Errorf("aio-nr was %d and is %d", want, n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// strangers reports whether another process has a context.
+func strangers() bool {
+	all, _ := os.ReadDir("/proc")
+	return slices.ContainsFunc(all, func(e os.DirEntry) bool {
+		pid, err := strconv.Atoi(e.Name())
+		return err == nil && pid != os.Getpid() && hasContext(pid)
+	})
+}
+
+// hasContext reports whether a process has a context of kernel AIO: its ring is mapped.
+func hasContext(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	return err == nil && strings.Contains(string(text), "/[aio]")
+}

@@ -1,0 +1,214 @@
+// Powercut shows that what was acknowledged is there after a power cut, and after kill -9.
+//
+// A writer, a process of its own, writes records to files by aio.File, in every way that
+// there is: WriteAt of blocks and of unaligned bytes, appending, extending, into holes and
+// allocated space, to Files that are direct and plain, with Sync, Datasync, O_SYNC and
+// O_DSYNC. It announces each record before the call, and acknowledges it when Sync has
+// returned. The filesystem is a real one on a disk of ours (see package fusedisk), whose
+// power is cut at random moments: what was flushed is there, and of what was written since,
+// each sector or not. Then the kernel replays the journal, and every file is compared with
+// what may be in it:
+//
+//   - every record that was acknowledged before the cut, or a later one in its place;
+//   - where a record was begun and not acknowledged, each sector may be that before or that
+//     after, and nothing else: the disk was full of a deleted file's bytes;
+//   - a size that os.File could have left, which is never rounded up to a block.
+//
+// In the end the writer gets SIGKILL, and all that its calls had written is there. One
+// writer in four uses os.File, so that the checks are known to be sound.
+//
+//	go -C internal/aiotest/trials run ./powercut -cuts 200 -kills 50
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
+)
+
+// A trial is a run of the program.
+type trial struct {
+	cutCount, killCount int
+	seed                uint64
+	filesystems         []string // keys of volumes
+	engine              string   // of all writers; "" for os.File in one of four
+	loseFlushes         bool
+	out                 io.Writer
+
+	server *fusedisk.Server
+	mount  string // where filesystems are mounted
+	total  map[string]*outcome
+}
+
+func main() {
+	aiotest.InNamespace()
+	beWriter()
+	beReader()
+	t := &trial{out: os.Stdout}
+	flag.IntVar(&t.cutCount, "cuts", 20, "how often the power is cut")
+	flag.IntVar(&t.killCount, "kills", 5, "how often the writer is killed; so many writers there are, and each sees as many cuts")
+	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "what to write, and when to cut; but the time that all takes is different in each run")
+	names := flag.String("fs", "ext4,xfs", "filesystems: ext4, xfs, btrfs")
+	flag.StringVar(&t.engine, "engine", "", "what the writers use: aio or os; by default, os in one of four")
+	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "have the disk lose its flushes, to see that the losses are seen")
+	flag.Parse()
+	t.filesystems = strings.Split(*names, ",")
+	if err := t.run(); err != nil {
+		fmt.Fprintf(os.Stderr, "powercut: seed %d: %v\n", t.seed, err)
+		os.Exit(1)
+	}
+	if t.sum().losses != nil {
+		os.Exit(1)
+	}
+}
+
+// mostCuts is how many a writer may see: what it appends must have room.
+const mostCuts = 8
+
+func (t *trial) valid() error {
+	for _, name := range t.filesystems {
+		if _, ok := volumes[name]; !ok {
+			return fmt.Errorf("no filesystem %q", name)
+		}
+	}
+	if _, ok := engines[t.engine]; !ok && t.engine != "" {
+		return fmt.Errorf("no engine %q", t.engine)
+	}
+	if t.cutCount < 0 || t.killCount < 1 || t.cutCount > mostCuts*t.killCount {
+		return fmt.Errorf("there must be a kill for every %d cuts, for that is how a writer ends", mostCuts)
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("only root may mount filesystems")
+	}
+	return nil
+}
+
+// run returns an error if there could be no trial. Losses are in t.total.
+func (t *trial) run() (err error) {
+	if err := t.valid(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "powercut")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	served := filepath.Join(dir, "disks")
+	t.mount = filepath.Join(dir, "mount")
+	if err := errors.Join(os.Mkdir(served, 0o700), os.Mkdir(t.mount, 0o700)); err != nil {
+		return err
+	}
+	if t.server, err = fusedisk.Mount(served); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.server.Close()) }()
+	return t.lives()
+}
+
+// patience is how long a life may take. It may hang in as many ways as aio can.
+const patience = 3 * time.Minute
+
+// lives has one writer after the other, on each filesystem in turn.
+func (t *trial) lives() error {
+	bases := make([]*fusedisk.Disk, len(t.filesystems))
+	t.total = make(map[string]*outcome)
+	r := rand.New(rand.NewPCG(t.seed, 0))
+	started := time.Now()
+	for i := range t.killCount {
+		k := (i + i/4) % len(bases) // so that package os gets to each, see engineOf
+		name := t.filesystems[k]
+		if bases[k] == nil {
+			var err error
+			if bases[k], err = volumes[name].base(t.server, t.mount); err != nil {
+				return err
+			}
+			t.total[name] = new(outcome)
+		}
+		l := &life{
+			trial: t, volume: volumes[name], number: i, engine: t.engineOf(i), seed: r.Uint64(),
+			times: t.cutCount*(i+1)/t.killCount - t.cutCount*i/t.killCount,
+		}
+		if err := l.guarded(bases[k]); err != nil {
+			return fmt.Errorf("life %d, %s by package %s: %w", i, name, l.engine, err)
+		}
+		t.total[name].add(l.outcome)
+		fmt.Fprintf(t.out, "%3.0f s: ", time.Since(started).Seconds())
+		l.report()
+	}
+	return t.report(time.Since(started))
+}
+
+// engineOf returns what a life is to use.
+func (t *trial) engineOf(i int) string {
+	switch {
+	case t.engine != "":
+		return t.engine
+	case i%4 == 3:
+		return "os"
+	}
+	return "aio"
+}
+
+// guarded runs a life, and ends the process with the stacks of all goroutines if that
+// hangs.
+func (l *life) guarded(base *fusedisk.Disk) error {
+	guard := time.AfterFunc(patience, func() {
+		os.Stderr.Write(aiotest.Stacks())
+		l.server.Abort() // or the process could not end
+		panic(fmt.Sprintf("seed %d: life %d has been running for %v", l.trial.seed, l.number, patience))
+	})
+	defer guard.Stop()
+	l.rand, l.plans = rand.New(rand.NewPCG(l.seed, 2)), plans(l.seed)
+	return l.run(base)
+}
+
+func (l *life) report() {
+	fmt.Fprintf(l.out, "life %d of %d, %s by package %s: %d of %d cuts survived, %d records acknowledged, lost: %d\n",
+		l.number+1, l.killCount, l.Name, l.engine, l.outcome.cuts, l.times, l.acknowledged, len(l.losses))
+	for _, text := range l.losses[:min(len(l.losses), 10)] {
+		fmt.Fprintln(l.out, "    LOST:", text)
+	}
+}
+
+func (t *trial) sum() outcome {
+	var all outcome
+	for _, o := range t.total {
+		all.add(*o)
+	}
+	return all
+}
+
+func (t *trial) report(took time.Duration) error {
+	for _, name := range t.filesystems {
+		if o := t.total[name]; o != nil {
+			fmt.Fprintf(t.out, "%s: %d cuts and %d kills survived, %d journals replayed\n", name, o.cuts, o.kills, o.replayed)
+		}
+	}
+	all := t.sum()
+	fmt.Fprintf(t.out, `cuts survived: %d of %d; kills survived: %d of %d; %.0f s, seed %d
+journals replayed: %d; sectors not flushed, per cut: %d, of which lost: %d
+writers killed with a context of kernel AIO: %d; records in flight then: %d; slowest end of a writer: %v
+records begun: %d; acknowledged: %d; checked: %d; not acknowledged and there in part: %d
+lost: %d
+`, all.cuts, t.cutCount, all.kills, t.killCount, took.Seconds(), t.seed,
+		all.replayed, all.cached/max(t.cutCount, 1), all.lost/max(t.cutCount, 1),
+		all.contexts, all.inFlight, all.slowest.Round(time.Millisecond),
+		all.begun, all.acknowledged, all.checked, all.torn,
+		len(all.losses))
+	if t.cutCount > 0 && (all.replayed == 0 || all.lost == 0) {
+		return errors.New("nothing was to be replayed, or nothing was lost: that was no power cut")
+	}
+	if all.acknowledged == 0 || all.checked == 0 {
+		return errors.New("nothing was acknowledged, or nothing checked")
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"golang.org/x/sys/unix"
+)
+
+// A file is one of package aio, or of package os.
+type file interface {
+	Write(p []byte) (int, error)
+	WriteAt(p []byte, off int64) (int, error)
+	Sync() error
+	Datasync() error
+}
+
+// An osFile is the oracle: the checker must find no fault with what it leaves.
+type osFile struct{ *os.File }
+
+// Datasync is fdatasync(2).
+func (f osFile) Datasync() error { return unix.Fdatasync(int(f.Fd())) }
+
+// engines open files. That of package os has no use for O_DIRECT.
+var engines = map[string]func(name string, flag int) (file, error){
+	"aio": func(name string, flag int) (file, error) {
+		f, err := aio.OpenFile(name, flag, 0)
+		if err == nil && f.Direct() != (flag&aio.O_DIRECT != 0) {
+			err = fmt.Errorf("%s: Direct is %t", name, f.Direct())
+		}
+		return f, err
+	},
+	"os": func(name string, flag int) (file, error) {
+		f, err := os.OpenFile(name, flag&^aio.O_DIRECT, 0)
+		return osFile{f}, err
+	},
+}
+
+// writerEnv makes the process a writer: its engine, its seed and its directory.
+const writerEnv = "POWERCUT_WRITER"
+
+// beWriter does not return if the process is a writer. It writes until it is killed, or
+// until nobody reads what it announces.
+func beWriter() {
+	var engine, dir string
+	var seed uint64
+	if n, _ := fmt.Sscanf(os.Getenv(writerEnv), "%s %d %s", &engine, &seed, &dir); n != 3 {
+		return
+	}
+	err := runWriter(engines[engine], seed, dir)
+	fmt.Printf("%c %v\n", failed, err)
+	os.Exit(1)
+}
+
+// runWriter returns the first error.
+func runWriter(open func(string, int) (file, error), seed uint64, dir string) error {
+	errs := make(chan error)
+	for i, p := range plans(seed) {
+		flag := os.O_RDWR | p.sync
+		if p.slots == nil && !p.stream {
+			flag |= os.O_APPEND
+		}
+		files := make([]file, len(p.flags))
+		for j := range files {
+			f, err := open(filepath.Join(dir, p.name), flag|p.flags[j])
+			if err != nil {
+				return err
+			}
+			files[j] = f
+		}
+		for j := range p.workers {
+			w := &worker{
+				plan: p, number: i, worker: j, file: files[j%len(files)], seed: seed,
+				rand: rand.New(rand.NewPCG(seed, uint64(100+i*10+j))), versions: make([]int, max(len(p.slots), p.workers)),
+				slab: aiotest.Buffer(128<<10, 0),
+			}
+			go func() { errs <- w.run() }()
+		}
+	}
+	return <-errs
+}
+
+// A worker is one goroutine that writes.
+type worker struct {
+	plan
+	number, worker int // of the plan, and in it
+	file           file
+	seed           uint64
+	rand           *rand.Rand
+	versions       []int // by slot
+	frontier       int   // slots of the worker that have been written to
+	size           int64 // bytes that it has appended
+	slab           []byte
+	line           []byte
+}
+
+// run writes some records, syncs, and so on.
+func (w *worker) run() error {
+	for {
+		if w.pause > 0 {
+			time.Sleep(time.Duration(w.rand.Int64N(int64(w.pause))))
+		}
+		var batch []record
+		for range 1 + w.rand.IntN(4) {
+			r := w.next()
+			if err := w.write(r); err != nil {
+				return err
+			}
+			batch = append(batch, r)
+		}
+		if w.size > w.full/int64(w.workers) {
+			select {} // there must be room for the others
+		}
+		if w.plan.sync != 0 || w.slots != nil && w.rand.IntN(8) == 0 {
+			continue // acknowledged already, or left to a later Sync
+		}
+		if err := w.sync(); err != nil {
+			return err
+		}
+		w.announce(synced, batch...)
+	}
+}
+
+// next decides what to write. A worker goes from slot to slot of its own, and goes back
+// more often than on, so that files grow all the time.
+func (w *worker) next() record {
+	r := record{file: w.number, slot: w.worker, off: -1}
+	if w.slots == nil {
+		r.length = shortest + w.rand.IntN(w.longest)
+		if w.stream && w.rand.IntN(4) == 0 {
+			r.length = blockSize - int(w.size%blockSize) + 2*blockSize // up to a block's end
+		}
+		w.size += int64(r.length)
+	} else {
+		mine := (len(w.slots) - w.worker + w.workers - 1) / w.workers
+		turn := w.frontier
+		if turn == mine || turn > 0 && w.rand.IntN(6) > 0 {
+			turn = w.rand.IntN(turn)
+		} else {
+			w.frontier++
+		}
+		r.slot = w.worker + turn*w.workers
+		r.off, r.length = w.slots[r.slot].off, w.slots[r.slot].length
+	}
+	w.versions[r.slot]++
+	r.version = w.versions[r.slot]
+	return r
+}
+
+// write writes r from memory that is aligned or not.
+func (w *worker) write(r record) error {
+	p := w.slab[w.rand.IntN(2)*w.rand.IntN(blockSize):][:r.length]
+	r.fill(p, w.seed)
+	w.announce(begun, r)
+	var n int
+	var err error
+	if r.off < 0 {
+		n, err = w.file.Write(p)
+	} else {
+		n, err = w.file.WriteAt(p, r.off)
+	}
+	if err != nil || n != len(p) {
+		return fmt.Errorf("%s: %+v: %d, %w", w.name, r, n, err)
+	}
+	if w.plan.sync != 0 {
+		w.announce(synced, r)
+	} else {
+		w.announce(written, r)
+	}
+	return nil
+}
+
+func (w *worker) sync() error {
+	if w.data {
+		return w.file.Datasync()
+	}
+	return w.file.Sync()
+}
+
+// announce tells the parent, in one write(2): a process that is killed has announced
+// whole lines.
+func (w *worker) announce(kind byte, records ...record) {
+	w.line = w.line[:0]
+	at := now()
+	for _, r := range records {
+		w.line = event{kind, at, r}.appendTo(w.line)
+	}
+	if _, err := os.Stdout.Write(w.line); err != nil {
+		os.Exit(1) // nobody reads it any more
+	}
+}
+
+// writerEnviron is the environment of a writer.
+func writerEnviron(engine string, seed uint64, dir string) []string {
+	return append(os.Environ(), writerEnv+"="+engine+" "+strconv.FormatUint(seed, 10)+" "+dir)
+}
