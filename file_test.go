@@ -352,17 +352,9 @@ func TestHugeTransfers(t *testing.T) {
 		aiotest.Guard(t)
 		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore]))
 	})
-	t.Run("read/tmpfs", func(t *testing.T) {
-		aiotest.Guard(t)
-		aiotest.Compare(t, aiotest.TmpfsDir(t), subject.Package(t, 0), aiotest.HugeReads(p[:byteMore]))
-	})
 	t.Run("write/direct", func(t *testing.T) {
 		aiotest.Guard(t)
 		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeWrites(p))
-	})
-	t.Run("write/tmpfs", func(t *testing.T) {
-		aiotest.Guard(t)
-		aiotest.Compare(t, aiotest.TmpfsDir(t), subject.Package(t, 0), aiotest.HugeWrites(p))
 	})
 }
 

@@ -22,7 +22,10 @@ const mib = 1 << 20
 // fails itself where a buffered one lets Sync fail. So each is beside its like.
 func (on target) ways(t *testing.T, do func(t *testing.T, oracle, pkg aiotest.Package)) {
 	t.Run("plain", func(t *testing.T) { do(t, osBuffered, subject(t, 0)) })
-	t.Run("direct", func(t *testing.T) { do(t, osDirect, subject(t, aio.O_DIRECT)) })
+	t.Run("direct", func(t *testing.T) {
+		oracle, pkg := on.direct(t)
+		do(t, oracle, pkg)
+	})
 }
 
 // crowds run a test alone, where requests take lanes and plain system calls, and among
@@ -144,7 +147,8 @@ func TestNthRead(t *testing.T) {
 		if on.fs.Kind == "btrfs" {
 			t.Skip("the kernel may read once more itself, through the page cache, and so find it good")
 		}
-		on.compare(t, osDirect, subject(t, aio.O_DIRECT), func(s *stage) {
+		oracle, pkg := on.direct(t)
+		on.compare(t, oracle, pkg, func(s *stage) {
 			s.put(fileSize)
 			f := s.open(os.O_RDONLY)
 			for _, size := range []int64{4096, 64 << 10} {
@@ -268,7 +272,8 @@ func TestWriteError(t *testing.T) {
 		if on.buffers {
 			t.Skip("its writes fail at Sync: TestSyncError")
 		}
-		on.compare(t, osDirect, subject(t, aio.O_DIRECT), func(s *stage) {
+		oracle, pkg := on.direct(t)
+		on.compare(t, oracle, pkg, func(s *stage) {
 			s.put(fileSize)
 			f := s.open(os.O_RDWR)
 			crowds(s, f, func(in string) {

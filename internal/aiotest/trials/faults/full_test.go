@@ -8,9 +8,10 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"golang.org/x/sys/unix"
 )
 
 // small is an ext4 that a test can fill.

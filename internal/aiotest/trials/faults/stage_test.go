@@ -15,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
-	"golang.org/x/sys/unix"
+	"github.com/go-aio/aio/internal/aiotest/trials/layers"
 )
 
 // A target is what the file under test is on.
@@ -28,6 +30,10 @@ type target struct {
 	// buffers is whether a direct write goes through the page cache all the same, and
 	// so meets the disk's error only at Sync.
 	buffers bool
+	// over mounts another filesystem in a directory of fs.
+	over func(below, dir string) (unmount func() error, err error)
+	// plain is whether there is no direct I/O.
+	plain bool
 }
 
 // targets are what the tests run on, unless the environment names one.
@@ -44,6 +50,8 @@ var others = []target{
 	{name: aiotest.Ext4Small.Name, fs: aiotest.Ext4Small},
 	{name: aiotest.Ext4Large.Name, fs: aiotest.Ext4Large},
 	{name: aiotest.XFSLarge.Name, fs: aiotest.XFSLarge},
+	{name: "overlayfs", fs: aiotest.Ext4, over: layers.Overlay},
+	{name: "FUSE", plain: true}, // the file is the disk
 }
 
 // filesystemEnv names the one target to run on.
@@ -65,7 +73,7 @@ func each(t *testing.T, test func(t *testing.T, on target)) {
 		})
 	}
 	if !ran {
-		t.Skipf("%s is not on a disk that could be made to fail", only)
+		t.Skipf("%s: there is no disk that could be made to fail", only)
 	}
 }
 
@@ -86,6 +94,16 @@ func subject(t testing.TB, flag int) aiotest.Package {
 		}
 		return aiotest.Lift(f, err)
 	}}
+}
+
+// direct are the oracle for Files opened with O_DIRECT, and package aio.
+func (on target) direct(t testing.TB) (oracle, pkg aiotest.Package) {
+	if on.plain {
+		return osBuffered, aiotest.Package{OpenFile: func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
+			return aiotest.Lift(aio.OpenFile(name, flag|aio.O_DIRECT, perm))
+		}}
+	}
+	return osDirect, subject(t, aio.O_DIRECT)
 }
 
 // compare runs do on a fresh disk with the oracle and on another one with pkg.
@@ -148,6 +166,8 @@ type stage struct {
 	dir   string // where it is mounted
 	files []aiotest.File
 	done  func()
+
+	unmountOver func() error // what is mounted over dir, if anything
 }
 
 // templates are disks on which a filesystem has been made already.
@@ -169,6 +189,13 @@ func (on target) stage(side *aiotest.Side, server *fusedisk.Server, count *atomi
 		s.disk = server.Create("disk", deviceSize)
 	} else {
 		s.disk = server.Cut(on.template(side, server), "disk", rand.New(rand.NewPCG(1, 1)))
+	}
+	if on.plain {
+		s.done = func() {}
+		if err := os.Symlink(s.disk.Path(), s.Path("file")); err != nil {
+			s.Fatal(err)
+		}
+		return s
 	}
 	name, done := s.loop()
 	s.done = done
@@ -209,11 +236,17 @@ func (s *stage) loop() (name string, done func()) {
 
 func (s *stage) mount(device string) {
 	s.Helper()
-	s.dir = s.Path("mnt")
-	if err := os.Mkdir(s.dir, 0o700); err != nil {
-		s.Fatal(err)
+	dir := s.Path("mnt")
+	s.dir = dir
+	if s.on.over != nil {
+		s.dir = s.Path("below")
+		must(os.Mkdir(s.dir, 0o700))
 	}
+	must(os.Mkdir(dir, 0o700))
 	err := s.on.fs.Mount(device, s.dir)
+	if err == nil && s.on.over != nil {
+		s.unmountOver, err = s.on.over(s.dir, dir)
+	}
 	if err == nil && s.on.fs.Name == aiotest.Tmpfs.Name {
 		err = unix.Mount("none", s.dir, "tmpfs", unix.MS_REMOUNT, "size=4m")
 	}
@@ -258,6 +291,11 @@ func (s *stage) close() {
 	s.disk.Inject(nil)
 	for _, f := range s.files {
 		f.Close()
+	}
+	if s.unmountOver != nil {
+		if err := s.unmountOver(); err != nil {
+			s.Error(err)
+		}
 	}
 	if s.dir != "" {
 		if err := aiotest.Unmount(s.dir); err != nil {

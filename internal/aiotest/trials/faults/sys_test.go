@@ -3,8 +3,9 @@ package faults
 import (
 	"os"
 
-	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // adviseRandom switches readahead off.

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"os"
-	"path/filepath"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
+	"github.com/go-aio/aio/internal/aiotest/trials/layers"
 )
 
 // deviceSize is that of the devices, in bytes. Their images are sparse.
@@ -17,7 +14,8 @@ const deviceSize = 1 << 30
 // A place is one of the matrix: a directory in a filesystem.
 type place struct {
 	name   string
-	direct bool // there is direct I/O, of reads at least
+	faulty string // what the tests of faults call such a filesystem
+	direct bool   // there is direct I/O, of reads at least
 	mount  func(dir string) (mounted, error)
 }
 
@@ -30,15 +28,15 @@ type mounted struct {
 
 func places() []place {
 	return []place{
-		{"ext4, blocks of 4 KiB", true, onDevice(aiotest.Ext4)},
-		{"ext4, blocks of 1 KiB", true, onDevice(aiotest.Ext4Small)},
-		{"ext4, sectors of 4 KiB", true, onDevice(aiotest.Ext4Large)},
-		{"xfs", true, onDevice(aiotest.XFS)},
-		{"btrfs", true, onDevice(aiotest.Btrfs)},
-		{"btrfs, nodatacow", true, onDevice(aiotest.BtrfsNoCow)},
-		{"overlayfs over ext4", true, overlay},
-		{"tmpfs", false, onDevice(aiotest.Tmpfs)},
-		{"FUSE", false, loopback},
+		{"ext4, blocks of 4 KiB", aiotest.Ext4.Name, true, onDevice(aiotest.Ext4)},
+		{"ext4, blocks of 1 KiB", aiotest.Ext4Small.Name, true, onDevice(aiotest.Ext4Small)},
+		{"ext4, sectors of 4 KiB", aiotest.Ext4Large.Name, true, onDevice(aiotest.Ext4Large)},
+		{"xfs", aiotest.XFS.Name, true, onDevice(aiotest.XFS)},
+		{"btrfs", aiotest.Btrfs.Name, true, onDevice(aiotest.Btrfs)},
+		{"btrfs, nodatacow", aiotest.BtrfsNoCow.Name, true, onDevice(aiotest.BtrfsNoCow)},
+		{"overlayfs over ext4", "overlayfs", true, over(layers.Overlay)},
+		{"tmpfs", aiotest.Tmpfs.Name, false, onDevice(aiotest.Tmpfs)},
+		{"FUSE", "FUSE", false, over(layers.Loopback)},
 	}
 }
 
@@ -70,55 +68,19 @@ func onDevice(f aiotest.Filesystem) func(dir string) (mounted, error) {
 	}
 }
 
-// overlay mounts an ext4 and an overlay of two directories in it.
-func overlay(dir string) (mounted, error) {
-	below, err := under(dir)
-	if err != nil {
-		return mounted{}, err
-	}
-	m := mounted{dir: dir, device: below.device, unmount: func() error {
-		if err := aiotest.Unmount(dir); err != nil {
-			return err
+// over mounts at dir what layer makes of an ext4.
+func over(layer func(below, dir string) (func() error, error)) func(dir string) (mounted, error) {
+	return func(dir string) (mounted, error) {
+		below, err := under(dir)
+		if err != nil {
+			return mounted{}, err
 		}
-		return below.unmount()
-	}}
-	for _, name := range []string{"lower", "upper", "work"} {
-		if err := os.Mkdir(filepath.Join(below.dir, name), 0o755); err != nil {
-			return m, err
+		unmount, err := layer(below.dir, dir)
+		if err != nil {
+			return mounted{}, errors.Join(err, below.unmount())
 		}
+		return mounted{dir, below.device, func() error { return errors.Join(unmount(), below.unmount()) }}, nil
 	}
-	options := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", below.dir)
-	if err := unix.Mount("overlay", dir, "overlay", 0, options); err != nil {
-		return m, fmt.Errorf("mount of overlayfs: %w", err)
-	}
-	return m, nil
-}
-
-// loopback serves a directory of an ext4 by FUSE.
-func loopback(dir string) (mounted, error) {
-	below, err := under(dir)
-	if err != nil {
-		return mounted{}, err
-	}
-	root, err := fs.NewLoopbackRoot(below.dir)
-	if err != nil {
-		return mounted{}, err
-	}
-	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
-		FsName:            "loopback",
-		AllowOther:        true,
-		DirectMountStrict: true, // there is no fusermount to need
-		Options:           []string{"default_permissions"},
-	}})
-	if err != nil {
-		return mounted{}, err
-	}
-	return mounted{dir: dir, unmount: func() error {
-		if err := server.Unmount(); err != nil {
-			return err
-		}
-		return below.unmount()
-	}}, nil
 }
 
 // under mounts an ext4 beside dir, for what is mounted there.

@@ -5,9 +5,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/dio"
-	"golang.org/x/sys/unix"
 )
 
 // facts are what direct I/O does in a place, as the page cache shows it.

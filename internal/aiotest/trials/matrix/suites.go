@@ -60,9 +60,12 @@ type outcome struct {
 	counts  map[string]int // what the tests say that they have counted, by its name
 }
 
-// noDirect is why tests of direct I/O are skipped where there is none, and the only
-// reason that is accepted.
-const noDirect = "there is no direct I/O"
+// These are why tests are skipped on a filesystem without direct I/O, and the only
+// reasons that are accepted.
+const (
+	noDirect = "there is no direct I/O"
+	noDisk   = "there is no disk that could be made to fail"
+)
 
 // run runs the suite in a place.
 func (s suite) run(at place, m mounted, short bool) (outcome, error) {
@@ -72,6 +75,7 @@ func (s suite) run(at place, m mounted, short bool) (outcome, error) {
 	}
 	cmd.Dir = m.dir
 	cmd.Env = append(os.Environ(), aiotest.Environment(m.dir, m.device, at.direct)...)
+	cmd.Env = append(cmd.Env, "AIOTEST_FILESYSTEM="+at.faulty)
 	text, err := cmd.CombinedOutput()
 	o := parse(text)
 	switch {
@@ -81,7 +85,7 @@ func (s suite) run(at place, m mounted, short bool) (outcome, error) {
 		return o, fmt.Errorf("%s on %s: nothing was tested\n%s", s.name, at.name, text)
 	}
 	for _, why := range o.skipped {
-		if at.direct || !strings.Contains(why, noDirect) {
+		if at.direct || !strings.Contains(why, noDirect) && !strings.Contains(why, noDisk) {
 			err = fmt.Errorf("%s on %s: skipped: %s", s.name, at.name, why)
 		}
 	}

@@ -5,13 +5,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
 // A life is that of one writer: on a new filesystem, with power cuts, until it is killed.
@@ -109,10 +109,6 @@ func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
 	if l.loseFlushes {
 		disk.Inject(func(r fusedisk.Request) fusedisk.Fault { return fusedisk.Fault{Lose: r.Op == fusedisk.Flush} })
 	}
-	requests, err := aioNr()
-	if err != nil {
-		return nil, err
-	}
 	child, h, err := l.start(dir)
 	if err != nil {
 		return nil, err
@@ -130,7 +126,7 @@ func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
 	if err != nil {
 		return h, err
 	}
-	l.afterKill(h, dir, requests)
+	l.afterKill(h, dir)
 	return h, nil
 }
 
@@ -191,13 +187,10 @@ func (l *life) moment(h *history) error {
 }
 
 // afterKill looks at the filesystem, which knows nothing of the kill.
-func (l *life) afterKill(h *history, dir string, requests int64) {
+func (l *life) afterKill(h *history, dir string) {
 	what := fmt.Sprintf("killed after %d records", l.begun)
 	bad := l.slowest > atOnce && l.failed(what, fmt.Sprintf("the writer has ended only after %v", l.slowest))
 	c := check{plans: l.plans, known: h.end(l.plans), seed: l.seed, engine: l.engine, killed: true}
-	if err := settled(requests); err != nil {
-		c.lost("%v", err)
-	}
 	c.dir(dir, l.rand)
 	l.checked += c.checked
 	l.torn += c.torn
@@ -239,40 +232,6 @@ func (l *life) look(i int, image image, h *history) error {
 			l.outcome.cuts++
 		}
 		return nil
-	})
-}
-
-// aioNr is the number of requests that all contexts of the host have room for.
-func aioNr() (int64, error) {
-	text, err := os.ReadFile("/proc/sys/fs/aio-nr")
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-}
-
-// settled waits until the contexts of a process that has ended are gone: the kernel
-// counts them off some time later. It waits longer while others have contexts, who may
-// have made them meanwhile.
-func settled(want int64) error {
-	for i := 0; ; i++ {
-		n, err := aioNr()
-		if err != nil || n <= want {
-			return err
-		}
-		if i > 5000 && (!strangers() || i > 60_000) {
-			return fmt.Errorf("aio-nr was %d and is %d", want, n)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// strangers reports whether another process has a context.
-func strangers() bool {
-	all, _ := os.ReadDir("/proc")
-	return slices.ContainsFunc(all, func(e os.DirEntry) bool {
-		pid, err := strconv.Atoi(e.Name())
-		return err == nil && pid != os.Getpid() && hasContext(pid)
 	})
 }
 
