@@ -87,7 +87,7 @@ func (s *stage) checkZero(p []byte, off int64) {
 // TestShortDisk has the disk under a device cut requests short: the loop driver asks for
 // the rest of a read again.
 func TestShortDisk(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
 			on.compare(t, oracle, pkg, func(s *stage) {
 				s.put(fileSize)
@@ -111,11 +111,8 @@ func TestShortDisk(t *testing.T) {
 
 // TestTruncatedDisk has the device's backing file truncated under it.
 func TestTruncatedDisk(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, onDevice, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
-			if on.fs.Size != 0 {
-				t.Skip("what it keeps beyond the cut is gone as well: TestDeadDisk")
-			}
 			on.compare(t, oracle, pkg, func(s *stage) {
 				s.put(fileSize)
 				f := s.open(os.O_RDWR)
@@ -140,7 +137,7 @@ func TestTruncatedDisk(t *testing.T) {
 // TestSlowDisk has requests take long: others overtake them, also reads a write, and Close
 // does not wait for them.
 func TestSlowDisk(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
 			if on.buffers {
 				oracle = osBuffered

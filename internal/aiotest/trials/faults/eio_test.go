@@ -72,7 +72,7 @@ const fileSize = 4 * mib
 
 // TestReadError has sectors that cannot be read.
 func TestReadError(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
 			on.compare(t, oracle, pkg, func(s *stage) {
 				s.put(fileSize)
@@ -143,10 +143,7 @@ func (s *stage) check(what string, p []byte, off int64) {
 
 // TestNthRead has the nth request fail, whatever it is.
 func TestNthRead(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
-		if on.fs.Kind == "btrfs" {
-			t.Skip("the kernel may read once more itself, through the page cache, and so find it good")
-		}
+	each(t, once, func(t *testing.T, on target) {
 		oracle, pkg := on.direct(t)
 		on.compare(t, oracle, pkg, func(s *stage) {
 			s.put(fileSize)
@@ -172,7 +169,7 @@ func TestNthRead(t *testing.T) {
 // TestUnalignedReadError is for direct reads that os.File cannot make; the one that it can
 // reads page by page. The error must be the same, and what was read before it right.
 func TestUnalignedReadError(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, cached, func(t *testing.T, on target) {
 		on.compare(t, osBuffered, subject(t, aio.O_DIRECT), func(s *stage) {
 			s.put(fileSize)
 			f := s.open(os.O_RDONLY)
@@ -197,7 +194,7 @@ func TestUnalignedReadError(t *testing.T) {
 // TestCrowdOfErrors has hundreds in flight, of which some meet a bad sector: those fail,
 // and no other.
 func TestCrowdOfErrors(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
 			on.compare(t, oracle, pkg, func(s *stage) {
 				s.put(fileSize)
@@ -268,10 +265,7 @@ func crowdOfErrors(s *stage, f aiotest.File, op fusedisk.Op) {
 
 // TestWriteError has sectors that cannot be written.
 func TestWriteError(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
-		if on.buffers {
-			t.Skip("its writes fail at Sync: TestSyncError")
-		}
+	each(t, unbuffered, func(t *testing.T, on target) {
 		oracle, pkg := on.direct(t)
 		on.compare(t, oracle, pkg, func(s *stage) {
 			s.put(fileSize)

@@ -25,7 +25,7 @@ func datasync(f aiotest.File) error {
 // TestSyncError has the write-back of the page cache fail: each File on the inode is told
 // once, by Sync or Datasync, as errseq_t of the kernel has it.
 func TestSyncError(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, cached, func(t *testing.T, on target) {
 		for _, flag := range []int{0, aio.O_DIRECT} { // a direct File writes unaligned bytes through the page cache
 			t.Run(fmt.Sprintf("direct=%t", flag != 0), func(t *testing.T) {
 				on.compare(t, osBuffered, subject(t, flag), func(s *stage) {
@@ -111,10 +111,7 @@ func crowdOfSyncs(f aiotest.File, calls int, call func(aiotest.File) error) stri
 
 // TestFlushError has the disk's write cache fail to be flushed.
 func TestFlushError(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
-		if on.fs.Size != 0 {
-			t.Skip("its journal ends with the first failed flush: TestDeadDisk")
-		}
+	each(t, onDevice, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
 			on.compare(t, oracle, pkg, func(s *stage) {
 				s.put(fileSize)
@@ -140,7 +137,7 @@ func TestFlushError(t *testing.T) {
 // TestDeadDisk has all requests fail from some moment on: the filesystem goes read-only, or
 // shuts down, and everything goes on failing as os.File has it.
 func TestDeadDisk(t *testing.T) {
-	each(t, func(t *testing.T, on target) {
+	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
 			if on.buffers {
 				oracle = osBuffered

@@ -133,7 +133,10 @@ func (n *node) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Err
 // Read is a [Read].
 func (n *node) Read(_ context.Context, _ fs.FileHandle, p []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	k, errno := n.disk.read(p, off)
-	return fuse.ReadResultData(p[:k]), errno
+	if errno != 0 {
+		return nil, errno // with a result go-fuse answers that there is nothing to read
+	}
+	return fuse.ReadResultData(p[:k]), 0
 }
 
 // Write is a [Write].

@@ -109,6 +109,27 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestErrors has the file itself fail, without a loop device.
+func TestErrors(t *testing.T) {
+	d := serve(t).Create("disk", 4<<20)
+	f, err := os.OpenFile(d.Path(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d.Inject(func(Request) Fault { return Fault{Errno: syscall.EIO} })
+	p := make([]byte, 4096)
+	if n, err := f.ReadAt(p, 0); n != 0 || !errors.Is(err, syscall.EIO) {
+		t.Errorf("ReadAt: %d, %v", n, err)
+	}
+	if n, err := f.WriteAt(p, 0); n != 0 || !errors.Is(err, syscall.EIO) {
+		t.Errorf("WriteAt: %d, %v", n, err)
+	}
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Sync: %v", err)
+	}
+}
+
 // TestResize cuts the disk off under the loop device.
 func TestResize(t *testing.T) {
 	d := serve(t).Create("disk", 1<<20)
