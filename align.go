@@ -3,6 +3,7 @@ package aio
 import (
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/ncw/directio"
@@ -22,6 +23,17 @@ func inUnits(off int64, n, unit int) bool {
 func addressFits(p []byte, mem int) bool {
 	return uintptr(unsafe.Pointer(unsafe.SliceData(p)))&uintptr(mem-1) == 0
 }
+
+// touch sees to it that all of p, whose address is a multiple of 4 bytes, is in memory and
+// may be written to. It changes nothing.
+func touch(p []byte) {
+	for ; len(p) >= 4; p = p[min(len(p), minPage):] {
+		atomic.AddInt32((*int32)(unsafe.Pointer(unsafe.SliceData(p))), 0) // an ordinary store of what is there is left out
+	}
+}
+
+// minPage is the smallest size of a page in bytes.
+const minPage = 4096
 
 // widen returns the smallest range [lo, hi) of whole units that holds [off, off+n). It
 // returns false if that goes beyond the largest offset. off and n are not negative, n is

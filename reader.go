@@ -63,7 +63,7 @@ func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 func (f *File) readOnce(p []byte, off int64) (n int, end bool, err error) {
 	t := f.h.twin
 	if p = p[:min(len(p), maxDirect)]; aligned(p, off, t.Read, t.Mem) {
-		n, err = f.do(queue.Pread, p, off)
+		n, err = f.readInto(p, off)
 	} else {
 		p = p[:min(len(p), maxBounce-int(off)&(t.Read-1))]
 		n, err = f.readBounced(p, off)
@@ -83,12 +83,20 @@ func (f *File) readBounced(p []byte, off int64) (int, error) {
 	bounce := shared().bounce
 	block := bounce.get(int(hi - lo))
 	defer bounce.put(block)
-	n, err := f.do(queue.Pread, block, lo)
+	n, err := f.readInto(block, lo)
 	skip := int(off - lo)
 	if err != nil || n <= skip {
 		return 0, err
 	}
 	return copy(p, block[skip:n]), nil
+}
+
+// readInto reads whole blocks into aligned memory.
+func (f *File) readInto(p []byte, off int64) (int, error) {
+	if f.h.twin.Resident {
+		touch(p)
+	}
+	return f.do(queue.Pread, p, off)
 }
 
 // endsAt reports whether a short read that ended at byte off met the end of the file,

@@ -27,6 +27,10 @@ type Limits struct {
 	// Writes is whether a direct write is direct. It is false where the filesystem
 	// would buffer it (btrfs with checksums).
 	Writes bool
+	// Resident is whether a read is direct only into memory that has its pages, and
+	// otherwise goes through the page cache, for which io_submit(2) blocks: btrfs pins a
+	// buffer with page faults off.
+	Resident bool
 	// Grows is whether io_submit(2) does not block for a write that extends the file.
 	Grows bool
 }

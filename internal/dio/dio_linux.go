@@ -192,7 +192,7 @@ func limitsOf(fd int) (Limits, error) {
 			l.Read = int(st.Dio_read_offset_align)
 		}
 	case uint32(fs.Type) == unix.BTRFS_SUPER_MAGIC: // on 32-bit systems Type is an int32, and the number is not
-		l = Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: noCopyOnWrite(fd)}
+		l = Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: noCopyOnWrite(fd), Resident: true}
 	default:
 		return Limits{}, unix.EOPNOTSUPP
 	}
