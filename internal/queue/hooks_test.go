@@ -5,6 +5,7 @@ package queue
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
 )
@@ -14,7 +15,9 @@ import (
 // queueOn returns a queue whose shared context open makes, and whose only one-request lane
 // has the context that openLane makes.
 func queueOn(depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	return newQueue(depth, 1, open, openLane)
+	q := newQueue(depth, 1, open, openLane)
+	q.stuckAfter = time.Hour // tests have submitters hang for as long as it pleases them
+	return q
 }
 
 // newTestQueue returns such a queue, which the end of the test closes.
@@ -27,6 +30,9 @@ func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error), openL
 
 // closeQueue ends the reaper and the contexts. Nothing may be in flight.
 func closeQueue(q *Queue) {
+	if q.relief != nil {
+		q.relief.Stop()
+	}
 	if k := q.kernel.Swap(nil); k != nil {
 		(*k).close()
 	}

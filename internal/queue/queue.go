@@ -34,6 +34,8 @@ type Queue struct {
 	// for each P: a thread that waits in the kernel then keeps nobody from running.
 	lanes []lane
 
+	stuckAfter time.Duration // see relieve
+
 	// mu guards what follows. It is never held across a system call, nor with
 	// another lock.
 	mu         sync.Mutex
@@ -42,7 +44,11 @@ type Queue struct {
 	free       []*slot
 	starved    fifo[chan *slot] // requests without a slot
 	pending    fifo[*slot]      // requests with a slot, not yet given to the kernel
-	submitting int              // goroutines in submit, at most procs
+	submitting int              // goroutines in submit, at most procs but for relieve
+	pushes     uint64           // batches that have been submitted
+	relief     *time.Timer      // runs relieve; nil until it is needed
+	watched    bool             // it is set
+	seen       uint64           // pushes, when it was set
 	batches    []*batch         // spare ones
 }
 
@@ -67,7 +73,7 @@ func New(depth int) *Queue {
 const maxLanes = 8
 
 func newQueue(depth, lanes int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	q := &Queue{depth: depth, open: open, lanes: make([]lane, lanes)}
+	q := &Queue{depth: depth, open: open, lanes: make([]lane, lanes), stuckAfter: 10 * time.Millisecond}
 	for i := range q.lanes {
 		q.lanes[i].open = openLane
 	}
@@ -195,6 +201,7 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, off int64) *slot {
 	k.arm(&s.iocb)
 	q.pending.push(s)
 	if q.submitting >= int(q.procs.Load()) {
+		q.watchSubmitters(k)
 		q.mu.Unlock() // one of them will take it
 		return s
 	}

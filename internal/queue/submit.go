@@ -4,6 +4,7 @@ package queue
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/go-aio/aio/libaio"
 )
@@ -37,6 +38,7 @@ func (q *Queue) submit(k kernel, own *slot) {
 		q.push(k, b)
 		q.look(k, b)
 		q.mu.Lock()
+		q.pushes++
 		if q.stalled.Load() && q.inKernel.Load() > 0 {
 			break // a completion will bring somebody back, or who has counted a request
 		}
@@ -56,6 +58,42 @@ func (q *Queue) submitOthers(k kernel) {
 func (q *Queue) resume(k kernel) {
 	q.mu.Lock()
 	if q.pending.len() == 0 || q.submitting >= int(q.procs.Load()) {
+		q.mu.Unlock()
+		return
+	}
+	q.submitting++
+	q.submit(k, nil)
+}
+
+// watchSubmitters has relieve look after those who have all places. q.mu is held.
+func (q *Queue) watchSubmitters(k kernel) {
+	if q.watched {
+		return
+	}
+	q.watched, q.seen = true, q.pushes
+	if q.relief == nil {
+		q.relief = time.AfterFunc(q.stuckAfter, func() { q.relieve(k) })
+		return
+	}
+	q.relief.Reset(q.stuckAfter)
+}
+
+// maxSubmitters bounds those whom relieve brings in, each of whom is a thread.
+const maxSubmitters = 64
+
+// relieve brings in a submitter beyond the others if none of them has got anywhere since it
+// was set: io_submit(2) blocks where it should not, for a page that must be
+// written first, say, and a disk that hangs. Other disks need not wait for that.
+func (q *Queue) relieve(k kernel) {
+	q.mu.Lock()
+	q.watched = false
+	if q.pending.len() == 0 || q.submitting < int(q.procs.Load()) {
+		q.mu.Unlock()
+		return
+	}
+	stuck := q.pushes == q.seen
+	q.watchSubmitters(k)
+	if !stuck || q.submitting >= maxSubmitters {
 		q.mu.Unlock()
 		return
 	}

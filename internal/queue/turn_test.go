@@ -167,6 +167,40 @@ func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
 	checkIdle(t, q)
 }
 
+// Disks that do not hang must not wait for one that does: io_submit(2) blocks for that, for
+// a dirty page in the range of a direct read, say.
+func TestStuckSubmittersAreRelieved(t *testing.T) {
+	for _, p := range []int{1, 2} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			procs(t, p)
+			k, q := newFake(t, 256)
+			q.stuckAfter = time.Millisecond
+			hangs := make(chan struct{})
+			for turn := 1; turn <= p+3; turn++ {
+				k.at(submitting, turn, fault{block: hangs})
+			}
+			var stuck []<-chan outcome
+			for turn := 1; turn <= p+3; turn++ { // one after the other, so that each is a batch of its own
+				stuck = append(stuck, start(q, int64(turn)))
+				aiotest.Until(t, "one more is stuck", func() bool { return k.calls(submitting) == turn })
+			}
+			for i := range int64(50) {
+				want(t, 100+i, start(q, 100+i), int(100+i), nil)
+			}
+			wantOpen(t, stuck...)
+			if n := countSubmitters(q); n < p+3 {
+				t.Errorf("%d goroutines submit; %d hang", n, p+3)
+			}
+			close(hangs)
+			for _, d := range stuck {
+				<-d
+			}
+			aiotest.Until(t, "they are gone", func() bool { return countSubmitters(q) == 0 })
+			checkIdle(t, q)
+		})
+	}
+}
+
 // Whose own request is done must not submit those of others for the rest of his life.
 func TestSubmitterIsNotKept(t *testing.T) {
 	for _, p := range []int{1, 2} {
