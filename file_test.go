@@ -620,7 +620,7 @@ func testAllocs(t *testing.T, f *aio.File) {
 func TestDescriptors(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
-		t.Skip("descriptors cannot be counted")
+		t.Skip("there is no direct I/O")
 	}
 	name := subject.Put(t, aiotest.Dir(t), "file", nil)
 	count := func() (n int) {

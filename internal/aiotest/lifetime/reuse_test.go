@@ -139,15 +139,15 @@ var strayCalls = []func(f *aio.File, i int, p []byte) error{
 }
 
 // TestNumbersTakenOver closes Files in use, while descriptors of all sorts are opened as fast as
-// they can, and get the numbers. No call of ours may ever reach one of them. It is
-// TestReusedDescriptor of package aio with every call, plain Files too.
+// they can, and get the numbers. No call of ours may ever reach one of them. It goes on until descriptors of
+// each sort have had such a number.
 func TestNumbersTakenOver(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	theirs := bytes.Repeat([]byte("t"), victimSize)
 	name, victim := subject.Put(t, dir, "ours", bytes.Repeat([]byte("o"), 512<<10)), subject.Put(t, dir, "theirs", theirs)
 	opened, taken := 0, make(map[string]int)
-	for round := range aiotest.Scaled(150) {
+	for round := 0; round < aiotest.Scaled(150) || len(taken) < 4; round++ {
 		f := subject.Open(t, name, os.O_RDWR|subject.Modes[round%2].Flag)
 		ours := numbers(name)
 		if len(ours) == 0 {
@@ -192,11 +192,6 @@ func TestNumbersTakenOver(t *testing.T) {
 		t.Error("the other file has been written to", err)
 	}
 	t.Logf("of %d descriptors these had the number of a File that was being closed: %v", opened, taken)
-	for _, kind := range []string{"O_PATH", "file", "pipe", "socket"} {
-		if taken[kind] == 0 {
-			t.Errorf("no %s had the number of a File: nothing has been tested", kind)
-		}
-	}
 }
 
 // takeOver opens descriptors until the calls on the File have ended, and some more, and

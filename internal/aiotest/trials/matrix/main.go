@@ -94,6 +94,9 @@ func (r runner) place(at place, all []suite, dir string) (result row, err error)
 	if result.facts, err = probe(m.dir); err != nil {
 		return result, err
 	}
+	if result.facts.reads != at.direct {
+		err = fmt.Errorf("%s: direct reads: %t", at.name, result.facts.reads)
+	}
 	for _, s := range all {
 		o, failed := s.run(at, m, r.short)
 		err = errors.Join(err, failed)

@@ -47,14 +47,14 @@ func probe(dir string) (f facts, err error) {
 			f.alignment += "-"
 		}
 	}
+	if !file.Direct() {
+		return f, nil
+	}
 	p := aio.AlignedBuffer(probeLen)
 	if f.reads, err = uncached(file, func() (int, error) { return file.ReadAt(p, probeAt) }); err != nil {
 		return f, err
 	}
 	f.writes, err = uncached(file, func() (int, error) { return file.WriteAt(p, probeAt) })
-	if file.Direct() != (f.reads || f.writes) {
-		return f, fmt.Errorf("%s: Direct is %t; reads are %t, writes %t", name, file.Direct(), f.reads, f.writes)
-	}
 	return f, err
 }
 

@@ -27,7 +27,7 @@ type suite struct {
 func suites(only string) []suite {
 	const root = "github.com/go-aio/aio"
 	all := []suite{
-		{name: "contract", pkg: root, skip: "^(TestContractTmpfs|Test2GiB.*)$"},
+		{name: "contract", pkg: root, skip: "^(TestContractTmpfs|TestHugeTransfers)$"},
 		{name: "model", pkg: root + "/internal/aiotest/model"},
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
 		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linear"},

@@ -52,7 +52,7 @@ func run(only, write string) error {
 	if write == "" {
 		return nil
 	}
-	return document.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n"+strings.Join(rows, ""))
+	return document.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n" + strings.Join(rows, ""))
 }
 
 // plant runs the suite with the bug and returns what failed.
