@@ -72,8 +72,8 @@ func rawConn(s *aiotest.Side) {
 		s.Note("Sync", f.Sync())
 		s.Note("Truncate", f.Truncate(9000))
 	}))
-	s.Note("Read", conn.Read(func(fd uintptr) bool { return valid(fd) }))
-	s.Note("Write", conn.Write(func(fd uintptr) bool { return valid(fd) }))
+	s.Note("Read", conn.Read(valid))
+	s.Note("Write", conn.Write(valid))
 	s.State(f)
 	s.Note("Close", f.Close())
 }

@@ -25,7 +25,7 @@ func main() {
 	flag.StringVar(&r.only, "only", "", "run on filesystems whose name has this `text`")
 	flag.StringVar(&r.suites, "suites", "", "run these `suites` only, separated by commas")
 	flag.StringVar(&r.write, "write", "", "put the table into this `file`")
-	flag.StringVar(&r.check, "check", "", "fail unless this `file` has the table")
+	flag.StringVar(&r.check, "check", "", "fail unless this `file` has the table, but for the numbers of tests")
 	flag.Parse()
 	if err := r.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)
@@ -74,7 +74,7 @@ func (r runner) run() error {
 	case r.write != "":
 		return document.Place{File: r.write, Name: "matrix"}.Write(table)
 	case r.check != "":
-		return document.Place{File: r.check, Name: "matrix"}.Check(table)
+		return document.Place{File: r.check, Name: "matrix"}.Check(table, numbers)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -29,6 +30,9 @@ func markdown(all []suite, rows []row) string {
 	}
 	return b.String()
 }
+
+// numbers are those of tests in the table.
+var numbers = regexp.MustCompile(`(?m)( \d+ \|)+$`)
 
 func yes(b bool) string {
 	if b {

@@ -47,6 +47,13 @@ var mutations = []mutation{
 		tests("model", "/internal/aiotest/model", "."),
 	},
 	{
+		"the size is rounded up", "writer.go",
+		`m, err = f.plain.WriteAt(p[n:], off+int64(n))`,
+		`m, err = f.plain.WriteAt(append(append([]byte(nil), p[n:]...), make([]byte, -(len(p)-n)&511)...), off+int64(n))
+		m = min(m, len(p)-n)`,
+		tests("model", "/internal/aiotest/model", "."),
+	},
+	{
 		"the bounce buffer is not filled before a write", "writer.go",
 		`	copy(block, p)
 `, ``,
@@ -56,6 +63,28 @@ var mutations = []mutation{
 		"no lock table", "internal/inode/locks.go",
 		`	if !l.blocked(r, l.waiting) {`, `	if true {`,
 		tests("concurrency", "/internal/aiotest/concurrency", "."),
+	},
+	{
+		"buffered and direct writes do not wait for each other", "internal/inode/locks.go",
+		`		return a.Lo/g <= (b.Hi-1)/g && b.Lo/g <= (a.Hi-1)/g`, `		return g == 0`,
+		tests("linearizability", "/internal/aiotest/trials/linear", "."),
+	},
+	{
+		"EIO of a direct write is left to the page cache", "writer.go",
+		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO:`,
+		tests("faults", "/internal/aiotest/trials/faults", "^TestWriteError$"),
+	},
+	{
+		"reads of btrfs block in io_submit", "reader.go",
+		`	if f.h.twin.Resident {`, `	if false {`,
+		tests("faults", "/internal/aiotest/trials/faults", "^TestSlowDisk$"),
+	},
+	{
+		"Sync does nothing when little is in flight", "completion.go",
+		`		defer e.queue.Leave()
+		return f.syncPlain(e, plain)`, `		defer e.queue.Leave()
+		return nil`,
+		program("powercut"),
 	},
 	{
 		"a short submit ends the batch", "internal/queue/submit.go",

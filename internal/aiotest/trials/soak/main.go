@@ -40,7 +40,7 @@ func main() {
 	flag.IntVar(&p.files, "files", 4, "number of files that goroutines share")
 	flag.IntVar(&mib, "size", 64, "size of each, in MiB; a goroutine in eight has one of its own, of up to 64 KiB")
 	flag.DurationVar(&p.limit, "limit", 30*time.Second, "a request that is older hangs")
-	flag.DurationVar(&p.stall, "stall", 5*time.Second, "if nothing ends for so long, all hangs")
+	flag.DurationVar(&p.stall, "stall", 20*time.Second, "if nothing ends for so long, all hangs")
 	flag.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "of the random numbers")
 	flag.Parse()
 	p.size = mib << 20
