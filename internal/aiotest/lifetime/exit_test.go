@@ -133,7 +133,7 @@ func rings(t *testing.T, pid string) (contexts, events int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.SplitSeq(string(text), "\n") {
 		if !strings.Contains(line, "[aio]") {
 			continue
 		}
@@ -321,7 +321,7 @@ func inherited(t *testing.T, list string) (numbers []string) {
 		t.Error(err)
 		return nil
 	}
-	for _, link := range strings.Split(string(out), "\n") {
+	for link := range strings.SplitSeq(string(out), "\n") {
 		name, target, ok := strings.Cut(link, " -> ")
 		if !ok {
 			continue
