@@ -33,7 +33,7 @@ var mutations = []mutation{
 	{
 		"a direct write without enough space is not written as far as it fits", "writer.go",
 		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.EDQUOT:`,
-		tests("contract", "", "^TestContract$"),
+		tests("contract", "", "^TestFullFilesystem$"),
 	},
 	{
 		"the twin is not closed", "file.go",
@@ -73,11 +73,6 @@ var mutations = []mutation{
 		"EIO of a direct write is left to the page cache", "writer.go",
 		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO:`,
 		tests("faults", "/internal/aiotest/trials/faults", "^TestWriteError$"),
-	},
-	{
-		"reads of btrfs block in io_submit", "reader.go",
-		`	if f.h.twin.Resident {`, `	if false {`,
-		tests("faults", "/internal/aiotest/trials/faults", "^TestSlowDisk$"),
 	},
 	{
 		"Sync does nothing when little is in flight", "completion.go",

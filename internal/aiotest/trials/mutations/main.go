@@ -87,7 +87,7 @@ func (m mutation) plant(module, dir string) (string, error) {
 var (
 	failed = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
 	panics = regexp.MustCompile(`(?m)^(?:panic: |fatal error: )(.*)$`)
-	says   = regexp.MustCompile(`(?m)^.*(?:lost|FAILED|older than|wrong).*$`)
+	says   = regexp.MustCompile(`HANG|[0-9]+ of [0-9]+ cuts survived`)
 )
 
 // symptom returns the test that failed, the innermost of the first, or what a program
