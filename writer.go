@@ -128,9 +128,6 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 		m, err = f.plain.Write(p[n:])
 	} else {
 		m, err = f.plain.WriteAt(p[n:], off+int64(n))
-		if err != nil {
-			n = 0 // to os.File it is one call, whose part is not counted
-		}
 	}
 	return n + m, err
 }

@@ -34,11 +34,17 @@ func (q *Queue) submit(k kernel, own *slot) {
 			return
 		}
 		q.fill(b)
+		before := q.pushes
 		q.mu.Unlock()
 		q.push(k, b)
 		q.look(k, b)
 		q.mu.Lock()
+		others := q.pushes != before
 		q.pushes++
+		if others && q.submitting > int(q.procs.Load()) {
+			q.watchSubmitters(k) // relieve has brought in one, who gets on
+			break
+		}
 		if q.stalled.Load() && q.inKernel.Load() > 0 {
 			break // a completion will bring somebody back, or who has counted a request
 		}
@@ -78,8 +84,8 @@ func (q *Queue) watchSubmitters(k kernel) {
 	q.relief.Reset(q.stuckAfter)
 }
 
-// maxSubmitters bounds those whom relieve brings in, each of whom is a thread.
-const maxSubmitters = 64
+// maxRelief bounds those whom relieve brings in, each of whom is a thread.
+const maxRelief = 64
 
 // relieve brings in a submitter beyond the others if none of them has got anywhere since it
 // was set: io_submit(2) blocks where it should not, for a page that must be
@@ -93,7 +99,7 @@ func (q *Queue) relieve(k kernel) {
 	}
 	stuck := q.pushes == q.seen
 	q.watchSubmitters(k)
-	if !stuck || q.submitting >= maxSubmitters {
+	if !stuck || q.submitting >= int(q.procs.Load())+maxRelief {
 		q.mu.Unlock()
 		return
 	}
