@@ -23,16 +23,16 @@ func tinyFile(t *testing.T) job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, err := d.makeFile(t.Context(), 1<<20, func(int) {})
+	name, err := d.makeFile(t.Context(), 4<<20, func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return job{Engine: osEngine, File: name, Size: 1 << 20, Direct: d.direct, Workload: readWork, Depth: 3}
+	return job{Engine: osEngine, File: name, Size: 4 << 20, Direct: d.direct, Workload: readWork, Depth: 3}
 }
 
 func TestChildMeasures(t *testing.T) {
 	for _, e := range []engine{osEngine, aioEngine} {
-		for _, w := range allWorkloads {
+		for _, w := range defaultWorkloads {
 			t.Run(fmt.Sprintf("engine=%s/%s", e, w), func(t *testing.T) {
 				j := tinyFile(t)
 				j.Engine, j.Workload = e, w
@@ -58,6 +58,28 @@ func TestChildMeasures(t *testing.T) {
 	}
 }
 
+// Every workload does on every engine what it says.
+func TestWorkloads(t *testing.T) {
+	for _, w := range allWorkloads {
+		for _, e := range (plan{FioRounds: 0}).engines(w) {
+			t.Run(string(w)+"/"+string(e), func(t *testing.T) {
+				j := tinyFile(t)
+				j.Engine, j.Workload, j.Depth = e, w, plan{Depths: []int{3}}.depths(w)[0]
+				worker, err := newWorker(j)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer worker.file.Close()
+				for range 2 {
+					if a := worker.round(5 * time.Millisecond); a.Error != "" || a.Ops < 1 {
+						t.Errorf("%+v", a)
+					}
+				}
+			})
+		}
+	}
+}
+
 // A lane's samples go to the histogram whenever there are 1024 of them, and none is lost.
 func TestLaneFlushes(t *testing.T) {
 	j := tinyFile(t)
@@ -67,7 +89,7 @@ func TestLaneFlushes(t *testing.T) {
 	}
 	defer w.file.Close()
 	for _, l := range w.lanes {
-		l.op = func([]byte, int64) error { return nil }
+		l.do = func(*lane) error { return nil }
 	}
 	a := w.round(5 * time.Millisecond)
 	if a.Error != "" || a.Ops < 3*samplesPerLane {

@@ -25,6 +25,7 @@ type options struct {
 	size     int64
 	allowRAM bool
 	quick    bool
+	trace    bool
 	json     string
 	svg      string
 
@@ -45,8 +46,7 @@ const (
 
 const help = `Usage: go -C bench run . [flags]
 
-Measures random 4 KiB operations on one file by many goroutines, with os.File and with aio.File,
-both opened with O_DIRECT and measured in turns, and with fio's libaio engine where fio is
+Measures operations on one file by many goroutines, with os.File and with aio.File, both opened with O_DIRECT and measured in turns, and with fio's libaio engine where fio is
 installed. It makes a file of its own in the current directory, removes it in the end, and takes
 about two minutes.
 
@@ -60,8 +60,15 @@ Where and how long:
   -allow-ram        measure even on tmpfs, or on a filesystem without O_DIRECT
 
 What:
-  -workloads LIST   of read, write, sync (default "read,write,sync")
-  -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024")
+  -workloads LIST   default "read,write,sync", 4 KiB at random; others are
+                    cached-read, cached-write, stream-read, stream-write, cold-read: no O_DIRECT;
+                    odd-100, odd-4k, odd-1m: unaligned writes, each with a Sync; fresh-read: an
+                    unaligned write, read back; large-read: 1 MiB; copy: io.Copy of a cold file;
+                    extend, fill: writes at the end of a file, and into holes
+  -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024",
+                    for workloads beyond the first three what suits them)
+  -trace-submit     add how long calls of io_submit(2) took in aio.File's rounds, from the kernel's
+                    tracefs (root); tracing slows these rounds down a little
 
 Output, besides the table on standard output:
   -json FILE        everything, each round for itself, and what machine it was
@@ -93,8 +100,8 @@ Exit status: 0; 1 if something could not be measured; 2 for a wrong flag; 130 af
 func parseFlags(args []string) (options, error) {
 	o := options{
 		plan: plan{
-			Workloads: allWorkloads, Depths: defaultDepths,
-			Rounds: 10, FioRounds: 2, RoundTime: 200 * time.Millisecond,
+			Workloads: defaultWorkloads,
+			Rounds:    10, FioRounds: 2, RoundTime: 200 * time.Millisecond,
 		},
 		dir:  ".",
 		size: defaultSize,
@@ -119,6 +126,7 @@ func (o *options) define(fs *flag.FlagSet) {
 	fs.Func("size", "", func(s string) (err error) { o.size, err = parseSize(s); return err })
 	boolFlag(fs, "quick", &o.quick)
 	boolFlag(fs, "allow-ram", &o.allowRAM)
+	boolFlag(fs, "trace-submit", &o.trace)
 	intFlag(fs, "rounds", &o.Rounds, 1, mostRounds)
 	intFlag(fs, "fio-rounds", &o.FioRounds, 0, mostRounds)
 	fs.Func("round-time", "", o.setRoundTime)
@@ -241,7 +249,7 @@ func (o *options) setWorkloads(s string) error {
 	for name := range strings.SplitSeq(s, ",") {
 		w := workload(strings.TrimSpace(name))
 		if !slices.Contains(allWorkloads, w) || slices.Contains(o.Workloads, w) {
-			return errors.New("want some of read, write, sync, each once, with commas between them")
+			return errors.New("want some of those that -h names, each once, with commas between them")
 		}
 		o.Workloads = append(o.Workloads, w)
 	}

@@ -118,6 +118,13 @@ func bench(ctx context.Context, o options, stderr *os.File, warn func(string, ..
 	if fioPath != "" {
 		rep.Environment.Fio = fioVersion(fioPath)
 	}
+	var trace *submitTrace
+	if o.trace {
+		if trace, err = newSubmitTrace(); err != nil {
+			return nil, err
+		}
+		defer trace.close()
+	}
 	rep.Plan = o.plan
 	rep.Environment.describeDisk(dir)
 	rep.Environment.FileSize, rep.Environment.Direct = size, d.direct
@@ -131,9 +138,16 @@ func bench(ctx context.Context, o options, stderr *os.File, warn func(string, ..
 	if err != nil {
 		return nil, err
 	}
+	fresh := name + ".fresh"
+	if err := os.WriteFile(fresh, nil, 0o600); err != nil {
+		return rep, err
+	}
+	defer os.Remove(fresh)
 	m := &measurer{
 		plan:   o.plan,
 		job:    job{File: name, Size: size, Direct: d.direct},
+		fresh:  fresh,
+		trace:  trace,
 		fio:    fio{path: fioPath, file: name, size: size, direct: d.direct},
 		report: rep,
 		bar:    newBar(stderr, int64(o.steps()), "measuring", false),

@@ -13,8 +13,10 @@ import (
 // A measurer goes through a plan.
 type measurer struct {
 	plan   plan
-	job    job // of every worker, but for engine, workload, depth and seed
+	job    job    // of every worker, but for engine, workload, depth and seed
+	fresh  string // the file of workloads that have one of their own
 	fio    fio
+	trace  *submitTrace // or nil
 	report *report
 	bar    *bar
 	warn   func(format string, args ...any)
@@ -24,7 +26,7 @@ type measurer struct {
 // the next one tried.
 func (m *measurer) run(ctx context.Context) {
 	for _, w := range m.plan.Workloads {
-		for _, depth := range m.plan.Depths {
+		for _, depth := range m.plan.depths(w) {
 			r := &row{Workload: w, Depth: depth}
 			m.bar.describe(fmt.Sprintf("%-12s × %-4d", w.call(), depth))
 			before := m.bar.done
@@ -43,7 +45,7 @@ func (m *measurer) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			m.bar.advance(before + m.plan.rowSteps() - m.bar.done)
+			m.bar.advance(before + m.plan.rowSteps(w) - m.bar.done)
 		}
 	}
 }
@@ -69,9 +71,15 @@ func (m *measurer) measureRow(ctx context.Context, r *row) error {
 			}
 		}
 	}()
-	for _, e := range []engine{osEngine, aioEngine} {
+	for _, e := range m.plan.engines(r.Workload) {
+		if e == fioEngine {
+			continue // a process for each round
+		}
 		j := m.job
 		j.Engine, j.Workload, j.Depth, j.Seed = e, r.Workload, r.Depth, rand.Uint64()
+		if r.Workload.spec().fresh {
+			j.File = m.fresh
+		}
 		c, err := startChild(ctx, workerCommand(), j)
 		if err != nil {
 			return err
@@ -84,7 +92,7 @@ func (m *measurer) measureRow(ctx context.Context, r *row) error {
 		m.bar.advance(1)
 	}
 	for i := range m.plan.Rounds {
-		for _, e := range m.plan.turn(i) {
+		for _, e := range m.plan.turn(r.Workload, i) {
 			if err := m.measureRound(ctx, r, workers[e], e, i); err != nil {
 				return err
 			}
@@ -102,11 +110,26 @@ func (m *measurer) measureRound(ctx context.Context, r *row, c *child, e engine,
 		rd, err = m.fio.measure(ctx, r.Workload, r.Depth, index, m.plan.RoundTime)
 	} else {
 		direct = c.direct
-		rd, err = c.measure(ctx, index, m.plan.RoundTime)
+		rd, err = m.measureTraced(ctx, r, c, index)
 	}
 	if err != nil {
 		return err
 	}
 	r.add(e, direct, rd)
 	return nil
+}
+
+// measureTraced is a round of a worker, with its calls of io_submit(2) if they are asked for.
+func (m *measurer) measureTraced(ctx context.Context, r *row, c *child, index int) (round, error) {
+	if m.trace == nil || c.engine != aioEngine {
+		return c.measure(ctx, index, m.plan.RoundTime)
+	}
+	if r.Submits == nil {
+		r.Submits = newSubmits()
+	}
+	if err := m.trace.begin(); err != nil {
+		return round{}, err
+	}
+	rd, err := c.measure(ctx, index, m.plan.RoundTime)
+	return rd, errors.Join(err, m.trace.end(c.cmd.Process.Pid, r.Submits))
 }

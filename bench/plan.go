@@ -7,76 +7,46 @@ import (
 	"time"
 )
 
-// blockSize is the size of every operation, and the alignment of its offset and of its memory.
-const blockSize = 4096
-
-// A workload is one operation, repeated by every goroutine at random offsets of one file.
-type workload string
-
-const (
-	readWork  workload = "read"
-	writeWork workload = "write"
-	syncWork  workload = "sync"
-)
-
-var allWorkloads = []workload{readWork, writeWork, syncWork}
-
-// call is the operation as a Go programmer writes it.
-func (w workload) call() string {
-	switch w {
-	case readWork:
-		return "ReadAt"
-	case writeWork:
-		return "WriteAt"
-	default:
-		return "WriteAt+Sync"
-	}
-}
-
-func (w workload) describe() string {
-	switch w {
-	case readWork:
-		return "4 KiB at random offsets"
-	case writeWork:
-		return "4 KiB at random offsets, into allocated space"
-	default:
-		return "4 KiB at a random offset, then Sync: one operation is both"
-	}
-}
-
-// An engine is one way to do a workload.
-type engine string
-
-const (
-	osEngine  engine = "os.File"
-	aioEngine engine = "aio.File"
-	fioEngine engine = "fio libaio"
-)
-
-var allEngines = []engine{osEngine, aioEngine, fioEngine}
-
-// defaultDepths are the numbers of goroutines, and of fio's requests in flight.
-var defaultDepths = []int{1, 2, 4, 8, 32, 128, 1024}
-
 // A plan says what is measured; it is what the flags come down to.
 type plan struct {
 	Workloads []workload    `json:"workloads"`
-	Depths    []int         `json:"goroutines"`
+	Depths    []int         `json:"goroutines,omitempty"` // empty: those that suit each workload
 	Rounds    int           `json:"rounds"`
 	FioRounds int           `json:"fio_rounds"` // of Rounds, those in which fio has a turn
 	RoundTime time.Duration `json:"round_time_ns"`
 }
 
-// turn is who is measured in round i, in order. The order is turned round every time, so that a
-// disk that gets slower or faster does it to all of them alike, and so that nobody always runs in
-// the wake of the same other.
-func (p plan) turn(i int) []engine {
-	engines := []engine{osEngine, aioEngine}
-	if p.fioTurn(i) {
-		engines = append(engines, fioEngine)
+// depths are the numbers of goroutines for w. One that is a pass through the file is for one.
+func (p plan) depths(w workload) []int {
+	if len(p.Depths) > 0 && !w.spec().once {
+		return p.Depths
+	}
+	return w.spec().depths
+}
+
+// turn is who is measured in round i of a row, in order. The order is turned round every time, so
+// that a disk that gets slower or faster does it to all of them alike, and so that nobody always
+// runs in the wake of the same other.
+func (p plan) turn(w workload, i int) []engine {
+	var engines []engine
+	for _, e := range p.engines(w) {
+		if e != fioEngine || p.fioTurn(i) {
+			engines = append(engines, e)
+		}
 	}
 	if i%2 == 1 {
 		slices.Reverse(engines)
+	}
+	return engines
+}
+
+// engines are those that have turns in the rows of w.
+func (p plan) engines(w workload) []engine {
+	var engines []engine
+	for _, e := range allEngines {
+		if e == aioEngine || slices.Contains(w.spec().rivals, e) && (e != fioEngine || p.FioRounds > 0) {
+			engines = append(engines, e)
+		}
 	}
 	return engines
 }
@@ -88,9 +58,21 @@ func (p plan) fioTurn(i int) bool {
 
 // steps is the number of rounds of all engines in all rows, those for warming up included.
 func (p plan) steps() int {
-	return len(p.Workloads) * len(p.Depths) * p.rowSteps()
+	n := 0
+	for _, w := range p.Workloads {
+		n += len(p.depths(w)) * p.rowSteps(w)
+	}
+	return n
 }
 
-func (p plan) rowSteps() int {
-	return 2 + 2*p.Rounds + p.FioRounds
+func (p plan) rowSteps(w workload) int {
+	n := 0
+	for _, e := range p.engines(w) {
+		if e == fioEngine {
+			n += p.FioRounds
+		} else {
+			n += 1 + p.Rounds // one for warming up
+		}
+	}
+	return n
 }

@@ -8,12 +8,12 @@ import (
 )
 
 func TestTurns(t *testing.T) {
-	p := plan{Workloads: allWorkloads, Depths: []int{1, 2}, Rounds: 10, FioRounds: 3}
+	p := plan{Workloads: defaultWorkloads, Depths: []int{1, 2}, Rounds: 10, FioRounds: 3}
 	count := make(map[engine]int)
 	first := make(map[engine]int)
 	total := 0
 	for i := range p.Rounds {
-		turn := p.turn(i)
+		turn := p.turn(readWork, i)
 		first[turn[0]]++
 		for _, e := range turn {
 			count[e]++
@@ -34,7 +34,7 @@ func TestTurns(t *testing.T) {
 func TestNoFioTurns(t *testing.T) {
 	p := plan{Rounds: 7}
 	for i := range p.Rounds {
-		if slices.Contains(p.turn(i), fioEngine) {
+		if slices.Contains(p.turn(readWork, i), fioEngine) {
 			t.Errorf("fio has a turn in round %d", i)
 		}
 	}

@@ -36,9 +36,10 @@ type look struct {
 }
 
 var looks = map[engine]look{
-	osEngine:  {color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff}, draw.BoxGlyph{}, nil},
-	aioEngine: {color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff}, draw.CircleGlyph{}, nil},
-	fioEngine: {color.RGBA{R: 0x77, G: 0x77, B: 0x77, A: 0xff}, draw.PyramidGlyph{}, []vg.Length{5, 3}},
+	osEngine:     {color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff}, draw.BoxGlyph{}, nil},
+	cachedEngine: {color.RGBA{R: 0xe6, G: 0x9f, B: 0x00, A: 0xff}, draw.RingGlyph{}, []vg.Length{2, 2}},
+	aioEngine:    {color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff}, draw.CircleGlyph{}, nil},
+	fioEngine:    {color.RGBA{R: 0x77, G: 0x77, B: 0x77, A: 0xff}, draw.PyramidGlyph{}, []vg.Length{5, 3}},
 }
 
 func (l look) line() draw.LineStyle {
@@ -130,19 +131,30 @@ func (rep *report) drawHeader(c draw.Canvas) {
 		const length = vg.Length(30)
 		c.StrokeLine2(looks[e].line(), x, y, x+length, y)
 		c.DrawGlyphNoClip(looks[e].glyph(), vg.Point{X: x + length/2, Y: y})
-		name := string(e)
-		if e != fioEngine {
-			name += " with O_DIRECT"
-		}
+		name := rep.legend(e)
 		c.FillText(style, vg.Point{X: x + length + 6, Y: y}, name)
 		x += length + 6 + style.Width(name) + 24
 	}
 	style.Font.Size, style.Color = 9, color.Gray{Y: 0x60}
 	env := rep.Environment
 	c.FillText(style, vg.Point{X: c.Min.X, Y: y - vg.Points(20)}, fmt.Sprintf(
-		"4 KiB operations on a file of %s, %s on %s; Linux %s %s, %d CPUs, %s; %s. Bars: the middle half of the rounds.",
+		"A file of %s, %s on %s; Linux %s %s, %d CPUs, %s; %s. Bars: the middle half of the rounds.",
 		formatSize(env.FileSize), env.Filesystem, env.Device, env.Kernel, env.Arch, env.CPUs, env.Go,
 		env.Date.Format("2006-01-02")))
+}
+
+// legend is the name of e, with what it means if it means the same in all panels.
+func (rep *report) legend(e engine) string {
+	direct := func(w workload) bool { return rep.Environment.Direct && e.direct(w) }
+	switch {
+	case e == cachedEngine:
+		return "os.File without O_DIRECT"
+	case e != fioEngine && !slices.ContainsFunc(rep.Plan.Workloads, func(w workload) bool { return !direct(w) }):
+		return string(e) + " with O_DIRECT"
+	case e != fioEngine && !slices.ContainsFunc(rep.Plan.Workloads, direct):
+		return string(e) + " without O_DIRECT"
+	}
+	return string(e)
 }
 
 func (rep *report) has(e engine) bool {
@@ -193,6 +205,9 @@ func latencyPanel(rows []*row) (*plot.Plot, error) {
 		if err := addSeries(p, e, s); err != nil {
 			return nil, err
 		}
+	}
+	if highest == 0 { // no latency is known
+		lowest, highest = 1, 1000
 	}
 	p.Y.Scale = plot.LogScale{}
 	p.Y.Min, p.Y.Max = lowest/1.5, highest*1.5

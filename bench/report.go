@@ -23,7 +23,8 @@ type row struct {
 	Depth    int       `json:"goroutines"`
 	Engines  []*result `json:"engines"`
 	Ratios   []ratio   `json:"ratios"`
-	Error    string    `json:"error,omitempty"` // why it has fewer rounds than planned
+	Submits  *submits  `json:"io_submit,omitempty"` // aio.File's, with -trace-submit
+	Error    string    `json:"error,omitempty"`     // why it has fewer rounds than planned
 }
 
 // A result is what one engine did in a row.
@@ -118,6 +119,9 @@ func (r *row) finish() {
 	})
 	for _, res := range r.Engines {
 		res.finish()
+	}
+	if r.Submits != nil {
+		r.Submits.finish()
 	}
 	aio := r.engine(aioEngine)
 	if aio == nil {

@@ -104,7 +104,7 @@ func winner(v verdict, against engine) string {
 // summary counts, and says what the table cannot.
 func (rep *report) summary() string {
 	var b strings.Builder
-	for _, other := range []engine{osEngine, fioEngine} {
+	for _, other := range allEngines {
 		count := make(map[verdict]int)
 		rows := 0
 		for _, r := range rep.Rows {
@@ -149,6 +149,9 @@ func (rep *report) notes() []string {
 		"fio does not wait for a write before it syncs, and times the two apart: its latency is not comparable.")
 	add(any(func(r *row, _ *result) bool { return r.Workload == syncWork }),
 		"CPU/op leaves out kernel threads, where an fsync that is submitted as an iocb runs.")
+	for _, r := range rep.Rows {
+		add(r.Submits != nil, fmt.Sprintf("io_submit of aio.File in %s, %d goroutines: %v", r.Workload.call(), r.Depth, r.Submits))
+	}
 	for _, r := range rep.Rows {
 		add(r.Error != "", fmt.Sprintf("FAILED: %s, %d goroutines: %s", r.Workload.call(), r.Depth, r.Error))
 	}

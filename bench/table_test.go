@@ -22,13 +22,13 @@ func sampleReport() *report {
 			Kernel: "6.18.0", Arch: "amd64", CPUs: 2, CPU: "A CPU with a name", Go: "go1.26", Fio: "fio-3.33",
 			Filesystem: "ext4", Device: "/dev/sda1", SectorSize: "512", Scheduler: "none", FileSize: 1 << 30, Direct: true,
 		},
-		Plan: plan{Workloads: allWorkloads, Depths: []int{1, 1024}, Rounds: 10, FioRounds: 2, RoundTime: time.Second},
+		Plan: plan{Workloads: defaultWorkloads, Depths: []int{1, 1024}, Rounds: 10, FioRounds: 2, RoundTime: time.Second},
 	}
-	for _, w := range allWorkloads {
+	for _, w := range defaultWorkloads {
 		for _, depth := range rep.Plan.Depths {
 			r := &row{Workload: w, Depth: depth}
 			for i := range 10 {
-				for _, e := range allEngines {
+				for _, e := range rep.Plan.engines(w) {
 					if e == fioEngine && i > 1 {
 						continue
 					}

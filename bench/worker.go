@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,7 +32,7 @@ type job struct {
 	Engine   engine   `json:"engine"`
 	File     string   `json:"file"`
 	Size     int64    `json:"size"`
-	Direct   bool     `json:"direct"` // open with O_DIRECT
+	Direct   bool     `json:"direct"` // the filesystem has O_DIRECT
 	Workload workload `json:"workload"`
 	Depth    int      `json:"depth"`
 	Seed     uint64   `json:"seed"`
@@ -85,20 +86,24 @@ func runWorker(in io.Reader, out io.Writer) int {
 
 // file is what os.File and aio.File have in common here.
 type file interface {
+	io.ReadWriteSeeker
 	io.ReaderAt
 	io.WriterAt
+	io.WriterTo // for io.Copy
 	io.Closer
 	Sync() error
+	Truncate(size int64) error
 }
 
 func openFile(j job) (f file, direct bool, err error) {
 	flag := os.O_RDWR
-	if j.Direct {
+	direct = j.Direct && j.Engine.direct(j.Workload)
+	if direct {
 		flag |= aio.O_DIRECT // the same number as syscall.O_DIRECT
 	}
-	if j.Engine == osEngine {
+	if j.Engine != aioEngine {
 		f, err := os.OpenFile(j.File, flag, 0)
-		return f, j.Direct, err
+		return f, direct, err
 	}
 	a, err := aio.OpenFile(j.File, flag, 0)
 	if err != nil {
@@ -109,9 +114,15 @@ func openFile(j job) (f file, direct bool, err error) {
 
 // A worker has one file and as many lanes as the row has goroutines.
 type worker struct {
+	spec   spec
+	name   string
+	size   int64
 	file   file
 	direct bool
+	warm   bool // the file has been brought into the page cache
 	lanes  []*lane
+
+	next atomic.Int64 // for operations that go through the file in order
 
 	mu      sync.Mutex // held once per 1024 operations of a lane
 	latency latency
@@ -122,7 +133,10 @@ func newWorker(j job) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{file: f, direct: direct, latency: newLatency()}
+	w := &worker{
+		spec: j.Workload.spec(), name: j.File, size: j.Size,
+		file: f, direct: direct, latency: newLatency(),
+	}
 	for i := range j.Depth {
 		w.lanes = append(w.lanes, newLane(w, j, uint64(i)))
 	}
@@ -132,6 +146,11 @@ func newWorker(j job) (*worker, error) {
 // round lets all lanes run for d and then finish what they are at: it ends with the last of them.
 func (w *worker) round(d time.Duration) answer {
 	w.latency.Reset()
+	if w.spec.before != nil {
+		if err := w.spec.before(w); err != nil {
+			return answer{Error: firstLine(err.Error())}
+		}
+	}
 	cpu := processCPU()
 	start := time.Now()
 	deadline := start.Add(d)
@@ -151,6 +170,10 @@ func (w *worker) round(d time.Duration) answer {
 	if err := errors.Join(errs...); err != nil {
 		return answer{Error: firstLine(err.Error())}
 	}
+	if w.spec.weight != nil {
+		a.Ops *= w.spec.weight(w.size)
+		w.latency.Reset() // of something else than one of these
+	}
 	encoded, err := w.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
 		return answer{Error: fmt.Sprintf("encoding latencies: %v", err)}
@@ -163,8 +186,10 @@ func (w *worker) round(d time.Duration) answer {
 // the file.
 type lane struct {
 	w       *worker
-	op      func(p []byte, off int64) error
-	blocks  uint64
+	do      func(*lane) error
+	once    bool
+	stride  int64 // bytes from one random offset to the next
+	strides uint64
 	buf     []byte
 	rng     *rand.PCG
 	samples []time.Duration // latencies that are not in the histogram yet
@@ -177,11 +202,15 @@ type lane struct {
 const samplesPerLane = 1024
 
 func newLane(w *worker, j job, i uint64) *lane {
+	// Aligned, but for operations that are not; and of whole blocks, so as not to touch two more.
+	stride := (w.spec.length + blockSize - 1) &^ (blockSize - 1)
 	l := &lane{
 		w:       w,
-		op:      operation(w.file, j.Workload),
-		blocks:  uint64(j.Size / blockSize),
-		buf:     directio.AlignedBlock(blockSize),
+		do:      w.spec.do,
+		once:    w.spec.once,
+		stride:  int64(stride),
+		strides: uint64(j.Size) / uint64(stride),
+		buf:     directio.AlignedBlock(stride)[:w.spec.length],
 		rng:     rand.NewPCG(j.Seed, i),
 		samples: make([]time.Duration, 0, samplesPerLane),
 	}
@@ -189,27 +218,9 @@ func newLane(w *worker, j job, i uint64) *lane {
 	return l
 }
 
-// operation is the same code for both engines, so that the two differ in the file alone.
-func operation(f file, w workload) func(p []byte, off int64) error {
-	switch w {
-	case readWork:
-		return func(p []byte, off int64) error {
-			_, err := f.ReadAt(p, off)
-			return err
-		}
-	case writeWork:
-		return func(p []byte, off int64) error {
-			_, err := f.WriteAt(p, off)
-			return err
-		}
-	default:
-		return func(p []byte, off int64) error {
-			if _, err := f.WriteAt(p, off); err != nil {
-				return err
-			}
-			return f.Sync()
-		}
-	}
+// offset is a random one, of which an operation's length is left in the file.
+func (l *lane) offset() int64 {
+	return int64(l.rng.Uint64()%l.strides) * l.stride
 }
 
 // run does at least one operation. The clock is read once for each: the end of one is the
@@ -220,15 +231,14 @@ func (l *lane) run(deadline time.Time) {
 	defer func() { l.samples = samples }()
 	begin := time.Now()
 	for {
-		off := int64(l.rng.Uint64()%l.blocks) * blockSize
-		if err := l.op(l.buf, off); err != nil {
+		if err := l.do(l); err != nil {
 			l.err = err
 			return
 		}
 		end := time.Now()
 		samples = append(samples, end.Sub(begin))
 		l.ops++
-		if !end.Before(deadline) {
+		if l.once || !end.Before(deadline) {
 			return
 		}
 		if len(samples) == cap(samples) {

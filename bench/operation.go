@@ -1,0 +1,152 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Operations are the same code for every engine, so that these differ in the file alone.
+
+func readRandom(l *lane) error {
+	_, err := l.w.file.ReadAt(l.buf, l.offset())
+	return err
+}
+
+func writeRandom(l *lane) error {
+	_, err := l.w.file.WriteAt(l.buf, l.offset())
+	return err
+}
+
+func writeAndSync(l *lane) error {
+	if _, err := l.w.file.WriteAt(l.buf, l.offset()); err != nil {
+		return err
+	}
+	return l.w.file.Sync()
+}
+
+// odd makes an offset one that no block begins at.
+const odd = 17
+
+func writeOddAndSync(l *lane) error {
+	if _, err := l.w.file.WriteAt(l.buf, l.offset()+odd); err != nil {
+		return err
+	}
+	return l.w.file.Sync()
+}
+
+func writeOddAndRead(l *lane) error {
+	off := l.offset() + odd
+	if _, err := l.w.file.WriteAt(l.buf, off); err != nil {
+		return err
+	}
+	_, err := l.w.file.ReadAt(l.buf, off)
+	return err
+}
+
+// readStream begins again where the file ends.
+func readStream(l *lane) error {
+	_, err := l.w.file.Read(l.buf)
+	if errors.Is(err, io.EOF) {
+		_, err = l.w.file.Seek(0, io.SeekStart)
+	}
+	return err
+}
+
+// writeStream begins again where the file ended. Others may have written behind that by then, a
+// little.
+func writeStream(l *lane) error {
+	if l.w.next.Add(1)%(l.w.size/blockSize) == 0 {
+		if _, err := l.w.file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	_, err := l.w.file.Write(l.buf)
+	return err
+}
+
+// A sink has no method but Write, so that nobody knows a shorter way to it.
+type sink struct{ n int64 }
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.n += int64(len(p))
+	return len(p), nil
+}
+
+func copyAll(l *lane) error {
+	if _, err := l.w.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	var s sink
+	if _, err := io.Copy(&s, l.w.file); err != nil {
+		return err
+	}
+	if s.n != l.w.size {
+		return errors.New("io.Copy did not copy the whole file")
+	}
+	return nil
+}
+
+func extend(l *lane) error {
+	_, err := l.w.file.WriteAt(l.buf, (l.w.next.Add(1)-1)*blockSize)
+	return err
+}
+
+func fillHoles(l *lane) error {
+	blocks := l.w.size / blockSize
+	// An odd number times a count goes to every block once, for their number is even.
+	i := l.w.next.Add(1) * 1_000_003 % blocks
+	_, err := l.w.file.WriteAt(l.buf, i*blockSize)
+	return err
+}
+
+// warm brings the file into the page cache, once.
+func warm(w *worker) error {
+	if w.warm {
+		return nil
+	}
+	w.warm = true
+	buf := make([]byte, fillChunk)
+	for off := int64(0); off < w.size; off += int64(len(buf)) {
+		if _, err := w.file.ReadAt(buf, off); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	return nil
+}
+
+// warmAtStart has Write begin at the beginning of the file.
+func warmAtStart(w *worker) error {
+	w.next.Store(0)
+	_, err := w.file.Seek(0, io.SeekStart)
+	return errors.Join(err, warm(w))
+}
+
+// cool drops the file from the page cache: what is dirty must be written first.
+func cool(w *worker) error {
+	f, err := os.Open(w.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.NewSyscallError("fadvise64", unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+}
+
+// empty leaves nothing of the file, and nothing for the journal to do.
+func empty(w *worker) error {
+	w.next.Store(0)
+	return errors.Join(w.file.Truncate(0), w.file.Sync())
+}
+
+// hollow makes the file one hole.
+func hollow(w *worker) error {
+	w.next.Store(0)
+	return errors.Join(w.file.Truncate(0), w.file.Truncate(w.size), w.file.Sync())
+}
