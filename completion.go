@@ -2,9 +2,11 @@ package aio
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/go-aio/aio/internal/dio"
 	"github.com/go-aio/aio/internal/queue"
@@ -63,41 +65,153 @@ func shared() *engine {
 	return e
 }
 
-// do runs one request on the direct twin: by the kernel's queue or, where there is none
-// or it would block in io_submit(2), as a plain system call. Offset, length and address
-// are aligned. It returns a bare syscall.Errno.
+// do runs one request on the direct twin: by the kernel's queue or, where that is no
+// better, or there is none, or it would block in io_submit(2), as a plain system call. Offset,
+// length and address are aligned. It returns a bare syscall.Errno.
 func (f *File) do(op queue.Op, p []byte, off int64) (int, error) {
-	e, fd := shared(), f.h.twin.Fd
-	if op == queue.Pwrite && e.queue.TryPlain() {
-		defer e.queue.Leave()
-		return dio.Pwrite(fd, p, off)
-	}
-	if op == queue.Pread || f.h.keepsSize(off+int64(len(p))) {
-		n, err := e.queue.Do(op, fd, p, off)
-		if err != queue.ErrUnavailable {
-			return n, err
+	e, pace := shared(), f.h.pace(op)
+	if !pace.prompt() {
+		if e.queue.TryPlain(op) {
+			defer e.queue.Leave()
+			return f.doTimed(op, pace, p, off)
+		}
+		if op == queue.Pread || f.h.written.cover(off, off+int64(len(p))) {
+			n, err := e.queue.Do(op, f.h.twin.Fd, p, off)
+			if err != queue.ErrUnavailable {
+				return n, err
+			}
 		}
 	}
 	e.threads.acquire()
-	defer e.threads.release()
-	if op == queue.Pread {
-		return dio.Pread(fd, p, off)
+	if op == queue.Pwrite && !pace.prompt() && f.h.allocated(off, off+int64(len(p))) {
+		e.threads.release()
+		n, err := e.queue.Do(op, f.h.twin.Fd, p, off)
+		if err != queue.ErrUnavailable {
+			return n, err
+		}
+		e.threads.acquire()
 	}
-	return dio.Pwrite(fd, p, off)
+	defer e.threads.release()
+	return f.doTimed(op, pace, p, off)
 }
 
-// keepsSize reports whether a write up to byte end may go to io_submit(2): one that
-// extends the file would block there on ext4 (52 of its 53 us).
-func (h *handle) keepsSize(end int64) bool {
-	if h.twin.Grows || end <= h.seen.Load() {
-		return true
+// doTimed makes the plain system call.
+func (f *File) doTimed(op queue.Op, pace *pace, p []byte, off int64) (n int, err error) {
+	begin := time.Now()
+	if op == queue.Pread {
+		n, err = dio.Pread(f.h.twin.Fd, p, off)
+	} else {
+		n, err = dio.Pwrite(f.h.twin.Fd, p, off)
 	}
-	size, err := h.twin.Size()
-	if err != nil {
+	pace.note(time.Since(begin))
+	return n, err
+}
+
+// allocated reports whether all of [lo, hi) is in blocks that have been written. A write
+// that needs others would block in io_submit(2): for the journal and the allocator, and on
+// ext4 where it extends the file until it is on the disk (52 of its 53 us).
+func (h *handle) allocated(lo, hi int64) bool {
+	if size, err := h.twin.Size(); err == nil && hi > size {
 		return false
 	}
-	h.seen.Store(size)
-	return end <= size
+	hole, err := h.twin.Hole(lo)
+	if err != nil || hole < hi {
+		return false
+	}
+	h.written.add(lo, hole)
+	return true
+}
+
+// spans are a few parts of a file. They are a hint, which may be out of date: somebody may
+// have made a hole since.
+type spans struct {
+	next  atomic.Uint32
+	parts [4]atomic.Uint64 // first and end in units of spanUnit, 32 bits each; 0 is none
+}
+
+// spanUnit is in bytes. Direct writes are of whole ones.
+const spanUnit = 4096
+
+func (s *spans) cover(lo, hi int64) bool {
+	for i := range s.parts {
+		first, end := unpack(s.parts[i].Load())
+		if lo >= first && hi <= end {
+			return true
+		}
+	}
+	return false
+}
+
+// add joins [lo, hi) to a part that it touches, or puts it in the place of another.
+func (s *spans) add(lo, hi int64) {
+	for i := range s.parts {
+		old := s.parts[i].Load()
+		first, end := unpack(old)
+		if end > 0 && lo <= end && hi >= first {
+			s.parts[i].CompareAndSwap(old, pack(min(lo, first), max(hi, end)))
+			return
+		}
+	}
+	s.parts[s.next.Add(1)%uint32(len(s.parts))].Store(pack(lo, hi))
+}
+
+func (s *spans) forget() {
+	for i := range s.parts {
+		s.parts[i].Store(0)
+	}
+}
+
+// pack rounds to units, so that the part is no larger than [lo, hi), and cuts it at 16 TiB.
+func pack(lo, hi int64) uint64 {
+	first, end := (lo+spanUnit-1)/spanUnit, min(hi/spanUnit, math.MaxUint32)
+	if first >= end {
+		return 0
+	}
+	return uint64(first)<<32 | uint64(end)
+}
+
+func unpack(part uint64) (lo, hi int64) {
+	return int64(part>>32) * spanUnit, int64(part&math.MaxUint32) * spanUnit
+}
+
+// A pace is whether system calls of one kind on a file are prompt of late. Such a call keeps
+// its P, and its thread, so nothing is cheaper: of a RAM disk, or a disk's own cache.
+type pace struct{ score atomic.Int32 }
+
+const (
+	// promptCall is the time within which the runtime does not take the P from a thread
+	// in a system call (runtime.retake).
+	promptCall = 20 * time.Microsecond
+	// settledPace is the distance of either state from the other: so many prompt calls
+	// make a file prompt, and an eighth as many that are not put an end to that.
+	settledPace = 32
+)
+
+func (h *handle) pace(op queue.Op) *pace {
+	if op == queue.Pread {
+		return &h.reads
+	}
+	return &h.writes
+}
+
+func (p *pace) prompt() bool { return p.score.Load() > settledPace }
+
+// note takes a call into account. What a race of two makes of the score is of no account.
+func (p *pace) note(took time.Duration) {
+	old := p.score.Load()
+	score := old + 1
+	if took > promptCall {
+		score = old - 8
+	}
+	switch crossed := (old > settledPace) != (score > settledPace); {
+	case crossed && score > old:
+		score = 2 * settledPace
+	case crossed:
+		score = 0
+	}
+	if score = min(max(score, 0), 2*settledPace); score != old {
+		p.score.Store(score)
+	}
 }
 
 // sync makes the file durable, by an fsync iocb on the plain descriptor: always the same
@@ -108,12 +222,12 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 		return f.os().Sync()
 	}
 	e := shared()
-	if e.queue.TryPlain() {
+	if e.queue.TryPlain(op) {
 		defer e.queue.Leave()
 		return f.syncPlain(e, plain)
 	}
 	c := calls.Get().(*call)
-	c.op = op
+	c.kind, c.op = callRequest, op
 	_, err := c.on(f.conn)
 	switch err {
 	case nil:
@@ -135,17 +249,25 @@ func (f *File) syncPlain(e *engine, plain func(*File) error) error {
 // RawConn.Control, so that os does not close it meanwhile. Calls are pooled, because a
 // closure for each would be an allocation.
 type call struct {
-	run func(fd uintptr) // c.do
-	op  queue.Op
-	dev uint64
-	p   []byte // of an uncached write; nil for a sync
-	off int64
-
-	datasync bool // fdatasync(2) itself, not op
+	run  func(fd uintptr) // c.do
+	kind callKind
+	op   queue.Op // of a callRequest
+	dev  uint64   // of a callWriteUncached
+	p    []byte
+	off  int64
 
 	n   int
 	err error
 }
+
+type callKind uint8
+
+const (
+	callRequest       callKind = iota // a sync by the kernel's queue
+	callDatasync                      // fdatasync(2)
+	callReadCached                    // dio.PreadCached
+	callWriteUncached                 // dio.PwriteUncached
+)
 
 var calls = sync.Pool{New: func() any {
 	c := new(call)
@@ -161,17 +283,20 @@ func (c *call) on(conn syscall.RawConn) (int, error) {
 	c.n, c.err = 0, errClosed
 	conn.Control(c.run)
 	n, err := c.n, c.err
-	c.p, c.datasync = nil, false
+	c.p = nil
 	calls.Put(c)
 	return n, err
 }
 
 func (c *call) do(fd uintptr) {
-	switch {
-	case c.p != nil:
-		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.p, c.off)
-	case c.datasync:
+	switch c.kind {
+	case callDatasync:
 		c.err = dio.Fdatasync(int(fd))
+	case callReadCached:
+		c.n = dio.PreadCached(int(fd), c.p, c.off)
+		c.err = nil
+	case callWriteUncached:
+		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.p, c.off)
 	default:
 		c.n, c.err = shared().queue.Do(c.op, int(fd), nil, 0)
 	}

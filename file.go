@@ -204,9 +204,8 @@ type handle struct {
 	inode *inode.Inode // nil on systems without direct I/O
 	twin  *dio.Twin    // nil in a plain File
 
-	// seen is a size that the file had, in bytes. It is a hint, see keepsSize; it may be
-	// out of date either way.
-	seen atomic.Int64
+	written       spans // where a write finds its blocks
+	reads, writes pace  // of system calls on the twin
 
 	// state is twice the number of calls, plus 1 once the File is closed.
 	state atomic.Int64

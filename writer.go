@@ -74,6 +74,7 @@ func (f *File) writeDirect(p []byte, off int64) (n int, err error) {
 	r := inode.Range{Class: inode.Direct, Lo: off, Hi: end(off, len(p))}
 	f.h.inode.Lock(r)
 	defer f.h.inode.Unlock(r)
+	f.h.inode.Forget(r.Lo, r.Hi)
 	t := f.h.twin
 	for n < len(p) && inUnits(int64(n), 0, t.Read) {
 		m, err := f.writeOnce(p[n:], off+int64(n))
@@ -129,6 +130,9 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 	} else {
 		m, err = f.plain.WriteAt(p[n:], off+int64(n))
 	}
+	if f.h.twin != nil && m > 0 {
+		f.h.inode.Wrote(off+int64(n), off+int64(n+m))
+	}
 	return n + m, err
 }
 
@@ -136,7 +140,7 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 // where the filesystem does not have that.
 func (f *File) writeUncached(p []byte, off int64) int {
 	c := calls.Get().(*call)
-	c.p, c.off, c.dev = p[:min(len(p), maxDirect)], off, f.h.dev
+	c.kind, c.p, c.off, c.dev = callWriteUncached, p[:min(len(p), maxDirect)], off, f.h.dev
 	n, _ := c.on(f.conn)
 	return n
 }
@@ -279,7 +283,7 @@ func (f *File) Truncate(size int64) error {
 	t := shared().threads
 	t.acquire()
 	defer t.release()
-	f.h.seen.Store(0)
+	f.h.written.forget()
 	return f.plain.Truncate(size)
 }
 
@@ -297,7 +301,7 @@ func (f *File) fsync() error { return f.plain.Sync() }
 
 func (f *File) datasync() error {
 	c := calls.Get().(*call)
-	c.datasync = true
+	c.kind = callDatasync
 	_, err := c.on(f.conn)
 	switch {
 	case err == nil:

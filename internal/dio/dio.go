@@ -31,8 +31,6 @@ type Limits struct {
 	// otherwise goes through the page cache, for which io_submit(2) blocks: btrfs pins a
 	// buffer with page faults off.
 	Resident bool
-	// Grows is whether io_submit(2) does not block for a write that extends the file.
-	Grows bool
 }
 
 // A Twin is a second descriptor of an open file's inode, with O_DIRECT. It is an open

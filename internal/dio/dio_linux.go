@@ -115,6 +115,19 @@ func (t *Twin) Size() (int64, error) {
 	}
 }
 
+// Hole returns the offset of the first byte from off on that is in no written block, which
+// is the size of the file if all are written (lseek(2), SEEK_HOLE). It is a hint where the
+// filesystem cannot tell holes from data. At or past the end of the file it is an error.
+func (t *Twin) Hole(off int64) (int64, error) {
+	for {
+		// This moves the offset of the twin, which nobody uses.
+		hole, err := unix.Seek(t.Fd, off, unix.SEEK_HOLE)
+		if err != unix.EINTR {
+			return hole, err
+		}
+	}
+}
+
 // Pread is pread(2).
 func Pread(fd int, p []byte, off int64) (int, error) {
 	for {
@@ -123,6 +136,20 @@ func Pread(fd int, p []byte, off int64) (int, error) {
 			return max(n, 0), err
 		}
 	}
+}
+
+// PreadCached is preadv2(2) with RWF_NOWAIT (Linux 4.14) on a descriptor without O_DIRECT: it
+// returns what of the beginning of p is in the page cache, 0 if nothing is, or if the
+// filesystem cannot tell.
+func PreadCached(fd int, p []byte, off int64) int {
+	if off < 0 {
+		return 0 // to preadv2(2) an offset of -1 is the file's own
+	}
+	n, err := unix.Preadv2(fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+	if err != nil {
+		return 0 // EAGAIN, EOPNOTSUPP; what else there is, a direct read meets too
+	}
+	return n
 }
 
 // Pwrite is pwrite(2).
@@ -200,8 +227,6 @@ func limitsOf(fd int) (Limits, error) {
 	if st.Blksize <= 64<<10 {
 		l.Write = max(l.Write, int(st.Blksize))
 	}
-	// ext4 takes the inode's lock for such a write until it is on the disk.
-	l.Grows = fs.Type == unix.XFS_SUPER_MAGIC || st.Mode&unix.S_IFMT == unix.S_IFBLK
 	return l, l.check()
 }
 

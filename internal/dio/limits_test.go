@@ -69,12 +69,12 @@ var places = []place{
 	{"ext4", fileIn(aiotest.Ext4), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
 	{"ext4 of 1 KiB blocks", fileIn(aiotest.Ext4Small), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
 	{"ext4 of 4 KiB sectors", fileIn(aiotest.Ext4Large), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
-	{"xfs", fileIn(aiotest.XFS), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true, Grows: true}, false},
-	{"xfs of 4 KiB sectors", fileIn(aiotest.XFSLarge), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Grows: true}, false},
+	{"xfs", fileIn(aiotest.XFS), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
+	{"xfs of 4 KiB sectors", fileIn(aiotest.XFSLarge), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
 	{"btrfs", fileIn(aiotest.Btrfs), Limits{Mem: 4096, Read: 4096, Write: 4096, Resident: true}, true},
 	{"btrfs without checksums", fileIn(aiotest.BtrfsNoCow), Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: true, Resident: true}, true},
-	{"device", deviceOf(512), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true, Grows: true}, false},
-	{"device of 4 KiB sectors", deviceOf(4096), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Grows: true}, false},
+	{"device", deviceOf(512), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
+	{"device of 4 KiB sectors", deviceOf(4096), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
 }
 
 func TestLimits(t *testing.T) {

@@ -37,7 +37,8 @@ type Inode struct {
 	direct atomic.Int32
 	loose  atomic.Int32
 
-	locks locks
+	locks  locks
+	recent atomic.Pointer[recent] // nil until a buffered write beside direct ones
 }
 
 // table holds the inodes that are open. Lock order: table.mu is never held with

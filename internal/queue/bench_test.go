@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/go-aio/aio/libaio"
 )
 
 // depths are the numbers of goroutines that make requests at a time.
@@ -45,6 +47,50 @@ func BenchmarkDoStarved(b *testing.B) {
 			k, q := newFake(b, 32)
 			k.logging = false
 			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+		})
+	}
+}
+
+// BenchmarkHandOver measures what a request costs beside its submission: a slot is taken, its
+// event is delivered to a goroutine that waits for it, and the slot is given back. It has a
+// switch to that goroutine and one back in it.
+func BenchmarkHandOver(b *testing.B) {
+	k, q := newFake(b, DefaultDepth)
+	k.logging = false
+	procs(b, 1)
+	kernel := q.ready()
+	turn := make(chan struct{}, 1)
+	go func() {
+		defer close(turn)
+		for range b.N {
+			q.mu.Lock()
+			s := q.slot()
+			q.mu.Unlock()
+			turn <- struct{}{}
+			<-s.done
+			q.release(s)
+		}
+	}()
+	events := make([]libaio.Event, 1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range turn {
+		q.inKernel.Add(1)
+		q.deliver(kernel, events) // slot 0, always the same one
+	}
+}
+
+// BenchmarkScaling has four goroutines for each P. It reports the processor's time, because
+// the Ps may be more than the processors.
+func BenchmarkScaling(b *testing.B) {
+	for n := 1; n <= 64; n *= 2 {
+		b.Run(fmt.Sprintf("procs=%d", n), func(b *testing.B) {
+			procs(b, n)
+			k, q := newFake(b, DefaultDepth)
+			k.logging = false
+			before := cpuTime(b)
+			benchmark(b, 4*n, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

@@ -278,11 +278,11 @@ func TestTryPlain(t *testing.T) {
 	f := newLaneFake(t, 256)
 	const many = 200
 	room := func() (n int) { // leaves nothing in flight
-		for n < many && f.TryPlain() {
+		for n < many && f.TryPlain(Pwrite) {
 			n++
 		}
 		for range 3 {
-			if n < many && f.TryPlain() {
+			if n < many && f.TryPlain(Pwrite) {
 				t.Error("room for a plain call after there was none")
 			}
 		}
@@ -301,7 +301,7 @@ func TestTryPlain(t *testing.T) {
 
 	// Plain calls do not stand in the way of requests.
 	for range few {
-		f.TryPlain()
+		f.TryPlain(Pwrite)
 	}
 	want(t, 5, start(f.Queue, 5), 5, nil)
 	for range few {

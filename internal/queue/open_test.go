@@ -29,7 +29,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines, files, maps := runtime.NumGoroutine(), aiotest.OpenFiles(), contexts()
 	q := New(DefaultDepth)
-	if q.TryPlain() {
+	if q.TryPlain(Pwrite) {
 		q.Leave()
 	}
 	time.Sleep(5 * time.Millisecond)
@@ -86,7 +86,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 			if opened != 1 {
 				t.Errorf("the kernel was asked %d times", opened)
 			}
-			if !q.TryPlain() {
+			if !q.TryPlain(Pwrite) {
 				t.Error("a refused request is still counted")
 			}
 			q.Leave()

@@ -34,6 +34,10 @@ type Queue struct {
 	// for each P: a thread that waits in the kernel then keeps nobody from running.
 	lanes []lane
 
+	// others and comeBack are submitOthers and resume on the kernel: a go statement
+	// with arguments would allocate.
+	others, comeBack func()
+
 	stuckAfter time.Duration // see relieve
 
 	// mu guards what follows. It is never held across a system call, nor with
@@ -114,8 +118,12 @@ const few = 8
 
 // TryPlain reports whether so few requests are in flight that the caller had better make a
 // plain system call. Then it counts that as a request, and Leave ends it.
-func (q *Queue) TryPlain() bool {
-	if q.active.Add(1) <= few {
+func (q *Queue) TryPlain(op Op) bool {
+	limit := int64(few)
+	if op == Pread {
+		limit = 0
+	}
+	if q.active.Add(1) <= limit {
 		return true
 	}
 	q.active.Add(-1)
@@ -176,6 +184,7 @@ func (q *Queue) start() kernel {
 		return nil
 	}
 	q.slots = make([]*slot, q.depth)
+	q.others, q.comeBack = func() { q.submitOthers(k) }, func() { q.resume(k) }
 	q.procs.Store(int32(runtime.GOMAXPROCS(0)))
 	q.retryAt.Store(0)
 	q.kernel.Store(&k)

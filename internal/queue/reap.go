@@ -53,7 +53,7 @@ func (q *Queue) deliver(k kernel, events []libaio.Event) {
 	}
 	q.inKernel.Add(-int64(len(events)))
 	if q.stalled.CompareAndSwap(true, false) {
-		go q.resume(k)
+		go q.comeBack()
 	}
 }
 

@@ -30,7 +30,7 @@ func (q *Queue) submit(k kernel, own *slot) {
 			// The caller's own request is done; others must not keep him here.
 			q.spare(b)
 			q.mu.Unlock()
-			go q.submitOthers(k)
+			go q.others()
 			return
 		}
 		q.fill(b)
