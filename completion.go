@@ -3,10 +3,10 @@ package aio
 import (
 	"errors"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/go-aio/aio/internal/dio"
 	"github.com/go-aio/aio/internal/queue"
@@ -15,9 +15,11 @@ import (
 // An engine is what all Files of the process share: the queue of the kernel's context,
 // the bound on plain system calls and the bounce buffers.
 type engine struct {
-	queue   *queue.Queue
-	threads *threads
-	bounce  *pool
+	queue     *queue.Queue
+	fewReads  int // see few
+	fewWrites int
+	threads   *threads
+	bounce    *pool
 }
 
 var (
@@ -46,8 +48,18 @@ func newEngine(c Config) *engine {
 	if c.Threads == 0 {
 		c.Threads = 256
 	}
-	return &engine{queue: queue.New(c.Depth), threads: newThreads(c.Threads), bounce: newPool()}
+	e := &engine{queue: queue.New(c.Depth), threads: newThreads(c.Threads), bounce: newPool()}
+	switch procs := runtime.GOMAXPROCS(0); {
+	case c.Synchronous == 0:
+		e.fewReads, e.fewWrites = min(procs, mostFew), min(2*procs, mostFew)
+	case c.Synchronous > 0:
+		e.fewReads, e.fewWrites = c.Synchronous, c.Synchronous
+	}
+	return e
 }
+
+// mostFew bounds what is few by default: each is a thread.
+const mostFew = 8
 
 // shared returns the engine of the process, made on first use. To make it asks nothing
 // of the kernel.
@@ -65,46 +77,53 @@ func shared() *engine {
 	return e
 }
 
-// do runs one request on the direct twin: by the kernel's queue or, where that is no
-// better, or there is none, or it would block in io_submit(2), as a plain system call. Offset,
-// length and address are aligned. It returns a bare syscall.Errno.
+// do runs one request on the direct twin: by the kernel's queue, unless there is none, it
+// would block in io_submit(2), or so few are in flight that a plain system call does
+// better. Offset, length and address are aligned. It returns a bare syscall.Errno.
 func (f *File) do(op queue.Op, p []byte, off int64) (int, error) {
-	e, pace := shared(), f.h.pace(op)
-	if !pace.prompt() {
-		if e.queue.TryPlain(op) {
-			defer e.queue.Leave()
-			return f.doTimed(op, pace, p, off)
-		}
-		if op == queue.Pread || f.h.written.cover(off, off+int64(len(p))) {
-			n, err := e.queue.Do(op, f.h.twin.Fd, p, off)
-			if err != queue.ErrUnavailable {
-				return n, err
-			}
+	e, h := shared(), f.h
+	if e.queue.TryPlain(e.few(op)) {
+		n, err := transfer(op, h.twin.Fd, p, off)
+		e.queue.Leave()
+		return n, err
+	}
+	if op == queue.Pread || h.written.cover(off, off+int64(len(p))) {
+		n, err := e.queue.Do(op, h.twin.Fd, p, off)
+		if err != queue.ErrUnavailable {
+			return n, err
 		}
 	}
 	e.threads.acquire()
-	if op == queue.Pwrite && !pace.prompt() && f.h.allocated(off, off+int64(len(p))) {
+	if op == queue.Pwrite && h.allocated(off, off+int64(len(p))) {
 		e.threads.release()
-		n, err := e.queue.Do(op, f.h.twin.Fd, p, off)
+		n, err := e.queue.Do(op, h.twin.Fd, p, off)
 		if err != queue.ErrUnavailable {
 			return n, err
 		}
 		e.threads.acquire()
 	}
 	defer e.threads.release()
-	return f.doTimed(op, pace, p, off)
+	return transfer(op, h.twin.Fd, p, off)
 }
 
-// doTimed makes the plain system call.
-func (f *File) doTimed(op queue.Op, pace *pace, p []byte, off int64) (n int, err error) {
-	begin := time.Now()
+// transfer makes the plain system call.
+func transfer(op queue.Op, fd int, p []byte, off int64) (int, error) {
 	if op == queue.Pread {
-		n, err = dio.Pread(f.h.twin.Fd, p, off)
-	} else {
-		n, err = dio.Pwrite(f.h.twin.Fd, p, off)
+		return dio.Pread(fd, p, off)
 	}
-	pace.note(time.Since(begin))
-	return n, err
+	return dio.Pwrite(fd, p, off)
+}
+
+// few is the number of requests in flight up to which one of this kind does best as a plain
+// system call. As long as no more threads wait in the kernel than there are Ps, they keep
+// nobody from running; and where the device answers within 20 us (a RAM disk) there never
+// are more. Writes and syncs are worth twice as many threads, because the kernel completes
+// their iocbs through a worker (iomap's s_dio_done_wq, aio_fsync_work).
+func (e *engine) few(op queue.Op) int {
+	if op == queue.Pread {
+		return e.fewReads
+	}
+	return e.fewWrites
 }
 
 // allocated reports whether all of [lo, hi) is in blocks that have been written. A write
@@ -174,46 +193,6 @@ func unpack(part uint64) (lo, hi int64) {
 	return int64(part>>32) * spanUnit, int64(part&math.MaxUint32) * spanUnit
 }
 
-// A pace is whether system calls of one kind on a file are prompt of late. Such a call keeps
-// its P, and its thread, so nothing is cheaper: of a RAM disk, or a disk's own cache.
-type pace struct{ score atomic.Int32 }
-
-const (
-	// promptCall is the time within which the runtime does not take the P from a thread
-	// in a system call (runtime.retake).
-	promptCall = 20 * time.Microsecond
-	// settledPace is the distance of either state from the other: so many prompt calls
-	// make a file prompt, and an eighth as many that are not put an end to that.
-	settledPace = 32
-)
-
-func (h *handle) pace(op queue.Op) *pace {
-	if op == queue.Pread {
-		return &h.reads
-	}
-	return &h.writes
-}
-
-func (p *pace) prompt() bool { return p.score.Load() > settledPace }
-
-// note takes a call into account. What a race of two makes of the score is of no account.
-func (p *pace) note(took time.Duration) {
-	old := p.score.Load()
-	score := old + 1
-	if took > promptCall {
-		score = old - 8
-	}
-	switch crossed := (old > settledPace) != (score > settledPace); {
-	case crossed && score > old:
-		score = 2 * settledPace
-	case crossed:
-		score = 0
-	}
-	if score = min(max(score, 0), 2*settledPace); score != old {
-		p.score.Store(score)
-	}
-}
-
 // sync makes the file durable, by an fsync iocb on the plain descriptor: always the same
 // one, because the kernel reports a write-back error once per descriptor. When little else
 // is in flight it is the system call itself (140 against 185 us).
@@ -222,7 +201,7 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 		return f.os().Sync()
 	}
 	e := shared()
-	if e.queue.TryPlain(op) {
+	if e.queue.TryPlain(e.few(op)) {
 		defer e.queue.Leave()
 		return f.syncPlain(e, plain)
 	}

@@ -204,8 +204,7 @@ type handle struct {
 	inode *inode.Inode // nil on systems without direct I/O
 	twin  *dio.Twin    // nil in a plain File
 
-	written       spans // where a write finds its blocks
-	reads, writes pace  // of system calls on the twin
+	written spans // where a write finds its blocks
 
 	// state is twice the number of calls, plus 1 once the File is closed.
 	state atomic.Int64
@@ -270,6 +269,11 @@ type Config struct {
 	// Threads is the largest number of plain system calls under way at a time, each of
 	// which may hold a thread, 1 to 10000; 256 by default.
 	Threads int
+	// Synchronous is the number of direct requests in flight up to which the next one is
+	// made as a plain system call, by the thread of its caller; 1 to 10000, or negative for
+	// none. By default it is GOMAXPROCS for reads and twice that for writes and syncs, and
+	// no more than 8: with so few, that takes less time than kernel AIO.
+	Synchronous int
 }
 
 // Largest values of a Config.
@@ -287,6 +291,9 @@ func Configure(c Config) error {
 	}
 	if c.Threads < 0 || c.Threads > maxThreads {
 		return fmt.Errorf("aio: Config.Threads is %d; it must be from 1 to %d, or 0", c.Threads, maxThreads)
+	}
+	if c.Synchronous > maxThreads {
+		return fmt.Errorf("aio: Config.Synchronous is %d; it must be at most %d", c.Synchronous, maxThreads)
 	}
 	return configure(c)
 }

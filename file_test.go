@@ -360,7 +360,7 @@ func TestHugeTransfers(t *testing.T) {
 
 func TestConfigure(t *testing.T) {
 	aiotest.Guard(t)
-	for _, c := range []aio.Config{{Depth: -1}, {Depth: 65537}, {Threads: -1}, {Threads: 10001}, {Depth: math.MaxInt32}} {
+	for _, c := range []aio.Config{{Depth: -1}, {Depth: 65537}, {Threads: -1}, {Threads: 10001}, {Synchronous: 10001}, {Depth: math.MaxInt32}} {
 		if err := aio.Configure(c); err == nil || !strings.Contains(err.Error(), "must be") {
 			t.Errorf("Configure(%+v): %v", c, err)
 		}
@@ -537,7 +537,7 @@ func TestDirect(t *testing.T) {
 }
 
 // TestAllocs has a crowd read in the background in its second half, so that requests go
-// through the shared queue and not the one-request lane.
+// through the queue.
 func TestAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {

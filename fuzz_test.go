@@ -1,6 +1,7 @@
 package aio_test
 
 import (
+	"flag"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -90,6 +91,10 @@ func FuzzFile(f *testing.F) {
 			program[i] = byte(r.Uint32())
 		}
 		f.Add(program)
+	}
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		// One operation at a time would never come to kernel AIO.
+		subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
 	}
 	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Package(f, 0), aiotest.Options{})
 	f.Fuzz(func(t *testing.T, program []byte) {

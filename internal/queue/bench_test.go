@@ -15,22 +15,8 @@ import (
 var depths = []int{1, 2, 8, 32, 256, 1024}
 
 // BenchmarkDo measures the queue alone: the kernel is a fake that has the result of every
-// request at once, and rings for each that it takes in the shared context.
+// request at once, and rings for each.
 func BenchmarkDo(b *testing.B) {
-	for _, depth := range depths {
-		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
-			k, lane := newFakeKernel(b), newFakeKernel(b)
-			k.logging, lane.logging = false, false
-			q := newTestQueue(b, DefaultDepth,
-				func(int) (kernel, error) { return k, nil },
-				func() (kernel, error) { return lane, nil })
-			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })
-		})
-	}
-}
-
-// BenchmarkDoShared is BenchmarkDo without a lane.
-func BenchmarkDoShared(b *testing.B) {
 	for _, depth := range depths {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 			k, q := newFake(b, DefaultDepth)

@@ -150,3 +150,80 @@ func TestErrUnavailableIsNoErrno(t *testing.T) {
 		t.Error("ErrUnavailable can be taken for an error of the kernel")
 	}
 }
+
+// However many are let go, there is a bound, and both plain calls and requests count.
+func TestTryPlain(t *testing.T) {
+	k, q := newFake(t, 256)
+	for _, limit := range []int{0, 1, 5} {
+		room := func() (n int) { // leaves nothing in flight
+			for n < 10 && q.TryPlain(limit) {
+				n++
+			}
+			if q.TryPlain(limit) {
+				t.Error("room for a plain call after there was none")
+			}
+			for range n {
+				q.Leave()
+			}
+			return n
+		}
+		if n := room(); n != limit {
+			t.Fatalf("%d plain calls at a time, want %d", n, limit)
+		}
+		// Plain calls do not stand in the way of requests.
+		for range limit {
+			q.TryPlain(limit)
+		}
+		want(t, 5, start(q, 5), 5, nil)
+		for range limit {
+			q.Leave()
+		}
+		// Each request in flight takes the place of one.
+		k.hold()
+		offsets := upTo(limit)
+		done := startAll(t, k, q, offsets...)
+		if n := room(); n != 0 {
+			t.Errorf("room for %d plain calls beside %d requests", n, limit)
+		}
+		k.letGo()
+		wantDone(t, offsets, done)
+		if n := room(); n != limit {
+			t.Errorf("room for %d plain calls at the end, want %d", n, limit)
+		}
+		checkIdle(t, q)
+	}
+}
+
+// From a handful of requests in the kernel on, those who have just been woken are waited for:
+// their next requests go in one call.
+func TestGather(t *testing.T) {
+	procs(t, 1)
+	const crowd = 64
+	k, q := newFake(t, 2*crowd)
+	k.hold()
+	offsets := upTo(crowd)
+	again := make(chan outcome, crowd)
+	for _, off := range offsets {
+		go func() {
+			q.Do(Pread, 3, memory[:off], off)
+			n, err := q.Do(Pread, 3, memory[:off], off)
+			again <- outcome{n, err}
+		}()
+	}
+	aiotest.Until(t, "all are in the kernel", func() bool { return k.insideNow() == crowd })
+	before := k.calls(submitting)
+	k.complete(offsets[:crowd/2]...)
+	aiotest.Until(t, "half have come again", func() bool { return k.insideNow() == crowd })
+	// One is a submitter who found too few in the kernel to wait for others, or who was
+	// preempted.
+	if n := k.calls(submitting) - before; n > crowd/2/batchSize+2 {
+		t.Errorf("%d calls of io_submit for %d requests", n, crowd/2)
+	}
+	k.letGo()
+	for range crowd {
+		if got := <-again; got.err != nil {
+			t.Error(got.err)
+		}
+	}
+	checkIdle(t, q)
+}

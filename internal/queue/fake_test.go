@@ -24,7 +24,6 @@ type fakeKernel struct {
 	slow     func() // runs inside of each submit
 
 	bell   chan struct{} // capacity 1: it coalesces, as an eventfd does
-	came   chan struct{} // an event came, for wait
 	closed chan struct{}
 
 	mu      sync.Mutex
@@ -33,7 +32,7 @@ type fakeKernel struct {
 	results map[int64]int64 // results, by offset, other than all bytes
 	held    bool            // requests complete when the test says so, not at once
 	mute    bool            // completions do not ring the bell
-	turns   [3]int
+	turns   [2]int
 	inside  []request // taken and not complete
 	ring    []libaio.Event
 	head    int    // of ring
@@ -56,7 +55,6 @@ type callKind int
 const (
 	submitting callKind = iota
 	reaping
-	waiting
 )
 
 // A fault is what happens at a step.
@@ -95,10 +93,10 @@ func requestOf(cb *libaio.IOCB) request {
 	return request{cb: cb, opcode: v.opcode, fd: v.fd, buf: v.buf, n: v.n, off: v.off, armed: v.flags&1 != 0}
 }
 
-// newFake returns a fake kernel and a queue on it that has no lane.
+// newFake returns a fake kernel and a queue on it.
 func newFake(t testing.TB, depth int) (*fakeKernel, *Queue) {
 	k := newFakeKernel(t)
-	q := newTestQueue(t, depth, func(int) (kernel, error) { return k, nil }, noLane)
+	q := newTestQueue(t, depth, func(int) (kernel, error) { return k, nil })
 	return k, q
 }
 
@@ -106,7 +104,7 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 	k := &fakeKernel{
 		t:      t,
 		faults: make(map[step]fault), refused: make(map[int64]error), results: make(map[int64]int64),
-		bell: make(chan struct{}, 1), came: make(chan struct{}, 1), closed: make(chan struct{}),
+		bell: make(chan struct{}, 1), closed: make(chan struct{}),
 		logging: true,
 	}
 	t.Cleanup(func() {
@@ -199,7 +197,6 @@ func (k *fakeKernel) finish(r request) {
 		}
 	}
 	k.ring = append(k.ring, libaio.Event{Obj: r.cb, Data: r.cb.Data, Res: res})
-	signal(k.came)
 	if r.armed && !k.mute {
 		signal(k.bell)
 	}
@@ -232,22 +229,6 @@ func (k *fakeKernel) events(events []libaio.Event) int {
 		k.ring, k.head = k.ring[:0], 0
 	}
 	return n
-}
-
-func (k *fakeKernel) wait(events []libaio.Event) (int, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if f := k.begin(waiting); f.err != nil {
-		return 0, f.err
-	}
-	for {
-		if n := k.events(events); n > 0 {
-			return n, nil
-		}
-		k.mu.Unlock()
-		<-k.came
-		k.mu.Lock()
-	}
 }
 
 func (k *fakeKernel) watch(fn func()) {

@@ -3,7 +3,6 @@
 package queue
 
 import (
-	"syscall"
 	"testing"
 	"time"
 
@@ -12,23 +11,22 @@ import (
 
 // Here is all that the tests know of the fields of a Queue.
 
-// queueOn returns a queue whose shared context open makes, and whose only one-request lane
-// has the context that openLane makes.
-func queueOn(depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	q := newQueue(depth, 1, open, openLane)
+// queueOn returns a queue whose context open makes.
+func queueOn(depth int, open func(int) (kernel, error)) *Queue {
+	q := newQueue(depth, open)
 	q.stuckAfter = time.Hour // tests have submitters hang for as long as it pleases them
 	return q
 }
 
 // newTestQueue returns such a queue, which the end of the test closes.
-func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
+func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *Queue {
 	aiotest.Guard(t)
-	q := queueOn(depth, open, openLane)
+	q := queueOn(depth, open)
 	t.Cleanup(func() { closeQueue(q) })
 	return q
 }
 
-// closeQueue ends the reaper and the contexts. Nothing may be in flight.
+// closeQueue ends the reaper and the context. Nothing may be in flight.
 func closeQueue(q *Queue) {
 	if q.relief != nil {
 		q.relief.Stop()
@@ -36,27 +34,7 @@ func closeQueue(q *Queue) {
 	if k := q.kernel.Swap(nil); k != nil {
 		(*k).close()
 	}
-	for i := range q.lanes {
-		if k := q.lanes[i].kernel; k != nil {
-			k.close()
-			q.lanes[i].kernel, q.lanes[i].closed = nil, true
-		}
-	}
 }
-
-// withLanes returns a queue with that many lanes, which the end of the test closes.
-func withLanes(t testing.TB, lanes int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	aiotest.Guard(t)
-	q := newQueue(64, lanes, open, openLane)
-	t.Cleanup(func() { closeQueue(q) })
-	return q
-}
-
-// noLane is how a lane is refused.
-func noLane() (kernel, error) { return nil, syscall.ENOSYS }
-
-// realLanes opens lanes as a queue that is not under test does.
-var realLanes = newLaneContext
 
 // countStarved returns the number of requests that have no slot yet.
 func countStarved(q *Queue) int {

@@ -17,8 +17,6 @@ type kernel interface {
 	submit(iocbs []*libaio.IOCB) (int, error)
 	// reap takes the events that are there. It does not wait.
 	reap(events []libaio.Event) (int, error)
-	// wait takes events and waits until there is one.
-	wait(events []libaio.Event) (int, error)
 	// watch calls fn again and again, each time after events may have come, until the
 	// kernel is closed.
 	watch(fn func())
@@ -30,7 +28,7 @@ type kernel interface {
 // A context is the real kernel.
 type context struct {
 	*libaio.Context
-	eventfd int             // -1 in a lane's
+	eventfd int
 	file    *os.File        // of eventfd, registered with the runtime's poller
 	poll    syscall.RawConn // of file
 }
@@ -57,15 +55,6 @@ func newContext(depth int) (kernel, error) {
 		return nil, err
 	}
 	return &context{Context: c, eventfd: fd, file: file, poll: poll}, nil
-}
-
-// newLaneContext makes a private context for one request at a time.
-func newLaneContext() (kernel, error) {
-	c, err := setup(1)
-	if err != nil {
-		return nil, err
-	}
-	return &context{Context: c, eventfd: -1}, nil
 }
 
 // leastDepth is where halving the depth ends; with less, plain calls do better.
@@ -105,8 +94,6 @@ func (c *context) submit(iocbs []*libaio.IOCB) (int, error) { return c.Submit(io
 
 func (c *context) reap(events []libaio.Event) (int, error) { return c.GetEvents(0, events, 0) }
 
-func (c *context) wait(events []libaio.Event) (int, error) { return c.GetEvents(1, events, -1) }
-
 // watch sleeps in the poller. The eventfd is registered edge-triggered and is never
 // read: every completion is an edge, and the runtime remembers one that comes while fn
 // runs (internal/poll.FD.RawRead).
@@ -117,15 +104,9 @@ func (c *context) watch(fn func()) {
 	})
 }
 
-func (c *context) arm(cb *libaio.IOCB) {
-	if c.eventfd >= 0 {
-		cb.SetEventfd(c.eventfd)
-	}
-}
+func (c *context) arm(cb *libaio.IOCB) { cb.SetEventfd(c.eventfd) }
 
 func (c *context) close() {
-	if c.file != nil {
-		c.file.Close()
-	}
+	c.file.Close()
 	c.Destroy()
 }

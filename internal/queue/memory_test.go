@@ -74,18 +74,6 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		want(t, block, done, block, nil)
 		w.wantLetGo(t)
 	})
-	t.Run("lane", func(t *testing.T) {
-		f := newLaneFake(t, 8)
-		lane := f.first(t)
-		lane.hold()
-		var w watched
-		done := w.startWatched(f.Queue, 3, block)
-		aiotest.Until(t, "it is in the kernel", func() bool { return lane.insideNow() == 1 })
-		w.wantKept(t)
-		lane.complete(block)
-		want(t, block, done, block, nil)
-		w.wantLetGo(t)
-	})
 	t.Run("pending", func(t *testing.T) {
 		_, q, release := blockedFake(t, 8)
 		var w watched
@@ -113,23 +101,19 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 
 func TestBufferIsLetGo(t *testing.T) {
 	fd := directFile(t, 4)
-	for name, lanes := range map[string]func() (kernel, error){"lane": realLanes, "shared": noLane} {
-		t.Run(name, func(t *testing.T) {
-			q := newTestQueue(t, 32, newContext, lanes)
-			var some [20]watched
-			for i := range some {
-				want(t, block, some[i].startWatched(q, fd, block), block, nil)
-			}
-			var refused watched
-			if got := <-refused.startWatched(q, -1, block); got.err == nil {
-				t.Error("a read of no file is good")
-			}
-			for i := range some {
-				some[i].wantLetGo(t)
-			}
-			refused.wantLetGo(t)
-		})
+	q := realQueue(t, 32)
+	var some [20]watched
+	for i := range some {
+		want(t, block, some[i].startWatched(q, fd, block), block, nil)
 	}
+	var refused watched
+	if got := <-refused.startWatched(q, -1, block); got.err == nil {
+		t.Error("a read of no file is good")
+	}
+	for i := range some {
+		some[i].wantLetGo(t)
+	}
+	refused.wantLetGo(t)
 }
 
 // A buffer on the stack would move under the kernel's hands, so Do must make the compiler
@@ -148,21 +132,9 @@ func TestBufferEscapes(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	fd := directFile(t, 4)
 	aligned := alignedBlocks(1)
-	fake := func(openLane func() (kernel, error)) *Queue {
-		k := newFakeKernel(t)
-		k.logging = false
-		return newTestQueue(t, 8, func(int) (kernel, error) { return k, nil }, openLane)
-	}
-	for name, q := range map[string]*Queue{
-		"shared": fake(noLane),
-		"lane": fake(func() (kernel, error) {
-			k := newFakeKernel(t)
-			k.logging = false
-			return k, nil
-		}),
-		"shared/disk": newTestQueue(t, 8, newContext, noLane),
-		"lane/disk":   realQueue(t, 8),
-	} {
+	k, fake := newFake(t, 8)
+	k.logging = false
+	for name, q := range map[string]*Queue{"fake": fake, "disk": realQueue(t, 8)} {
 		t.Run(name, func(t *testing.T) {
 			if aiotest.Race {
 				t.Skip("the race detector makes sync.Pool allocate")

@@ -6,10 +6,8 @@
 //	Do -> pending -> io_submit(2), by whoever has a submitter's place
 //	      -> the mapped ring -> a submitter's look, or the reaper -> the slot's channel
 //
-// or, when hardly anything else is in flight, through a one-request lane: a private
-// context that the caller waits on himself. The reaper sleeps in the runtime's poller on an
-// eventfd, so no thread is parked in the kernel. Neither goroutine nor context exists
-// before the first request.
+// The reaper sleeps in the runtime's poller on an eventfd, so no thread is parked in the
+// kernel. Neither goroutine nor context exists before the first request.
 package queue
 
 import "errors"

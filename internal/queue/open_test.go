@@ -29,7 +29,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines, files, maps := runtime.NumGoroutine(), aiotest.OpenFiles(), contexts()
 	q := New(DefaultDepth)
-	if q.TryPlain(Pwrite) {
+	if q.TryPlain(1) {
 		q.Leave()
 	}
 	time.Sleep(5 * time.Millisecond)
@@ -54,7 +54,7 @@ func TestOpenOnce(t *testing.T) {
 		opened.Add(1)
 		time.Sleep(time.Millisecond) // io_setup(2) is slow, and the others come meanwhile
 		return k, nil
-	}, noLane)
+	})
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() { want(t, int64(i), start(q, int64(i)), i, nil) })
@@ -75,9 +75,6 @@ func TestOpenRefusedForGood(t *testing.T) {
 			q := newTestQueue(t, 8, func(int) (kernel, error) {
 				opened++
 				return nil, errno
-			}, func() (kernel, error) {
-				t.Error("a lane is opened where there is no shared context")
-				return nil, errno
 			})
 			for range 3 {
 				want(t, 1, start(q, 1), 0, ErrUnavailable)
@@ -86,7 +83,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 			if opened != 1 {
 				t.Errorf("the kernel was asked %d times", opened)
 			}
-			if !q.TryPlain(Pwrite) {
+			if !q.TryPlain(1) {
 				t.Error("a refused request is still counted")
 			}
 			q.Leave()
@@ -107,7 +104,7 @@ func TestOpenRefusedForNow(t *testing.T) {
 					return nil, errno
 				}
 				return k, nil
-			}, noLane)
+			})
 			aiotest.Until(t, "the kernel is asked again", func() bool {
 				got := <-start(q, 5)
 				if got.n == 5 && got.err == nil {
@@ -140,7 +137,7 @@ func TestRefusedCrowd(t *testing.T) {
 		opened.Add(1)
 		time.Sleep(10 * time.Millisecond) // the others come meanwhile
 		return nil, syscall.EAGAIN
-	}, noLane)
+	})
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() { want(t, 1, start(q, 1), 0, ErrUnavailable) })
@@ -208,9 +205,6 @@ func TestRefusedContextLeavesNothing(t *testing.T) {
 		if k, err := newContext(64); k != nil || err != syscall.EAGAIN {
 			t.Errorf("newContext = %v, %v", k, err)
 		}
-		if k, err := newLaneContext(); k != nil || err != syscall.EAGAIN {
-			t.Errorf("newLaneContext = %v, %v", k, err)
-		}
 	}
 	if now := aiotest.OpenFiles(); !slices.Equal(now, files) {
 		t.Errorf("open files before: %q, after: %q", files, now)
@@ -230,9 +224,6 @@ func TestProbeFindsADeadContext(t *testing.T) {
 	})
 	if k, err := newContext(64); k != nil || err == nil {
 		t.Errorf("newContext = %v, %v", k, err)
-	}
-	if k, err := newLaneContext(); k != nil || err == nil {
-		t.Errorf("newLaneContext = %v, %v", k, err)
 	}
 	if now := aiotest.OpenFiles(); !slices.Equal(now, files) || contexts() != made {
 		t.Errorf("left behind: %d contexts, and %s", contexts()-made, strings.Join(now, ", "))

@@ -25,14 +25,10 @@ type Queue struct {
 	starting sync.Mutex
 	retryAt  atomic.Int64 // Unix nanoseconds; math.MaxInt64: never
 
-	active   atomic.Int64 // requests in Do
+	active   atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
 	inKernel atomic.Int64 // given to the shared context and not yet delivered
 	stalled  atomic.Bool  // pending requests wait for a completion; see stall
 	procs    atomic.Int32 // GOMAXPROCS, looked up now and then
-
-	// lanes take requests as long as no more are in flight than there are lanes, one
-	// for each P: a thread that waits in the kernel then keeps nobody from running.
-	lanes []lane
 
 	// others and comeBack are submitOthers and resume on the kernel: a go statement
 	// with arguments would allocate.
@@ -69,19 +65,10 @@ const unavailable = math.MinInt64
 
 // New returns a queue for depth requests in the kernel at a time. It asks nothing of
 // the kernel yet.
-func New(depth int) *Queue {
-	return newQueue(depth, min(runtime.GOMAXPROCS(0), maxLanes), newContext, newLaneContext)
-}
+func New(depth int) *Queue { return newQueue(depth, newContext) }
 
-// maxLanes bounds the lanes: from 8 requests in flight on, the shared context does better.
-const maxLanes = 8
-
-func newQueue(depth, lanes int, open func(int) (kernel, error), openLane func() (kernel, error)) *Queue {
-	q := &Queue{depth: depth, open: open, lanes: make([]lane, lanes), stuckAfter: 10 * time.Millisecond}
-	for i := range q.lanes {
-		q.lanes[i].open = openLane
-	}
-	return q
+func newQueue(depth int, open func(int) (kernel, error)) *Queue {
+	return &Queue{depth: depth, open: open, stuckAfter: 10 * time.Millisecond}
 }
 
 // Do runs one request and waits for it: op on the descriptor fd, for Pread and Pwrite
@@ -96,34 +83,19 @@ func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
 	if k == nil {
 		return 0, ErrUnavailable
 	}
-	defer q.active.Add(-1)
-	if q.active.Add(1) <= int64(len(q.lanes)) {
-		for i := range q.lanes {
-			if res, ok := q.lanes[i].do(op, fd, p, off); ok {
-				return result(res)
-			}
-		}
-	}
+	q.active.Add(1)
 	s := q.enqueue(k, op, fd, p, off)
 	<-s.done
 	res := s.res
 	q.release(s)
+	q.active.Add(-1)
 	return result(res)
 }
 
-// few is the number of requests in flight up to which a write or sync does best as a
-// plain system call: the kernel completes an iocb of these through a worker (iomap's
-// s_dio_done_wq, aio_fsync_work), and that costs more than the threads do.
-const few = 8
-
-// TryPlain reports whether so few requests are in flight that the caller had better make a
-// plain system call. Then it counts that as a request, and Leave ends it.
-func (q *Queue) TryPlain(op Op) bool {
-	limit := int64(few)
-	if op == Pread {
-		limit = 0
-	}
-	if q.active.Add(1) <= limit {
+// TryPlain reports whether fewer than limit requests are in flight, so that the caller had
+// better make a plain system call. Then it counts that as a request, and Leave ends it.
+func (q *Queue) TryPlain(limit int) bool {
+	if q.active.Add(1) <= int64(limit) {
 		return true
 	}
 	q.active.Add(-1)

@@ -12,7 +12,7 @@ func New(int) *Queue { return &Queue{} }
 func (q *Queue) Do(Op, int, []byte, int64) (int, error) { return 0, ErrUnavailable }
 
 // TryPlain reports that nothing is in flight.
-func (q *Queue) TryPlain(Op) bool { return true }
+func (q *Queue) TryPlain(int) bool { return true }
 
 // Leave ends what TryPlain began.
 func (q *Queue) Leave() {}

@@ -28,7 +28,7 @@ import (
 
 const block = 4096
 
-func realQueue(t testing.TB, depth int) *Queue { return newTestQueue(t, depth, newContext, realLanes) }
+func realQueue(t testing.TB, depth int) *Queue { return newTestQueue(t, depth, newContext) }
 
 // directFile returns a direct descriptor of a file of n blocks, each with a pattern of its
 // own.
@@ -83,46 +83,42 @@ func wantBlock(t testing.TB, p []byte, i, written int) {
 
 func TestDoOnADisk(t *testing.T) {
 	fd := directFile(t, 8)
-	for name, lanes := range map[string]func() (kernel, error){"lane": realLanes, "shared": noLane} {
-		t.Run(name, func(t *testing.T) {
-			q := newTestQueue(t, 32, newContext, lanes)
-			p := alignedBlocks(4)
-			check := func(what string, n int, err error, wantN int, wantErr error) {
-				t.Helper()
-				if n != wantN || err != wantErr {
-					t.Errorf("%s = %d, %v, want %d, %v", what, n, err, wantN, wantErr)
-				}
-			}
-			n, err := q.Do(Pread, fd, p, 2*block)
-			check("read", n, err, len(p), nil)
-			for i := range 4 {
-				wantBlock(t, p[i*block:][:block], 2+i, 0)
-			}
-			n, err = q.Do(Pread, fd, p, 6*block)
-			check("read across the end", n, err, 2*block, nil)
-			n, err = q.Do(Pread, fd, p, 8*block)
-			check("read at the end", n, err, 0, nil)
-			n, err = q.Do(Pwrite, fd, p[:block], 3*block)
-			check("write", n, err, block, nil)
-			n, err = q.Do(Pread, fd, p[block:2*block], 3*block)
-			check("read it back", n, err, block, nil)
-			if !bytes.Equal(p[:block], p[block:2*block]) {
-				t.Error("reads another block than was written")
-			}
-			copy(p, patternOf(3, 0))
-			n, err = q.Do(Pwrite, fd, p[:block], 3*block)
-			check("write", n, err, block, nil)
-			n, err = q.Do(Fsync, fd, nil, 0)
-			check("fsync", n, err, 0, nil)
-			n, err = q.Do(Fdsync, fd, nil, 0)
-			check("fdsync", n, err, 0, nil)
-			n, err = q.Do(Pread, -1, p, 0)
-			check("read of no file", n, err, 0, syscall.EBADF)
-			n, err = q.Do(Pread, fd, p, -block)
-			check("read before the beginning", n, err, 0, syscall.EINVAL)
-			checkIdle(t, q)
-		})
+	q := realQueue(t, 32)
+	p := alignedBlocks(4)
+	check := func(what string, n int, err error, wantN int, wantErr error) {
+		t.Helper()
+		if n != wantN || err != wantErr {
+			t.Errorf("%s = %d, %v, want %d, %v", what, n, err, wantN, wantErr)
+		}
 	}
+	n, err := q.Do(Pread, fd, p, 2*block)
+	check("read", n, err, len(p), nil)
+	for i := range 4 {
+		wantBlock(t, p[i*block:][:block], 2+i, 0)
+	}
+	n, err = q.Do(Pread, fd, p, 6*block)
+	check("read across the end", n, err, 2*block, nil)
+	n, err = q.Do(Pread, fd, p, 8*block)
+	check("read at the end", n, err, 0, nil)
+	n, err = q.Do(Pwrite, fd, p[:block], 3*block)
+	check("write", n, err, block, nil)
+	n, err = q.Do(Pread, fd, p[block:2*block], 3*block)
+	check("read it back", n, err, block, nil)
+	if !bytes.Equal(p[:block], p[block:2*block]) {
+		t.Error("reads another block than was written")
+	}
+	copy(p, patternOf(3, 0))
+	n, err = q.Do(Pwrite, fd, p[:block], 3*block)
+	check("write", n, err, block, nil)
+	n, err = q.Do(Fsync, fd, nil, 0)
+	check("fsync", n, err, 0, nil)
+	n, err = q.Do(Fdsync, fd, nil, 0)
+	check("fdsync", n, err, 0, nil)
+	n, err = q.Do(Pread, -1, p, 0)
+	check("read of no file", n, err, 0, syscall.EBADF)
+	n, err = q.Do(Pread, fd, p, -block)
+	check("read before the beginning", n, err, 0, syscall.EINVAL)
+	checkIdle(t, q)
 }
 
 // eachThread calls fn for every thread of the process.
@@ -303,7 +299,7 @@ func TestStress(t *testing.T) {
 			procs(t, p)
 			for _, size := range []int{1, 2, 200} {
 				t.Run(fmt.Sprint("goroutines=", size), func(t *testing.T) {
-					q := withLanes(t, p, newContext, realLanes)
+					q := realQueue(t, 64)
 					c := newCrowd(t, q, size)
 					storm(t)
 					c.run(250 * time.Millisecond)
@@ -333,7 +329,7 @@ func TestStressOfASmallContext(t *testing.T) {
 				var err error
 				k.kernel, err = newContext(depth)
 				return k, err
-			}, realLanes)
+			})
 			c := newCrowd(t, q, 600)
 			c.run(400 * time.Millisecond)
 			t.Logf("the context has been full %d times", k.full.Load())

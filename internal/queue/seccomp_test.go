@@ -27,18 +27,15 @@ const noSeccomp = 77
 // A forbidden case reads block 3 of a file with some system calls forbidden.
 var forbidden = map[string]struct {
 	before, after []uint32 // forbidden before the first request, and after it
-	openLane      func() (kernel, error)
-	works         bool // whether the requests after that do
+	works         bool     // whether the requests after that do
 }{
-	"io_setup":          {[]uint32{unix.SYS_IO_SETUP}, nil, realLanes, false},
-	"io_submit":         {[]uint32{unix.SYS_IO_SUBMIT}, nil, realLanes, false},
-	"eventfd2":          {[]uint32{unix.SYS_EVENTFD2}, nil, realLanes, false},
-	"io_submit later":   {nil, []uint32{unix.SYS_IO_SUBMIT}, realLanes, false},
-	"io_submit, shared": {nil, []uint32{unix.SYS_IO_SUBMIT}, noLane, false},
+	"io_setup":        {[]uint32{unix.SYS_IO_SETUP}, nil, false},
+	"io_submit":       {[]uint32{unix.SYS_IO_SUBMIT}, nil, false},
+	"eventfd2":        {[]uint32{unix.SYS_EVENTFD2}, nil, false},
+	"io_submit later": {nil, []uint32{unix.SYS_IO_SUBMIT}, false},
 	// The mapped ring can be read without it.
-	"io_getevents":         {[]uint32{unix.SYS_IO_GETEVENTS}, nil, realLanes, true},
-	"io_getevents later":   {nil, []uint32{unix.SYS_IO_GETEVENTS}, realLanes, true},
-	"io_getevents, shared": {nil, []uint32{unix.SYS_IO_GETEVENTS}, noLane, true},
+	"io_getevents":       {[]uint32{unix.SYS_IO_GETEVENTS}, nil, true},
+	"io_getevents later": {nil, []uint32{unix.SYS_IO_GETEVENTS}, true},
 }
 
 func TestForbiddenSystemCalls(t *testing.T) {
@@ -73,7 +70,7 @@ func runForbidden(name string) (code int) {
 		code = 1
 	}
 	c := forbidden[name]
-	q := queueOn(8, newContext, c.openLane)
+	q := queueOn(8, newContext)
 	read := func(works bool) {
 		p := alignedBlocks(1)
 		n, err := q.Do(Pread, 3, p, 3*block)

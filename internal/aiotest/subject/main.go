@@ -17,7 +17,7 @@ func Main(m *testing.M, children map[string]func(args []string)) {
 		"refuse": func(args []string) { Must(aiotest.Refuse(args[0])) },
 		"limit":  func(args []string) { Must(aiotest.LimitFileSize(uint64(Number(args[0])))) },
 		"configure": func(args []string) {
-			Must(aio.Configure(aio.Config{Depth: Number(args[0]), Threads: Number(args[1])}))
+			Must(aio.Configure(aio.Config{Depth: Number(args[0]), Threads: Number(args[1]), Synchronous: -1}))
 		},
 	}
 	maps.Copy(all, children)
@@ -53,7 +53,8 @@ func Refused(t *testing.T, pattern string) {
 }
 
 // Cramped runs the tests that match pattern in a process that has room for one request
-// and one plain system call: what waits for itself there waits for ever.
+// and one plain system call: what waits for itself there waits for ever. Every direct
+// request goes to kernel AIO, also one that is alone.
 func Cramped(t *testing.T, pattern string) {
 	aiotest.Guard(t)
 	aiotest.RunChild(t, pattern, "configure", "1", "1")
