@@ -130,15 +130,31 @@ func (e *engine) few(op queue.Op) int {
 // that needs others would block in io_submit(2): for the journal and the allocator, and on
 // ext4 where it extends the file until it is on the disk (52 of its 53 us).
 func (h *handle) allocated(lo, hi int64) bool {
-	if size, err := h.twin.Size(); err == nil && hi > size {
+	if !h.worthAsking() {
 		return false
+	}
+	if size, err := h.twin.Size(); err == nil && hi > size {
+		return h.askLess()
 	}
 	hole, err := h.twin.Hole(lo)
 	if err != nil || hole < hi {
-		return false
+		return h.askLess()
 	}
+	h.inVain.Store(0)
 	h.written.add(lo, hole)
 	return true
+}
+
+// worthAsking is false for a while after allocated has said no, and for ever longer: lseek(2)
+// waits for the inode's lock, which those have who fill holes or extend the file.
+func (h *handle) worthAsking() bool {
+	return h.untilAsked.Load() <= 0 || h.untilAsked.Add(-1) < 0
+}
+
+// askLess returns false.
+func (h *handle) askLess() bool {
+	h.untilAsked.Store(4 << min(h.inVain.Add(1), 8))
+	return false
 }
 
 // spans are a few parts of a file. They are a hint, which may be out of date: somebody may

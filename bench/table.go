@@ -141,8 +141,8 @@ func (rep *report) notes() []string {
 		}
 		return false
 	}
-	add(any(func(_ *row, res *result) bool {
-		return rep.Environment.Direct && res.Engine == aioEngine && !res.Direct
+	add(any(func(r *row, res *result) bool {
+		return rep.Environment.Direct && aioEngine.direct(r.Workload) && res.Engine == aioEngine && !res.Direct
 	}),
 		"aio.File found no direct I/O on this filesystem and used the page cache, where os.File did not.")
 	add(any(func(r *row, res *result) bool { return r.Workload == syncWork && res.Engine == fioEngine }),

@@ -237,3 +237,11 @@ func Storm() (stop func()) {
 		<-ended
 	}
 }
+
+// DirtyPages returns how many pages of a file are in the page cache and not on the disk
+// (cachestat(2), Linux 6.5).
+func DirtyPages(fd uintptr) (int, error) {
+	var stat unix.Cachestat_t
+	err := unix.Cachestat(uint(fd), &unix.CachestatRange{}, &stat, 0)
+	return int(stat.Dirty + stat.Writeback), err
+}

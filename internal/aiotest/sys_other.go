@@ -74,3 +74,6 @@ func Refuse(string) error { return errors.ErrUnsupported }
 
 // Storm does nothing.
 func Storm() (stop func()) { return func() {} }
+
+// DirtyPages is not to be had.
+func DirtyPages(uintptr) (int, error) { return 0, errors.ErrUnsupported }

@@ -48,6 +48,7 @@ type Queue struct {
 	pushes     uint64           // batches that have been submitted
 	relief     *time.Timer      // runs relieve; nil until it is needed
 	watched    bool             // it is set
+	patience   time.Duration    // for how long
 	seen       uint64           // pushes, when it was set
 	batches    []*batch         // spare ones
 }

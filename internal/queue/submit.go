@@ -95,11 +95,12 @@ func (q *Queue) watchSubmitters(k kernel) {
 		return
 	}
 	q.watched, q.seen = true, q.pushes
+	q.patience = max(q.patience, q.stuckAfter)
 	if q.relief == nil {
-		q.relief = time.AfterFunc(q.stuckAfter, func() { q.relieve(k) })
+		q.relief = time.AfterFunc(q.patience, func() { q.relieve(k) })
 		return
 	}
-	q.relief.Reset(q.stuckAfter)
+	q.relief.Reset(q.patience)
 }
 
 // maxRelief bounds those whom relieve brings in, each of whom is a thread.
@@ -115,7 +116,14 @@ func (q *Queue) relieve(k kernel) {
 		q.mu.Unlock()
 		return
 	}
+	// A disk that stalls for half a second, as some do, is worth a few threads; to a disk
+	// that hangs, all requests but its own are lost in the end if nobody comes.
 	stuck := q.pushes == q.seen
+	if stuck {
+		q.patience = min(2*q.patience, 16*q.stuckAfter)
+	} else {
+		q.patience = q.stuckAfter
+	}
 	q.watchSubmitters(k)
 	if !stuck || q.submitting >= int(q.procs.Load())+maxRelief {
 		q.mu.Unlock()
