@@ -4,6 +4,8 @@ package queue
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,42 +40,89 @@ func BenchmarkDoStarved(b *testing.B) {
 }
 
 // BenchmarkHandOver measures what a request costs beside its submission: a slot is taken, its
-// event is delivered to a goroutine that waits for it, and the slot is given back. It has a
-// switch to that goroutine and one back in it.
+// event is delivered to the goroutine that waits for it, that runs, and the slot is given back.
 func BenchmarkHandOver(b *testing.B) {
+	const crowd = 64
 	k, q := newFake(b, DefaultDepth)
 	k.logging = false
-	procs(b, 1)
+	procs(b, 1) // so that Gosched lets all of the crowd run until they wait
 	kernel := q.ready()
-	turn := make(chan struct{}, 1)
-	go func() {
-		defer close(turn)
-		for range b.N {
-			q.mu.Lock()
-			s := q.slot()
-			q.mu.Unlock()
-			turn <- struct{}{}
-			<-s.done
-			q.release(s)
+	quit := false
+	var waiting atomic.Int64
+	var all sync.WaitGroup
+	for range crowd {
+		all.Go(func() {
+			for !quit {
+				q.mu.Lock()
+				s := q.slot()
+				q.mu.Unlock()
+				waiting.Add(1)
+				<-s.done
+				q.release(s)
+			}
+		})
+	}
+	events := make([]libaio.Event, crowd)
+	deliver := func() {
+		for !waiting.CompareAndSwap(crowd, 0) {
+			runtime.Gosched()
 		}
-	}()
-	events := make([]libaio.Event, 1)
+		for i := range events {
+			events[i].Data = uint64(i) // deliver clears it
+		}
+		q.inKernel.Add(crowd)
+		q.deliver(kernel, events)
+	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	for range turn {
-		q.inKernel.Add(1)
-		q.deliver(kernel, events) // slot 0, always the same one
+	for n := 0; n < b.N; n += crowd {
+		deliver()
 	}
+	b.StopTimer()
+	for waiting.Load() < crowd {
+		runtime.Gosched()
+	}
+	quit = true
+	deliver()
+	all.Wait()
 }
 
-// BenchmarkScaling has four goroutines for each P. It reports the processor's time, because
-// the Ps may be more than the processors.
+// A busyKernel needs the processor for each request, about as long as io_submit(2) does for a
+// direct read, and like that without a lock.
+type busyKernel struct{ *fakeKernel }
+
+func (k busyKernel) submit(iocbs []*libaio.IOCB) (int, error) {
+	for range iocbs {
+		spin()
+	}
+	return k.fakeKernel.submit(iocbs)
+}
+
+// spun is what spin works on, lest the compiler leave it out.
+var spun [64]struct {
+	n uint64
+	_ [56]byte
+}
+
+// spin takes about 4 us, on any number of processors at a time.
+func spin() {
+	x := &spun[rand.Uint32N(64)].n
+	y := *x
+	for range 4000 {
+		y = y*6364136223846793005 + 1442695040888963407
+	}
+	*x = y
+}
+
+// BenchmarkScaling has four goroutines for each P. It reports the processor's time for each
+// request, because there may be more Ps than processors.
 func BenchmarkScaling(b *testing.B) {
 	for n := 1; n <= 64; n *= 2 {
 		b.Run(fmt.Sprintf("procs=%d", n), func(b *testing.B) {
 			procs(b, n)
-			k, q := newFake(b, DefaultDepth)
+			k := busyKernel{newFakeKernel(b)}
 			k.logging = false
+			q := newTestQueue(b, DefaultDepth, func(int) (kernel, error) { return k, nil })
 			before := cpuTime(b)
 			benchmark(b, 4*n, func(int) { q.Do(Pread, 3, memory[:512], 512) })
 			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
