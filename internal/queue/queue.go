@@ -69,7 +69,7 @@ const unavailable = math.MinInt64
 func New(depth int) *Queue { return newQueue(depth, newContext) }
 
 func newQueue(depth int, open func(int) (kernel, error)) *Queue {
-	return &Queue{depth: depth, open: open, stuckAfter: 10 * time.Millisecond}
+	return &Queue{depth: depth, open: open, stuckAfter: 30 * time.Millisecond}
 }
 
 // Do runs one request and waits for it: op on the descriptor fd, for Pread and Pwrite

@@ -116,11 +116,11 @@ func (q *Queue) relieve(k kernel) {
 		q.mu.Unlock()
 		return
 	}
-	// A disk that stalls for half a second, as some do, is worth a few threads; to a disk
-	// that hangs, all requests but its own are lost in the end if nobody comes.
+	// A disk whose queue is full for a moment, or that stalls for half a second, as some do,
+	// is worth a few threads only.
 	stuck := q.pushes == q.seen
 	if stuck {
-		q.patience = min(2*q.patience, 16*q.stuckAfter)
+		q.patience = min(2*q.patience, 4*q.stuckAfter)
 	} else {
 		q.patience = q.stuckAfter
 	}

@@ -11,7 +11,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	subject.Main(m, map[string]func(args []string){"busy": busyChild})
+	subject.Main(m, map[string]func(args []string){
+		"busy":  busyChild,
+		"alone": func([]string) {}, // a process that has done nothing else
+	})
 }
 
 // withoutKernel are the tests that must pass in any process.

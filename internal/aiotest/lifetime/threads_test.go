@@ -1,0 +1,77 @@
+//go:build linux
+
+package lifetime
+
+import (
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+)
+
+// TestThreads has 10,000 goroutines read and write blocks of a direct File. The process does
+// with hardly more threads than one that does nothing; each of these lives to its end, so
+// they can be counted after the work.
+func TestThreads(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.InChild() {
+		aiotest.RunChild(t, "^TestThreads$", "alone")
+		return
+	}
+	const (
+		crowd = 10_000
+		size  = 64 << 20
+	)
+	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", nil), os.O_RDWR|aio.O_DIRECT)
+	if !f.Direct() {
+		t.Skip("there is no direct I/O")
+	}
+	for off := int64(0); off < size; off += 1 << 20 {
+		if _, err := f.WriteAt(aiotest.Buffer(1<<20, 0), off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	p := aiotest.Buffer(crowd*4096, 0)
+	most := runtime.GOMAXPROCS(0) + 8
+	for _, w := range []struct {
+		name string
+		call func(p []byte, off int64) (int, error)
+		most int
+	}{
+		{"reads", f.ReadAt, most},
+		// io_submit(2) blocks for a write while the device's queue is full, and each time that
+		// takes long the queue has one thread more.
+		{"writes", f.WriteAt, most + 16},
+	} {
+		var all sync.WaitGroup
+		end := time.Now().Add(time.Duration(aiotest.Scaled(1000)) * time.Millisecond)
+		for i := range crowd {
+			all.Go(func() {
+				for time.Now().Before(end) {
+					if _, err := w.call(p[i*4096:][:4096], rand.Int64N(size/4096)*4096); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("after %s: %d threads", w.name, len(tasks))
+		if len(tasks) > w.most && !aiotest.Race {
+			t.Errorf("after %s by %d goroutines there are %d threads, want %d", w.name, crowd, len(tasks), w.most)
+		}
+	}
+}
