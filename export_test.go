@@ -38,20 +38,5 @@ func Alignments(f *File) (mem, read, write int) {
 	return t.Mem, t.Read, t.Write
 }
 
-// NewSpans returns the functions of a set of parts of a file.
-func NewSpans() (cover func(lo, hi int64) bool, add func(lo, hi int64), forget func()) {
-	s := new(spans)
-	return s.cover, s.add, s.forget
-}
-
-// Allocated asks whether a direct write of [lo, hi) would find its blocks.
-func Allocated(f *File, lo, hi int64) bool {
-	f.h.untilAsked.Store(0)
-	return f.h.allocated(lo, hi)
-}
-
-// Worth asks that only if it has not been in vain too often.
-func Worth(f *File, lo, hi int64) bool { return f.h.allocated(lo, hi) }
-
-// Remembered reports whether that is known without asking.
-func Remembered(f *File, lo, hi int64) bool { return f.h.written.cover(lo, hi) }
+// KeepsSize reports whether a direct write up to byte end goes to kernel AIO.
+func KeepsSize(f *File, end int64) bool { return f.h.keepsSize(end) }

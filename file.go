@@ -204,9 +204,9 @@ type handle struct {
 	inode *inode.Inode // nil on systems without direct I/O
 	twin  *dio.Twin    // nil in a plain File
 
-	written    spans        // where a write finds its blocks; see allocated
-	inVain     atomic.Int32 // answers of no in a row
-	untilAsked atomic.Int32 // writes that will not ask
+	// seen is a size that the file had, in bytes. It is a hint, see keepsSize; it may be
+	// out of date either way.
+	seen atomic.Int64
 
 	// state is twice the number of calls, plus 1 once the File is closed.
 	state atomic.Int64

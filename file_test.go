@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -538,107 +537,35 @@ func TestDirect(t *testing.T) {
 	}
 }
 
-// TestSpans compares the parts of a file that have their blocks with a set of blocks: parts
-// may be forgotten, and none may be made up.
-func TestSpans(t *testing.T) {
-	const blocks = 64
-	cover, add, forget := aio.NewSpans()
-	r := rand.New(rand.NewPCG(1, 1))
-	var written [blocks]bool
-	covered := 0
-	for range 100_000 {
-		lo := r.Int64N(blocks * 4096)
-		hi := lo + 1 + r.Int64N(blocks*4096-lo)
-		switch r.IntN(8) {
-		case 0:
-			if r.IntN(20) == 0 {
-				forget()
-				clear(written[:])
-			}
-			add(lo, hi)
-			for i := (lo + 4095) / 4096; i < hi/4096; i++ {
-				written[i] = true
-			}
-		default:
-			lo, hi = lo&^4095, (hi+4095)&^4095
-			if !cover(lo, hi) {
-				continue
-			}
-			covered++
-			for i := lo / 4096; i < hi/4096; i++ {
-				if !written[i] {
-					t.Fatalf("[%d, %d) is covered, and block %d is not written", lo, hi, i)
-				}
-			}
-		}
-	}
-	if covered == 0 {
-		t.Error("nothing has ever been covered")
-	}
-	// Beyond 16 TiB nothing is remembered.
-	add(0, math.MaxInt64)
-	if !cover(0, 1<<43) || cover(0, 1<<45) || cover(1<<50, 1<<50+4096) {
-		t.Error("a part without end")
-	}
-	forget()
-	if cover(0, 4096) {
-		t.Error("covered after forget")
-	}
-}
-
-// TestAllocated is for the writes that io_submit(2) would block for.
-func TestAllocated(t *testing.T) {
+// TestExtendingWrites are those that io_submit(2) would block for.
+func TestExtendingWrites(t *testing.T) {
 	aiotest.Guard(t)
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		t.Skip("there is no direct I/O")
 	}
-	check := func(what string, lo, hi int64, want bool) {
+	check := func(what string, end int64, want bool) {
 		t.Helper()
-		if got := aio.Allocated(f, lo, hi); got != want {
-			t.Errorf("%s: [%d, %d) is allocated: %t", what, lo, hi, got)
-		}
-		if want && !aio.Remembered(f, lo, hi) {
-			t.Errorf("%s: [%d, %d) is not remembered", what, lo, hi)
+		if got := aio.KeepsSize(f, end); got != want {
+			t.Errorf("%s: a write up to %d goes to kernel AIO: %t", what, end, got)
 		}
 	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(f.Sync())
-	check("a file without holes", 0, 4096, true)
-	check("a file without holes", 252<<10, 256<<10, true)
-	check("past the end", 252<<10, 260<<10, false)
-	must(f.Truncate(1 << 20))
-	if aio.Remembered(f, 0, 4096) {
-		t.Error("Truncate keeps what was known")
-	}
-	check("before a hole", 0, 256<<10, true)
-	check("into a hole", 252<<10, 260<<10, false)
-	check("a hole", 512<<10, 516<<10, false)
-	if _, err := f.WriteAt(aiotest.Pattern(64<<10, 2), 512<<10); err != nil {
+	check("a file of 256 KiB", 256<<10, true)
+	check("a file of 256 KiB", 260<<10, false)
+	if _, err := f.WriteAt(aiotest.Pattern(4096, 1), 256<<10); err != nil {
 		t.Fatal(err)
 	}
-	must(f.Sync())
-	check("a hole that has been filled", 512<<10, 576<<10, true)
-	check("behind it", 576<<10, 580<<10, false)
-
-	// Who asks in vain asks less and less, and never stops.
-	for range 5000 {
-		aio.Worth(f, 1<<20, 2<<20)
+	check("extended by 4 KiB", 260<<10, true)
+	check("extended by 4 KiB", 264<<10, false)
+	if err := f.Truncate(4096); err != nil {
+		t.Fatal(err)
 	}
-	n := 1
-	for ; n < 5000 && !aio.Worth(f, 0, 4096); n++ {
+	check("cut to 4 KiB", 4096, true)
+	check("cut to 4 KiB", 8192, false)
+	if err := os.Truncate(f.Name(), 1<<20); err != nil {
+		t.Fatal(err)
 	}
-	if n == 1 || n == 5000 {
-		t.Errorf("asked again by the write of number %d", n)
-	}
-	if !aio.Worth(f, 0, 4096) {
-		t.Error("not asked again after it was worth it")
-	}
+	check("extended by somebody else, to 1 MiB", 1<<20, true)
 }
 
 // TestReadOfWhatWasJustWritten reads what is dirty in the page cache from there: past it, the

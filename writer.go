@@ -283,7 +283,7 @@ func (f *File) Truncate(size int64) error {
 	t := shared().threads
 	t.acquire()
 	defer t.release()
-	f.h.written.forget()
+	f.h.seen.Store(0)
 	return f.plain.Truncate(size)
 }
 

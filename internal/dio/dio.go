@@ -31,6 +31,8 @@ type Limits struct {
 	// otherwise goes through the page cache, for which io_submit(2) blocks: btrfs pins a
 	// buffer with page faults off.
 	Resident bool
+	// Fixed is whether no write can extend the file: a block device.
+	Fixed bool
 }
 
 // A Twin is a second descriptor of an open file's inode, with O_DIRECT. It is an open

@@ -115,19 +115,6 @@ func (t *Twin) Size() (int64, error) {
 	}
 }
 
-// Hole returns the offset of the first byte from off on that is in no written block, which
-// is the size of the file if all are written (lseek(2), SEEK_HOLE). It is a hint where the
-// filesystem cannot tell holes from data. At or past the end of the file it is an error.
-func (t *Twin) Hole(off int64) (int64, error) {
-	for {
-		// This moves the offset of the twin, which nobody uses.
-		hole, err := unix.Seek(t.Fd, off, unix.SEEK_HOLE)
-		if err != unix.EINTR {
-			return hole, err
-		}
-	}
-}
-
 // Pread is pread(2).
 func Pread(fd int, p []byte, off int64) (int, error) {
 	for {
@@ -227,6 +214,7 @@ func limitsOf(fd int) (Limits, error) {
 	if st.Blksize <= 64<<10 {
 		l.Write = max(l.Write, int(st.Blksize))
 	}
+	l.Fixed = st.Mode&unix.S_IFMT == unix.S_IFBLK
 	return l, l.check()
 }
 

@@ -31,9 +31,6 @@ func (t *Twin) Close() error { return nil }
 // Size is not called where there is no Twin.
 func (t *Twin) Size() (int64, error) { return 0, errors.ErrUnsupported }
 
-// Hole is not called where there is no Twin.
-func (t *Twin) Hole(int64) (int64, error) { return 0, errors.ErrUnsupported }
-
 // Pread is not called where there is no Twin.
 func Pread(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 

@@ -73,8 +73,8 @@ var places = []place{
 	{"xfs of 4 KiB sectors", fileIn(aiotest.XFSLarge), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
 	{"btrfs", fileIn(aiotest.Btrfs), Limits{Mem: 4096, Read: 4096, Write: 4096, Resident: true}, true},
 	{"btrfs without checksums", fileIn(aiotest.BtrfsNoCow), Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: true, Resident: true}, true},
-	{"device", deviceOf(512), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
-	{"device of 4 KiB sectors", deviceOf(4096), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true}, false},
+	{"device", deviceOf(512), Limits{Mem: 512, Read: 512, Write: 4096, Writes: true, Fixed: true}, false},
+	{"device of 4 KiB sectors", deviceOf(4096), Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Fixed: true}, false},
 }
 
 func TestLimits(t *testing.T) {
