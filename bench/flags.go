@@ -28,6 +28,8 @@ type options struct {
 	trace    bool
 	json     string
 	svg      string
+	markdown string
+	from     string
 
 	fioAsked bool // -fio-rounds was given, and not as 0
 }
@@ -73,6 +75,8 @@ What:
 Output, besides the table on standard output:
   -json FILE        everything, each round for itself, and what machine it was
   -svg FILE         throughput and p99 against the number of goroutines
+  -markdown FILE    the table, for a document; ratios that are worse than even are bold
+  -from FILE        measure nothing: these outputs from what -json wrote in an earlier run
 
 The -C makes bench the current directory: relative names are from there.
 Ctrl-C ends a run early; the table then has what was measured so far.
@@ -134,6 +138,8 @@ func (o *options) define(fs *flag.FlagSet) {
 	fs.Func("depths", "", o.setDepths)
 	outputFlag(fs, "json", &o.json)
 	outputFlag(fs, "svg", &o.svg)
+	outputFlag(fs, "markdown", &o.markdown)
+	fs.Func("from", "", o.setFrom)
 }
 
 // settle is for what depends on more than one flag.
@@ -158,6 +164,9 @@ func (o *options) settle(given map[string]bool) error {
 	}
 	if o.json != "" && o.json == o.svg {
 		return errors.New("-json and -svg name the same file: want two")
+	}
+	if o.markdown != "" && (o.markdown == o.json || o.markdown == o.svg) {
+		return errors.New("-markdown names the file of another flag: want one of its own")
 	}
 	return nil
 }
@@ -218,6 +227,14 @@ func outputFlag(fs *flag.FlagSet, name string, to *string) {
 		*to = s
 		return nil
 	})
+}
+
+func (o *options) setFrom(s string) error {
+	if _, err := os.Stat(s); err != nil {
+		return errors.New("want a file that -json wrote")
+	}
+	o.from = s
+	return nil
 }
 
 func (o *options) setDir(s string) error {

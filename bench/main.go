@@ -43,6 +43,17 @@ func run(args []string, stdout, stderr *os.File) int {
 		warn("%v", err)
 		return 2
 	}
+	if o.from != "" {
+		rep, err := readReport(o.from)
+		if err == nil {
+			err = publish(rep, o, stdout)
+		}
+		if err != nil {
+			warn("%v", err)
+			return 1
+		}
+		return 0
+	}
 	ctx, stop := untilSignal()
 	defer stop()
 	rep, err := bench(ctx, o, stderr, warn)
@@ -183,6 +194,9 @@ func publish(rep *report, o options, stdout io.Writer) error {
 	}
 	if o.svg != "" && len(rep.Rows) > 0 {
 		errs = append(errs, rep.writeSVG(o.svg))
+	}
+	if o.markdown != "" {
+		errs = append(errs, rep.writeMarkdown(o.markdown))
 	}
 	_, err := io.WriteString(stdout, rep.table())
 	return errors.Join(append(errs, err)...)

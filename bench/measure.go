@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 )
 
 // A measurer goes through a plan.
@@ -58,42 +59,13 @@ func (m *measurer) warnRow(r *row, err error) {
 	}
 }
 
-// measureRow has both workers alive from the first round to the last, the one idle while the other
-// is measured.
+// measureRow takes turns. Every round is a process of its own: which processor the scheduler puts
+// it on, and which that disturbs the disk's interrupts, makes a tenth of difference at one
+// goroutine, and must not be decided once for all.
 func (m *measurer) measureRow(ctx context.Context, r *row) error {
-	workers := make(map[engine]*child)
-	defer func() {
-		for _, c := range workers {
-			if ctx.Err() != nil {
-				c.kill()
-			} else {
-				c.close()
-			}
-		}
-	}()
-	for _, e := range m.plan.engines(r.Workload) {
-		if e == fioEngine {
-			continue // a process for each round
-		}
-		j := m.job
-		j.Engine, j.Workload, j.Depth, j.Seed = e, r.Workload, r.Depth, rand.Uint64()
-		if r.Workload.spec().fresh {
-			j.File = m.fresh
-		}
-		c, err := startChild(ctx, workerCommand(), j)
-		if err != nil {
-			return err
-		}
-		workers[e] = c
-		// Warming up starts threads, sets up the context and fills pools. It is not counted.
-		if _, err := c.measure(ctx, -1, m.plan.RoundTime); err != nil {
-			return err
-		}
-		m.bar.advance(1)
-	}
 	for i := range m.plan.Rounds {
 		for _, e := range m.plan.turn(r.Workload, i) {
-			if err := m.measureRound(ctx, r, workers[e], e, i); err != nil {
+			if err := m.measureRound(ctx, r, e, i); err != nil {
 				return err
 			}
 			m.bar.advance(1)
@@ -102,21 +74,50 @@ func (m *measurer) measureRow(ctx context.Context, r *row) error {
 	return nil
 }
 
-func (m *measurer) measureRound(ctx context.Context, r *row, c *child, e engine, index int) error {
-	var rd round
-	var err error
-	direct := m.job.Direct
+func (m *measurer) measureRound(ctx context.Context, r *row, e engine, index int) error {
 	if e == fioEngine {
-		rd, err = m.fio.measure(ctx, r.Workload, r.Depth, index, m.plan.RoundTime)
+		rd, err := m.fio.measure(ctx, r.Workload, r.Depth, index, m.plan.RoundTime)
+		if err == nil {
+			r.add(e, m.job.Direct, rd)
+		}
+		return err
+	}
+	c, err := m.start(ctx, r, e)
+	if err != nil {
+		return err
+	}
+	rd, err := m.measureTraced(ctx, r, c, index)
+	if ctx.Err() != nil {
+		c.kill()
 	} else {
-		direct = c.direct
-		rd, err = m.measureTraced(ctx, r, c, index)
+		c.close()
 	}
 	if err != nil {
 		return err
 	}
-	r.add(e, direct, rd)
+	r.add(e, c.direct, rd)
 	return nil
+}
+
+// warmUp is how long a worker works before it is measured: it starts threads, sets up the context
+// and fills pools.
+const warmUp = 50 * time.Millisecond
+
+func (m *measurer) start(ctx context.Context, r *row, e engine) (*child, error) {
+	j := m.job
+	j.Engine, j.Workload, j.Depth, j.Seed = e, r.Workload, r.Depth, rand.Uint64()
+	if r.Workload.spec().fresh {
+		j.File = m.fresh
+	}
+	c, err := startChild(ctx, workerCommand(), j)
+	if err != nil || r.Workload.spec().once {
+		return c, err
+	}
+	if _, err := c.measure(ctx, -1, min(warmUp, m.plan.RoundTime)); err != nil {
+		c.kill()
+		return nil, err
+	}
+	return c, nil
 }
 
 // measureTraced is a round of a worker, with its calls of io_submit(2) if they are asked for.

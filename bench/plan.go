@@ -56,7 +56,7 @@ func (p plan) fioTurn(i int) bool {
 	return (i+1)*p.FioRounds/p.Rounds > i*p.FioRounds/p.Rounds
 }
 
-// steps is the number of rounds of all engines in all rows, those for warming up included.
+// steps is the number of rounds of all engines in all rows.
 func (p plan) steps() int {
 	n := 0
 	for _, w := range p.Workloads {
@@ -71,7 +71,7 @@ func (p plan) rowSteps(w workload) int {
 		if e == fioEngine {
 			n += p.FioRounds
 		} else {
-			n += 1 + p.Rounds // one for warming up
+			n += p.Rounds
 		}
 	}
 	return n

@@ -26,7 +26,7 @@ func TestTurns(t *testing.T) {
 	if first[osEngine] != 5 {
 		t.Errorf("os.File is first in %d rounds of 10", first[osEngine])
 	}
-	if want := 6 * (total + 2); p.steps() != want { // two are for warming up
+	if want := 6 * total; p.steps() != want {
 		t.Errorf("steps: got %d, want %d", p.steps(), want)
 	}
 }

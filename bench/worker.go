@@ -20,7 +20,7 @@ import (
 	"github.com/ncw/directio"
 )
 
-// Every engine runs in a process of its own. Go does not end idle threads, so in one process the
+// Every round runs in a process of its own. Go does not end idle threads, so in one process the
 // thousand threads of os.File would be there, and be counted, when aio.File has its turn.
 
 // workerEnv, set to 1, makes this program a worker: it takes orders on standard input and answers

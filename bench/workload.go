@@ -92,8 +92,8 @@ var specs = map[workload]spec{
 		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, plain: true, do: writeStream, before: warmAtStart,
 	},
 	coldReadWork: {
-		call: "cold ReadAt", about: "4 KiB at random offsets, none of it in the page cache; no O_DIRECT",
-		length: blockSize, depths: []int{1, 64, 1024}, rivals: []engine{osEngine}, plain: true, do: readRandom, before: cool,
+		call: "cold ReadAt", about: "4 KiB at random offsets, each once, none of it in the page cache; no O_DIRECT",
+		length: blockSize, depths: []int{1, 64, 1024}, rivals: []engine{osEngine}, plain: true, do: readEach, before: cool,
 	},
 	smallWork: {
 		call: "odd WriteAt+Sync, 100 bytes", about: "100 bytes at random odd offsets, then Sync",
@@ -112,8 +112,8 @@ var specs = map[workload]spec{
 		length: 100, depths: []int{1, 8, 64}, rivals: []engine{cachedEngine}, do: writeOddAndRead,
 	},
 	largeReadWork: {
-		call: "large ReadAt", about: "1 MiB at random offsets, none of it in the page cache",
-		length: mebibyte, depths: []int{1, 4, 16}, rivals: []engine{osEngine, cachedEngine}, do: readRandom, before: cool,
+		call: "large ReadAt", about: "1 MiB at random offsets, each once, none of it in the page cache",
+		length: mebibyte, depths: []int{1, 4, 16}, rivals: []engine{osEngine, cachedEngine}, do: readEach, before: cool,
 	},
 	copyWork: {
 		call: "io.Copy", about: "the whole file from its beginning, none of it in the page cache; one operation is 1 MiB",
