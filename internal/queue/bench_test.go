@@ -46,7 +46,7 @@ func BenchmarkHandOver(b *testing.B) {
 	k, q := newFake(b, DefaultDepth)
 	k.logging = false
 	procs(b, 1) // so that Gosched lets all of the crowd run until they wait
-	kernel := q.ready()
+	q.ready()
 	quit := false
 	var waiting atomic.Int64
 	var all sync.WaitGroup
@@ -71,7 +71,7 @@ func BenchmarkHandOver(b *testing.B) {
 			events[i].Data = uint64(i) // deliver clears it
 		}
 		q.inKernel.Add(crowd)
-		q.deliver(kernel, events)
+		q.deliver(events)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -25,7 +25,7 @@ func (q *Queue) drain(k kernel, events []libaio.Event) {
 		if err != nil {
 			return // the context is gone; only tests do that
 		}
-		q.deliver(k, events[:n])
+		q.deliver(events[:n])
 		if n < len(events) {
 			return
 		}
@@ -39,11 +39,11 @@ func (q *Queue) look(k kernel, b *batch) {
 	if err != nil || n == 0 {
 		return
 	}
-	q.deliver(k, b.events[:n])
+	q.deliver(b.events[:n])
 }
 
 // deliver wakes the owners of events.
-func (q *Queue) deliver(k kernel, events []libaio.Event) {
+func (q *Queue) deliver(events []libaio.Event) {
 	if len(events) == 0 {
 		return
 	}
