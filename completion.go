@@ -171,7 +171,7 @@ type call struct {
 	run  func(fd uintptr) // c.do
 	kind callKind
 	op   queue.Op // of a callRequest
-	dev  uint64   // of a callWriteUncached
+	dev  uint64   // of the file; this, p and off are for the others
 	p    []byte
 	off  int64
 
@@ -212,7 +212,7 @@ func (c *call) do(fd uintptr) {
 	case callDatasync:
 		c.err = dio.Fdatasync(int(fd))
 	case callReadCached:
-		c.n = dio.PreadCached(int(fd), c.p, c.off)
+		c.n = dio.PreadCached(int(fd), c.dev, c.p, c.off)
 		c.err = nil
 	case callWriteUncached:
 		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.p, c.off)

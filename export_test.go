@@ -40,3 +40,9 @@ func Alignments(f *File) (mem, read, write int) {
 
 // KeepsSize reports whether a direct write up to byte end goes to kernel AIO.
 func KeepsSize(f *File, end int64) bool { return f.h.keepsSize(end) }
+
+// Recent reports whether ReadAt would look for [lo, hi) in the page cache first.
+func Recent(f *File, lo, hi int64) bool { return f.h.inode.Recent(lo, hi) }
+
+// WritesDirect reports whether a write of whole blocks goes past the page cache.
+func WritesDirect(f *File) bool { return f.h.twin.Writes }

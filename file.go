@@ -4,7 +4,8 @@
 // and the same file afterwards; a program may swap the type and nothing else. Opened
 // with [O_DIRECT] it does its ReadAt, WriteAt and Sync by Linux kernel AIO
 // (io_submit(2)): the goroutine waits on a channel, not a thread in the kernel, and
-// alignment is the library's business. Opened without, it uses the page cache as
+// alignment is the library's business. (The first few in flight, about as many as there are
+// processors, are plain system calls, which take less time; see [Config].) Opened without, it uses the page cache as
 // os.File does, with a bound on the threads that wait there.
 //
 //	f, err := aio.OpenFile("data", os.O_RDWR|aio.O_DIRECT, 0)

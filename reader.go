@@ -65,7 +65,7 @@ func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 // direct read would have to wait until that is on the disk (94 us against 1).
 func (f *File) readCached(p []byte, off int64) bool {
 	c := calls.Get().(*call)
-	c.kind, c.p, c.off = callReadCached, p, off
+	c.kind, c.p, c.off, c.dev = callReadCached, p, off, f.h.dev
 	if n, _ := c.on(f.conn); n == len(p) {
 		return true
 	}

@@ -245,3 +245,9 @@ func DirtyPages(fd uintptr) (int, error) {
 	err := unix.Cachestat(uint(fd), &unix.CachestatRange{}, &stat, 0)
 	return int(stat.Dirty + stat.Writeback), err
 }
+
+// Nowait reports whether preadv2(2) on fd knows RWF_NOWAIT.
+func Nowait(fd uintptr) bool {
+	_, err := unix.Preadv2(int(fd), [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT)
+	return err != unix.EOPNOTSUPP
+}

@@ -77,3 +77,6 @@ func Storm() (stop func()) { return func() {} }
 
 // DirtyPages is not to be had.
 func DirtyPages(uintptr) (int, error) { return 0, errors.ErrUnsupported }
+
+// Nowait is not to be had.
+func Nowait(uintptr) bool { return false }

@@ -125,16 +125,23 @@ func Pread(fd int, p []byte, off int64) (int, error) {
 	}
 }
 
+// waits remembers the filesystems, by device number, that refused RWF_NOWAIT.
+var waits sync.Map
+
 // PreadCached is preadv2(2) with RWF_NOWAIT (Linux 4.14) on a descriptor without O_DIRECT: it
-// returns what of the beginning of p is in the page cache, 0 if nothing is, or if the
-// filesystem cannot tell.
-func PreadCached(fd int, p []byte, off int64) int {
-	if off < 0 {
+// returns how much of the beginning of p is in the page cache. That is 0 where the filesystem
+// does not know the flag, as overlayfs, from the second time on without a system call. dev is
+// the file's device number.
+func PreadCached(fd int, dev uint64, p []byte, off int64) int {
+	if _, refused := waits.Load(dev); refused || off < 0 {
 		return 0 // to preadv2(2) an offset of -1 is the file's own
 	}
 	n, err := unix.Preadv2(fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		waits.Store(dev, struct{}{})
+	}
 	if err != nil {
-		return 0 // EAGAIN, EOPNOTSUPP; what else there is, a direct read meets too
+		return 0 // EAGAIN: not there; what else there is, a direct read meets too
 	}
 	return n
 }

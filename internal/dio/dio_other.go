@@ -38,7 +38,7 @@ func Pread(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 func Pwrite(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
 // PreadCached is not called where there is no Twin.
-func PreadCached(int, []byte, int64) int { return 0 }
+func PreadCached(int, uint64, []byte, int64) int { return 0 }
 
 // PwriteUncached is not called where there is no Twin.
 func PwriteUncached(int, uint64, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }

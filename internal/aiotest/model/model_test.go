@@ -29,6 +29,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	// One operation at a time would never come to kernel AIO.
+	subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
 	aiotest.Main(m, inode.Count, nil)
 }
 
