@@ -597,15 +597,13 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	write([]byte("odd"), 10001)
 	read(10001, 3)
 	read(8192, 4096)
-	if !aiotest.Nowait(f.Fd()) {
-		t.Skip("the filesystem has no RWF_NOWAIT")
-	}
-	if dirty, err := aiotest.DirtyPages(f.Fd()); err == nil && dirty == 0 {
+	nowait := aiotest.Nowait(f.Fd()) // overlayfs does not know it
+	if dirty, err := aiotest.DirtyPages(f.Fd()); nowait && err == nil && dirty == 0 {
 		t.Error("the page has been written to the disk to be read")
 	}
 	// A block that is written past the cache is not looked for there: on the way to the disk
 	// others may have seen it already, and what is in the cache is older.
-	if !aio.Recent(f, 8192, 12288) {
+	if nowait && !aio.Recent(f, 8192, 12288) {
 		t.Error("it is not remembered that the block is in the page cache")
 	}
 	writes := aio.WritesDirect(f)
