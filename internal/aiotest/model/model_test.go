@@ -29,8 +29,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	// One operation at a time would never come to kernel AIO.
-	subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
+	flag.Parse()
+	if testing.Short() {
+		// One operation at a time would never come to kernel AIO; and it takes longer there.
+		subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
+	}
 	aiotest.Main(m, inode.Count, nil)
 }
 
