@@ -55,7 +55,7 @@ about two minutes.
 Where and how long:
   -dir DIR          directory on the disk to measure (default ".")
   -size SIZE        size of the file: 16M, 4G, ... (default 1G, or less if space is short)
-  -quick            about 20 seconds: 3 short rounds and no fio, unless other flags say otherwise
+  -quick            half a minute: 3 short rounds and no fio, unless other flags say otherwise
   -rounds N         rounds of each engine in each row (default 10)
   -round-time D     length of a round: 50ms, 2s, ... (default 200ms)
   -fio-rounds N     rounds in which fio has a turn, 0 for none (default 2, or 0 with -quick)
