@@ -217,9 +217,9 @@ func TestGather(t *testing.T) {
 	before := k.calls(submitting)
 	k.complete(offsets[:crowd/2]...)
 	aiotest.Until(t, "half have come again", func() bool { return k.insideNow() == crowd })
-	// Two are needed, and a submitter who is preempted makes it more; without gathering each
-	// request is one.
-	if n := k.calls(submitting) - before; n > crowd/8 {
+	// One is a submitter who found too few in the kernel to wait for others, or who was
+	// preempted.
+	if n := k.calls(submitting) - before; n > crowd/2/batchSize+2 {
 		t.Errorf("%d calls of io_submit for %d requests", n, crowd/2)
 	}
 	k.letGo()
