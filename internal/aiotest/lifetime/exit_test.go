@@ -10,10 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -51,10 +52,13 @@ func (l ledger) done(writer int) []byte  { return l[8*writer+4:] }
 func generation(p []byte) uint32 { return binary.LittleEndian.Uint32(p) }
 
 // busyChild is a process with hundreds of requests in flight. It says so, and ends as its
-// standard input tells it. Its arguments are the files and the ledger. One file is for direct
-// I/O and the other for the page cache, so that writers do not wait for each other.
+// standard input tells it. Its arguments are the files, the ledger and Config.Synchronous. One
+// file is for direct I/O and the other for the page cache, so that writers do not wait for each
+// other.
 func busyChild(args []string) {
-	subject.Must(aio.Configure(aio.Config{Depth: busyDepth}))
+	synchronous, err := strconv.Atoi(args[3])
+	subject.Must(err)
+	subject.Must(aio.Configure(aio.Config{Depth: busyDepth, Synchronous: synchronous}))
 	l := openLedger(args[2])
 	var files []*aio.File
 	for i := range 4 {
@@ -62,9 +66,13 @@ func busyChild(args []string) {
 		subject.Must(err)
 		files = append(files, f)
 	}
-	var calls atomic.Int64
+	// Whoever keeps within the page cache would keep its P for 10 ms, and it would take seconds
+	// until all have begun; so they yield.
+	var begun sync.WaitGroup
+	begun.Add(2 * busyWriters)
 	for i := range busyWriters {
 		go func() {
+			once := sync.OnceFunc(begun.Done)
 			p := aiotest.Buffer(busyRegion, 0)
 			off := int64(i * busyRegion)
 			if inCache(i) {
@@ -76,10 +84,12 @@ func busyChild(args []string) {
 				_, err := files[i%4].WriteAt(p, off)
 				subject.Must(err)
 				binary.LittleEndian.PutUint32(l.done(i), g)
-				calls.Add(1)
+				once()
+				runtime.Gosched()
 			}
 		}()
 		go func() {
+			once := sync.OnceFunc(begun.Done)
 			p := aiotest.Buffer(busyRegion, i/4%2)
 			for {
 				_, err := files[i%4].ReadAt(p, int64(i*busyRegion))
@@ -87,12 +97,12 @@ func busyChild(args []string) {
 				if i < 8 {
 					subject.Must(files[i%4].Sync())
 				}
+				once()
+				runtime.Gosched()
 			}
 		}()
 	}
-	for calls.Load() < busyWriters {
-		time.Sleep(time.Millisecond)
-	}
+	begun.Wait()
 	fmt.Println("busy")
 	order, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 	switch strings.TrimSpace(order) {
@@ -147,9 +157,11 @@ func rings(t *testing.T, pid string) (contexts, events int) {
 	return contexts, events
 }
 
-// TestProcessEnds ends processes with hundreds of requests in flight, in every way. The kernel
-// lets it go at once, gives back its contexts, and the file has, line by line, what was
-// acknowledged or something newer that was being written.
+// TestProcessEnds ends processes with hundreds of requests in flight, in every way: those for
+// direct I/O in the kernel's queue, or by default some of them, as many as few allows, in system
+// calls (on a disk that is in memory these may be all). The kernel lets the process go at once,
+// gives back its contexts, and the file has, line by line, what was acknowledged or something
+// newer that was being written.
 func TestProcessEnds(t *testing.T) {
 	dir := aiotest.Dir(t)
 	for _, how := range []string{"exit", "panic", "exec", "SIGKILL", "SIGTERM"} {
@@ -158,8 +170,9 @@ func TestProcessEnds(t *testing.T) {
 			contexts, rounds := 0, aiotest.Scaled(3)
 			// Another process may use up /proc/sys/fs/aio-max-nr for a while.
 			for i := 0; i < rounds || contexts == 0 && aiotest.Direct && i < 20; i++ {
-				contexts += processEnds(t, dir, how)
+				contexts += processEnds(t, dir, how, -1)
 			}
+			processEnds(t, dir, how, 0)
 			if contexts == 0 && aiotest.Direct {
 				t.Error("no process had a kernel context")
 			}
@@ -167,8 +180,9 @@ func TestProcessEnds(t *testing.T) {
 	}
 }
 
-// processEnds ends one process, and returns the number of kernel contexts that it had.
-func processEnds(t *testing.T, dir, how string) (contexts int) {
+// processEnds ends one process, with that Config.Synchronous, and returns the number of kernel
+// contexts that it had.
+func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) {
 	t.Helper()
 	content := make([]byte, busyWriters*busyRegion)
 	putLines(content, 1, 0, 0)
@@ -178,7 +192,7 @@ func processEnds(t *testing.T, dir, how string) (contexts int) {
 	defer unix.Munmap(l)
 	clear(l)
 
-	cmd := aiotest.Child(t, "", "busy", files[0], files[1], book)
+	cmd := aiotest.Child(t, "", "busy", files[0], files[1], book, strconv.Itoa(synchronous))
 	cmd.Stderr = nil // a panic's stacks are no news
 	in, err := cmd.StdinPipe()
 	if err != nil {
