@@ -233,6 +233,13 @@ func (d *Disk) cut(to *Disk, r *rand.Rand) {
 	}
 }
 
+// Unflushed reports whether something is in the write cache.
+func (d *Disk) Unflushed() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.durable) > 0
+}
+
 // Lost returns of a disk that Server.Cut has made how many sectors were in the write cache
 // then, and how many of these are not as they were written last.
 func (d *Disk) Lost() (cached, lost int) { return d.cached, d.lost }

@@ -162,6 +162,7 @@ func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
 		if err := l.moment(h); err != nil {
 			return err
 		}
+		awaitUnflushed(disk)
 		from := now()
 		cut := l.server.Cut(disk, "cut"+strconv.Itoa(i), l.rand)
 		l.images = append(l.images, image{cut, from, now()})
@@ -170,6 +171,14 @@ func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
 		l.lost += lost
 	}
 	return l.moment(h)
+}
+
+// awaitUnflushed waits until a power cut could lose something, for writers that are often in
+// fsync(2) all at the same time; but not for ever.
+func awaitUnflushed(disk *fusedisk.Disk) {
+	for deadline := time.Now().Add(5 * time.Second); !disk.Unflushed() && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Microsecond)
+	}
 }
 
 // moment waits for one: any, or the one right after an acknowledgement.

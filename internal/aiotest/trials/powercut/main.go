@@ -204,8 +204,8 @@ lost: %d
 		all.contexts, all.inFlight, all.slowest.Round(time.Millisecond),
 		all.begun, all.acknowledged, all.checked, all.torn,
 		len(all.losses))
-	if t.cutCount > 0 && (all.replayed == 0 || all.lost == 0) {
-		return errors.New("nothing was to be replayed, or nothing was lost: that was no power cut")
+	if t.cutCount > 0 && (all.replayed == 0 || all.cached == 0) {
+		return errors.New("nothing was to be replayed, or nothing in the disk's cache: that was no power cut")
 	}
 	if all.acknowledged == 0 || all.checked == 0 {
 		return errors.New("nothing was acknowledged, or nothing checked")
