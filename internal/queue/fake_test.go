@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/go-aio/aio/libaio"
@@ -20,19 +21,22 @@ type fakeKernel struct {
 	t testing.TB
 
 	// To be set before the first use.
-	capacity int    // room for so many requests and events; 0: no limit
-	slow     func() // runs inside of each submit
+	capacity int                  // room for so many requests and events; 0: no limit
+	slow     func()               // runs inside of each submit
+	delay    func() time.Duration // how long a request takes; nil: none
 
 	bell   chan struct{} // capacity 1: it coalesces, as an eventfd does
 	closed chan struct{}
 
 	mu      sync.Mutex
+	arrived sync.Cond // of mu: events, or what ends collect
+	ending  bool
 	faults  map[step]fault
 	refused map[int64]error // requests that submit refuses, by offset
 	results map[int64]int64 // results, by offset, other than all bytes
 	held    bool            // requests complete when the test says so, not at once
 	mute    bool            // completions do not ring the bell
-	turns   [2]int
+	turns   [3]int
 	inside  []request // taken and not complete
 	ring    []libaio.Event
 	head    int    // of ring
@@ -55,6 +59,7 @@ type callKind int
 const (
 	submitting callKind = iota
 	reaping
+	collecting
 )
 
 // A fault is what happens at a step.
@@ -107,6 +112,7 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 		bell: make(chan struct{}, 1), closed: make(chan struct{}),
 		logging: true,
 	}
+	k.arrived.L = &k.mu
 	t.Cleanup(func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -185,7 +191,15 @@ func (k *fakeKernel) take(r request) {
 		k.inside = append(k.inside, r)
 		return
 	}
-	k.finish(r)
+	if k.delay == nil {
+		k.finish(r)
+		return
+	}
+	time.AfterFunc(k.delay(), func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.finish(r)
+	})
 }
 
 // finish puts the event of r in the ring. k.mu is held.
@@ -197,6 +211,7 @@ func (k *fakeKernel) finish(r request) {
 		}
 	}
 	k.ring = append(k.ring, libaio.Event{Obj: r.cb, Data: r.cb.Data, Res: res})
+	k.arrived.Broadcast()
 	if r.armed && !k.mute {
 		signal(k.bell)
 	}
@@ -214,6 +229,30 @@ func (k *fakeKernel) reap(events []libaio.Event) (int, error) {
 	defer k.mu.Unlock()
 	if f := k.begin(reaping); f.err != nil {
 		return 0, f.err
+	}
+	return k.events(events), nil
+}
+
+func (k *fakeKernel) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.begin(collecting); f.err != nil {
+		return 0, f.err
+	}
+	late := false
+	if timeout >= 0 {
+		defer time.AfterFunc(timeout, func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			late = true
+			k.arrived.Broadcast()
+		}).Stop()
+	}
+	for len(k.ring)-k.head < least && !late {
+		if k.ending {
+			return 0, syscall.EINVAL
+		}
+		k.arrived.Wait()
 	}
 	return k.events(events), nil
 }
@@ -244,7 +283,13 @@ func (k *fakeKernel) watch(fn func()) {
 
 func (k *fakeKernel) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }
 
-func (k *fakeKernel) close() { close(k.closed) }
+func (k *fakeKernel) close() {
+	close(k.closed)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ending = true
+	k.arrived.Broadcast()
+}
 
 // at makes something happen at a call, counted from 1.
 func (k *fakeKernel) at(c callKind, turn int, f fault) {

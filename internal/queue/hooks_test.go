@@ -65,6 +65,7 @@ func checkIdle(t testing.TB, q *Queue) {
 	aiotest.Until(t, "nobody submits or delivers", func() bool { return countSubmitters(q) == 0 && q.inKernel.Load() == 0 })
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	aiotest.Until(t, "nothing is silent in the kernel", func() bool { return q.silent.Load() == 0 })
 	if q.active.Load() != 0 || q.starved.len() != 0 || q.pending.len() != 0 {
 		t.Errorf("the idle queue counts %d active, %d starved, %d pending",
 			q.active.Load(), q.starved.len(), q.pending.len())

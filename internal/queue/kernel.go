@@ -17,6 +17,9 @@ type kernel interface {
 	submit(iocbs []*libaio.IOCB) (int, error)
 	// reap takes the events that are there. It does not wait.
 	reap(events []libaio.Event) (int, error)
+	// collect waits for at least so many events or until the timeout is over, negative for none,
+	// and takes what is there.
+	collect(least int, events []libaio.Event, timeout time.Duration) (int, error)
 	// watch calls fn again and again, each time after events may have come, until the
 	// kernel is closed.
 	watch(fn func())
@@ -93,6 +96,10 @@ func probe(c *libaio.Context) error {
 func (c *context) submit(iocbs []*libaio.IOCB) (int, error) { return c.Submit(iocbs...) }
 
 func (c *context) reap(events []libaio.Event) (int, error) { return c.GetEvents(0, events, 0) }
+
+func (c *context) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
+	return c.GetEvents(least, events, timeout)
+}
 
 // watch sleeps in the poller. The eventfd is registered edge-triggered and is never
 // read: every completion is an edge, and the runtime remembers one that comes while fn

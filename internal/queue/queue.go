@@ -25,10 +25,13 @@ type Queue struct {
 	starting sync.Mutex
 	retryAt  atomic.Int64 // Unix nanoseconds; math.MaxInt64: never
 
-	active   atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
-	inKernel atomic.Int64 // given to the shared context and not yet delivered
-	stalled  atomic.Bool  // pending requests wait for a completion; see stall
-	procs    atomic.Int32 // GOMAXPROCS, looked up now and then
+	active     atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
+	inKernel   atomic.Int64 // given to the shared context and not yet delivered
+	stalled    atomic.Bool  // pending requests wait for a completion; see stall
+	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect
+	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
+	noCollect  bool         // the reaper's own
+	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
 
 	// others and comeBack are submitOthers and resume on the kernel: a go statement
 	// with arguments would allocate.
@@ -56,9 +59,10 @@ type Queue struct {
 // A slot is a request on its way. It is a heap object that holds the caller's buffer
 // by a real pointer, in the control block, until its event has been taken.
 type slot struct {
-	iocb libaio.IOCB // iocb.Data is the slot's index
-	res  int64       // as in libaio.Event, or unavailable
-	done chan struct{}
+	iocb   libaio.IOCB // iocb.Data is the slot's index
+	res    int64       // as in libaio.Event, or unavailable
+	silent bool        // does not ring; see collect
+	done   chan struct{}
 }
 
 // unavailable as a result says that the kernel did not take the request.
@@ -180,7 +184,6 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, off int64) *slot {
 		q.mu.Lock()
 	}
 	prepare(&s.iocb, op, fd, p, off)
-	k.arm(&s.iocb)
 	q.pending.push(s)
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(k)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -65,12 +66,15 @@ func TestForbiddenSystemCalls(t *testing.T) {
 // runForbidden is the process of one case. Its descriptor 3 is the file.
 func runForbidden(name string) (code int) {
 	time.AfterFunc(aiotest.Limit/4, func() { panic("still running") })
+	c := forbidden[name]
+	q := queueOn(64, newContext)
+	var mu sync.Mutex
 	complain := func(format string, a ...any) {
+		mu.Lock()
+		defer mu.Unlock()
 		fmt.Printf(format+"\n", a...)
 		code = 1
 	}
-	c := forbidden[name]
-	q := queueOn(8, newContext)
 	read := func(works bool) {
 		p := alignedBlocks(1)
 		n, err := q.Do(Pread, 3, p, 3*block)
@@ -96,6 +100,16 @@ func runForbidden(name string) (code int) {
 	for range 5 {
 		read(c.works)
 	}
+	// In a crowd, which the reaper collects.
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for range 20 {
+				read(c.works)
+			}
+		})
+	}
+	all.Wait()
 	// What could not be used has not been kept.
 	if now := aiotest.OpenFiles(); !c.works && c.before != nil && (contexts() != 0 || !slices.Equal(now, files)) {
 		complain("%d contexts are left, and of files %q, before %q", contexts(), now, files)

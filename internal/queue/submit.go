@@ -164,6 +164,7 @@ func (q *Queue) push(k kernel, b *batch) {
 	slots, iocbs := b.slots, b.iocbs
 	// Counted before they are there, so that the count is never too low; see stall.
 	q.inKernel.Add(int64(len(slots)))
+	q.arm(k, slots)
 	for len(slots) > 0 {
 		n, err := k.submit(iocbs)
 		slots, iocbs = slots[n:], iocbs[n:]
@@ -197,6 +198,24 @@ func (q *Queue) push(k kernel, b *batch) {
 	}
 }
 
+// arm makes the completion of each ring, unless the reaper waits for it elsewhere.
+func (q *Queue) arm(k kernel, slots []*slot) {
+	if q.collecting.Load() {
+		n := int64(len(slots))
+		q.silent.Add(n)
+		if q.collecting.Load() {
+			for _, s := range slots {
+				s.silent = true
+			}
+			return
+		}
+		q.silent.Add(-n) // see disperse
+	}
+	for _, s := range slots {
+		k.arm(&s.iocb)
+	}
+}
+
 func refusal(err error) int64 {
 	if errno, ok := err.(syscall.Errno); ok {
 		return -int64(errno)
@@ -207,6 +226,7 @@ func refusal(err error) int64 {
 // refuse ends the first request with res and returns the others.
 func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot, []*libaio.IOCB) {
 	q.inKernel.Add(-1)
+	q.heard(slots[0])
 	slots[0].finish(res)
 	return slots[1:], iocbs[1:]
 }
@@ -228,6 +248,7 @@ func (q *Queue) stall(slots []*slot) bool {
 		return false
 	}
 	for i := len(slots) - 1; i >= 0; i-- {
+		q.heard(slots[i])
 		q.pending.unpop(slots[i])
 	}
 	return true

@@ -1,0 +1,191 @@
+//go:build linux
+
+package queue
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+// collectingFake is a fake whose reaper collects: the kernel has requests at 2 .. n, and the one
+// at 1 has rung.
+func collectingFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
+	t.Helper()
+	k, q, done := heldFake(t, n)
+	k.complete(1)
+	want(t, 1, done[0], 1, nil)
+	aiotest.Until(t, "the reaper collects", q.collecting.Load)
+	return k, q, done
+}
+
+// armed returns whether the request at off rings.
+func (k *fakeKernel) armed(t testing.TB, off int64) bool {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := slices.IndexFunc(k.log, func(r request) bool { return r.off == off })
+	if i < 0 {
+		t.Fatalf("the kernel has not seen the request at %d", off)
+	}
+	return k.log[i].armed
+}
+
+func TestCollectNeedsACrowd(t *testing.T) {
+	k, q, done := heldFake(t, collectFrom)
+	k.complete(1) // one less than a crowd is left
+	want(t, 1, done[0], 1, nil)
+	still(t, "not collecting", func() bool { return !q.collecting.Load() })
+	k.complete(upTo(collectFrom)[1:]...)
+	wantDone(t, upTo(collectFrom)[1:], done[1:])
+	checkIdle(t, q)
+}
+
+// While the reaper collects nothing rings; what does not ring is delivered all the same, and when
+// that is over the next request rings again.
+func TestCollect(t *testing.T) {
+	const n = 40
+	k, q, done := collectingFake(t, n)
+	k.silence(true)
+	late := startAll(t, k, q, 101, 102, 103)
+	aiotest.Until(t, "the kernel has them", func() bool { return k.insideNow() == n-1+3 })
+	for _, off := range []int64{101, 102, 103} {
+		if k.armed(t, off) {
+			t.Errorf("the request at %d rings", off)
+		}
+	}
+	k.complete(upTo(n)[1:]...)
+	wantDone(t, upTo(n)[1:], done[1:])
+	// Three is no crowd, but who would notice them?
+	still(t, "collecting", q.collecting.Load)
+	k.complete(102, 101)
+	want(t, 101, late[0], 101, nil)
+	want(t, 102, late[1], 102, nil)
+	still(t, "collecting", q.collecting.Load)
+	k.complete(103)
+	want(t, 103, late[2], 103, nil)
+	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	k.silence(false)
+	k.letGo()
+	want(t, 104, start(q, 104), 104, nil)
+	if !k.armed(t, 104) {
+		t.Error("no bell for a request without company")
+	}
+	checkIdle(t, q)
+}
+
+// A disk that hangs costs no timer, and its first event is noticed.
+func TestCollectFromAHungDisk(t *testing.T) {
+	const n = 100
+	k, q, done := collectingFake(t, n)
+	k.silence(true)
+	var calls int
+	aiotest.Until(t, "the reaper waits for good", func() bool {
+		before := k.calls(collecting)
+		time.Sleep(20 * time.Millisecond)
+		calls = k.calls(collecting)
+		return calls == before
+	})
+	k.complete(77)
+	want(t, 77, done[76], 77, nil)
+	k.letGo()
+	for _, off := range upTo(n)[1:] {
+		if off != 77 {
+			want(t, off, done[off-1], int(off), nil)
+		}
+	}
+	checkIdle(t, q)
+}
+
+// Requests that the kernel refuses, or has no room for, are no more silent ones in the kernel.
+func TestCollectBesideRefusals(t *testing.T) {
+	const n = 40
+	k, q, done := collectingFake(t, n)
+	k.refuse(101, syscall.EBADF)
+	want(t, 101, start(q, 101), 0, syscall.EBADF)
+
+	// At the turn after next there is room again, and somebody comes back to try.
+	k.at(submitting, k.calls(submitting)+1, fault{err: syscall.EAGAIN})
+	stalled := start(q, 102)
+	aiotest.Until(t, "the request is pending again", func() bool { return countPending(q) == 1 })
+	k.complete(upTo(n)[1:]...)
+	wantDone(t, upTo(n)[1:], done[1:])
+	aiotest.Until(t, "the kernel has it", func() bool { return k.insideNow() == 1 })
+	k.complete(102)
+	want(t, 102, stalled, 102, nil)
+	checkIdle(t, q)
+}
+
+// Where io_getevents(2) is refused from now on, the ring is looked at until all that would not ring
+// have come; later ones ring.
+func TestCollectThatFails(t *testing.T) {
+	const n = 40
+	k, q, done := collectingFake(t, n)
+	late := startAll(t, k, q, 101, 102)
+	aiotest.Until(t, "the kernel has them", func() bool { return k.insideNow() == n-1+2 })
+	for turn := range 100 {
+		k.at(collecting, k.calls(collecting)+1+turn, fault{err: syscall.EPERM})
+	}
+	k.complete(2) // ends the call under way
+	want(t, 2, done[1], 2, nil)
+	k.silence(true)
+	k.complete(101)
+	want(t, 101, late[0], 101, nil)
+	k.silence(false)
+	k.complete(upTo(n)[2:]...)
+	wantDone(t, upTo(n)[2:], done[2:])
+	k.complete(102)
+	want(t, 102, late[1], 102, nil)
+	checkIdle(t, q)
+
+	before := k.calls(collecting)
+	var again []<-chan outcome
+	for _, off := range upTo(n) {
+		again = append(again, start(q, off+200))
+	}
+	aiotest.Until(t, "the kernel has all", func() bool { return k.insideNow() == n })
+	k.letGo()
+	for i, off := range upTo(n) {
+		want(t, off+200, again[i], int(off+200), nil)
+	}
+	if calls := k.calls(collecting); calls != before {
+		t.Errorf("%d more calls that are refused", calls-before)
+	}
+	checkIdle(t, q)
+}
+
+// Crowds come and go: each time somebody may submit as the reaper goes back to the poller.
+func TestCollectAndDisperse(t *testing.T) {
+	for _, p := range []int{1, 2, 8} {
+		procs(t, p)
+		k, q := newFake(t, 64)
+		k.logging = false
+		k.delay = func() time.Duration { return rand.N(200 * time.Microsecond) }
+		collected := false
+		deadline := time.Now().Add(time.Second)
+		for round := 0; time.Now().Before(deadline); round++ {
+			var all sync.WaitGroup
+			for i := range 1 + rand.N(48) {
+				all.Go(func() {
+					for range 1 + rand.N(8) {
+						if n, err := q.Do(Pread, 3, memory[:i+1], int64(i+1)); n != i+1 || err != nil {
+							t.Errorf("Do = %d, %v", n, err)
+						}
+					}
+				})
+			}
+			collected = collected || q.collecting.Load()
+			all.Wait()
+		}
+		if !collected && k.calls(collecting) == 0 {
+			t.Error("there never was a crowd")
+		}
+		checkIdle(t, q)
+		t.Logf("procs=%d: %d calls of collect, %d of submit", p, k.calls(collecting), k.calls(submitting))
+	}
+}
