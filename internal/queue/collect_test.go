@@ -110,9 +110,12 @@ func TestCollectBesideRefusals(t *testing.T) {
 	want(t, 101, start(q, 101), 0, syscall.EBADF)
 
 	// At the turn after next there is room again, and somebody comes back to try.
-	k.at(submitting, k.calls(submitting)+1, fault{err: syscall.EAGAIN})
+	turn := k.calls(submitting) + 1
+	k.at(submitting, turn, fault{err: syscall.EAGAIN})
 	stalled := start(q, 102)
-	aiotest.Until(t, "the request is pending again", func() bool { return countPending(q) == 1 })
+	aiotest.Until(t, "the request is pending again", func() bool {
+		return k.calls(submitting) == turn && countPending(q) == 1
+	})
 	k.complete(upTo(n)[1:]...)
 	wantDone(t, upTo(n)[1:], done[1:])
 	aiotest.Until(t, "the kernel has it", func() bool { return k.insideNow() == 1 })
