@@ -17,7 +17,7 @@ type engine struct {
 	queue     *queue.Queue
 	fewReads  int // see few
 	fewWrites int
-	threads   *threads
+	threads   *turns // plain system calls
 	bounce    *pool
 }
 
@@ -47,7 +47,7 @@ func newEngine(c Config) *engine {
 	if c.Threads == 0 {
 		c.Threads = 256
 	}
-	e := &engine{queue: queue.New(c.Depth), threads: newThreads(c.Threads), bounce: newPool()}
+	e := &engine{queue: queue.New(c.Depth), threads: newTurns(c.Threads), bounce: newPool()}
 	switch procs := runtime.GOMAXPROCS(0); {
 	case c.Synchronous == 0:
 		e.fewReads, e.fewWrites = min(procs, mostFew), min(2*procs, mostFew)
@@ -81,13 +81,13 @@ func shared() *engine {
 // better. Offset, length and address are aligned. It returns a bare syscall.Errno.
 func (f *File) do(op queue.Op, p []byte, off int64) (int, error) {
 	e, h := shared(), f.h
-	if e.queue.TryPlain(e.few(op)) {
-		n, err := transfer(op, h.twin.Fd, p, off)
+	if e.queue.TryPlain(h.device.few(e.few(op))) {
+		n, err := h.device.transfer(op, h.twin.Fd, p, off)
 		e.queue.Leave()
 		return n, err
 	}
 	if op == queue.Pread || h.keepsSize(off+int64(len(p))) {
-		n, err := e.queue.Do(op, h.twin.Fd, p, off)
+		n, err := h.device.do(e.queue, op, h.twin.Fd, p, off)
 		if err != queue.ErrUnavailable {
 			return n, err
 		}
@@ -97,7 +97,7 @@ func (f *File) do(op queue.Op, p []byte, off int64) (int, error) {
 	return transfer(op, h.twin.Fd, p, off)
 }
 
-// transfer makes the plain system call.
+// transfer makes a plain system call on the twin.
 func transfer(op queue.Op, fd int, p []byte, off int64) (int, error) {
 	if op == queue.Pread {
 		return dio.Pread(fd, p, off)
@@ -221,27 +221,27 @@ func (c *call) do(fd uintptr) {
 	}
 }
 
-// threads bounds the plain system calls under way, each of which holds a thread once it
-// has waited 20 us. Others wait their turn, first come first served.
-type threads struct {
+// turns bounds the calls under way, first come first served. Of plain system calls each holds a
+// thread once it has waited 20 us.
+type turns struct {
 	limit int64
 	calls atomic.Int64  // under way, and waiting
-	turn  chan struct{} // one place handed from a call that ends to one that waits
+	next  chan struct{} // one place handed from a call that ends to one that waits
 }
 
-func newThreads(limit int) *threads {
+func newTurns(limit int) *turns {
 	// No more than limit places can be on their way at a time, so a send never waits.
-	return &threads{limit: int64(limit), turn: make(chan struct{}, limit)}
+	return &turns{limit: int64(limit), next: make(chan struct{}, limit)}
 }
 
-func (t *threads) acquire() {
+func (t *turns) acquire() {
 	if t.calls.Add(1) > t.limit {
-		<-t.turn
+		<-t.next
 	}
 }
 
-func (t *threads) release() {
+func (t *turns) release() {
 	if t.calls.Add(-1) >= t.limit {
-		t.turn <- struct{}{}
+		t.next <- struct{}{}
 	}
 }

@@ -1,5 +1,7 @@
 package aio
 
+import "time"
+
 // Arithmetic that is tested against a naive model.
 var (
 	Widen     = widen
@@ -46,3 +48,36 @@ func Recent(f *File, lo, hi int64) bool { return f.h.inode.Recent(lo, hi) }
 
 // WritesDirect reports whether a write of whole blocks goes past the page cache.
 func WritesDirect(f *File) bool { return f.h.twin.Writes }
+
+// FewOn returns what few is on the device of f, where it is disk on a disk.
+func FewOn(f *File, disk int) int { return f.h.device.few(disk) }
+
+// SameDevice reports whether two Files share a device.
+func SameDevice(f, g *File) bool { return f.h.device == g.h.device }
+
+// DeviceTurns returns how many requests of kernel AIO the device of f has at a time, or 0 if
+// it does not say.
+func DeviceTurns(f *File) int {
+	if f.h.device.turns == nil {
+		return 0
+	}
+	return int(f.h.device.turns.limit)
+}
+
+// A Device is one that no file is on.
+type Device struct{ device }
+
+// Sample and Few are its sample and few.
+func (d *Device) Sample(took time.Duration) { d.sample(took) }
+func (d *Device) Few(disk int) int          { return d.few(disk) }
+
+// Turns are turns.
+type Turns struct{ *turns }
+
+// NewTurns, Acquire and Release are those of turns.
+func NewTurns(limit int) Turns { return Turns{newTurns(limit)} }
+func (t Turns) Acquire()       { t.acquire() }
+func (t Turns) Release()       { t.release() }
+
+// Calls returns how many calls are under way or waiting.
+func (t Turns) Calls() int64 { return t.calls.Load() }

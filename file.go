@@ -201,9 +201,10 @@ func newHandle(fd int, plain *os.File, direct bool) *handle {
 // counts the calls that use it, so that the twin's descriptor is closed, and its number
 // may be used again, only after the last of them.
 type handle struct {
-	dev   uint64
-	inode *inode.Inode // nil on systems without direct I/O
-	twin  *dio.Twin    // nil in a plain File
+	dev    uint64
+	inode  *inode.Inode // nil on systems without direct I/O
+	twin   *dio.Twin    // nil in a plain File
+	device *device      // of the twin
 
 	// seen is a size that the file had, in bytes. It is a hint, see keepsSize; it may be
 	// out of date either way.
@@ -215,7 +216,7 @@ type handle struct {
 
 // attach makes h direct. It comes before the first use.
 func (h *handle) attach(t *dio.Twin) {
-	h.twin = t
+	h.twin, h.device = t, deviceOf(h.dev)
 	h.inode.AddDirect()
 }
 

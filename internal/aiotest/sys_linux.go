@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -250,4 +251,31 @@ func DirtyPages(fd uintptr) (int, error) {
 func Nowait(fd uintptr) bool {
 	_, err := unix.Preadv2(int(fd), [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT)
 	return err != unix.EOPNOTSUPP
+}
+
+// Tags returns how many requests the block device under dir takes at a time, as the kernel shows
+// it, or 0 if it does not.
+func Tags(t testing.TB, dir string) int {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	device := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev))) //nolint:unconvert // uint32 on 32-bit MIPS
+	for _, disk := range []string{device, device + "/.."} { // of a partition it is the second
+		queues, _ := filepath.Glob(disk + "/mq/*")
+		if len(queues) == 0 {
+			continue
+		}
+		text, err := os.ReadFile(disk + "/queue/nr_requests")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n * len(queues)
+	}
+	return 0
 }

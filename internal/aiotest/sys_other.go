@@ -80,3 +80,6 @@ func DirtyPages(uintptr) (int, error) { return 0, errors.ErrUnsupported }
 
 // Nowait is not to be had.
 func Nowait(uintptr) bool { return false }
+
+// Tags is not known.
+func Tags(testing.TB, string) int { return 0 }

@@ -1,8 +1,10 @@
 package dio
 
 import (
+	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -114,6 +116,32 @@ func (t *Twin) Size() (int64, error) {
 		}
 	}
 }
+
+// Tags returns the number of requests that the block device dev takes at a time, or 0 where that
+// is not known: there is no such device (btrfs and overlayfs have numbers of their own), or
+// it passes what it gets on to others (device mapper). A partition's are those of its disk.
+func Tags(dev uint64) int {
+	dir := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(dev), unix.Minor(dev))
+	if _, err := os.Stat(dir + "/partition"); err == nil {
+		dir += "/.."
+	}
+	queues, err := os.ReadDir(dir + "/mq") // of the hardware; a file or folder for each
+	if err != nil {
+		return 0
+	}
+	text, err := os.ReadFile(dir + "/queue/nr_requests") // for each of these
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || n < 0 || n > maxTags {
+		return 0
+	}
+	return min(n*len(queues), maxTags)
+}
+
+// maxTags is more than a Config lets into the kernel at a time.
+const maxTags = 1 << 20
 
 // Pread is pread(2).
 func Pread(fd int, p []byte, off int64) (int, error) {

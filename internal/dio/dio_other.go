@@ -31,6 +31,9 @@ func (t *Twin) Close() error { return nil }
 // Size is not called where there is no Twin.
 func (t *Twin) Size() (int64, error) { return 0, errors.ErrUnsupported }
 
+// Tags is not called where there is no Twin.
+func Tags(uint64) int { return 0 }
+
 // Pread is not called where there is no Twin.
 func Pread(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 

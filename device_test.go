@@ -1,0 +1,122 @@
+package aio_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+)
+
+// Never more calls than turns, in order, and none is left over.
+func TestTurns(t *testing.T) {
+	aiotest.Guard(t)
+	for _, limit := range []int{1, 2, 7, 64} {
+		turns := aio.NewTurns(limit)
+		var under, most atomic.Int64
+		var all sync.WaitGroup
+		for range 4 * limit {
+			all.Go(func() {
+				for range aiotest.Scaled(2000) {
+					turns.Acquire()
+					if n := under.Add(1); n > most.Load() {
+						most.Store(n)
+					}
+					runtime.Gosched()
+					under.Add(-1)
+					turns.Release()
+				}
+			})
+		}
+		all.Wait()
+		if most.Load() > int64(limit) || turns.Calls() != 0 {
+			t.Errorf("%d turns: %d calls at a time; %d are left", limit, most.Load(), turns.Calls())
+		}
+	}
+}
+
+// First come, first served.
+func TestTurnsInOrder(t *testing.T) {
+	aiotest.Guard(t)
+	turns := aio.NewTurns(1)
+	turns.Acquire()
+	order := make(chan int, 10)
+	for i := range cap(order) {
+		go func() {
+			turns.Acquire()
+			order <- i
+			turns.Release()
+		}()
+		aiotest.Until(t, "it waits", func() bool { return turns.Calls() == int64(i)+2 })
+		time.Sleep(time.Millisecond) // counted, and then waiting
+	}
+	turns.Release()
+	for want := range cap(order) {
+		if got := <-order; got != want {
+			t.Errorf("number %d had the turn of number %d", got, want)
+		}
+	}
+}
+
+// A device is prompt after a call that was, and no more after a few that were not; one slow call
+// in a hundred does not matter.
+func TestPromptDevice(t *testing.T) {
+	const fast, slow = time.Microsecond, 100 * time.Microsecond
+	const disk, memory = 2, 32
+	var d aio.Device
+	want := func(when string, few int) {
+		t.Helper()
+		if got := d.Few(disk); got != few {
+			t.Errorf("%s: few is %d, not %d", when, got, few)
+		}
+		if got := d.Few(0); got != 0 {
+			t.Errorf("%s: few is %d for who wants none", when, got)
+		}
+	}
+	want("at first", disk)
+	d.Sample(slow)
+	d.Sample(fast)
+	want("after a slow call and a fast one", disk)
+	for i := range 1000 {
+		if d.Sample(fast); i%100 == 99 {
+			d.Sample(slow)
+		}
+	}
+	want("after hundreds of fast calls and some slow ones", memory)
+	for range 2 {
+		d.Sample(slow)
+	}
+	want("after two slow calls", disk)
+	for i := range 1000 { // a third of what is read is in the disk's cache
+		if d.Sample(slow); i%3 == 0 {
+			d.Sample(fast)
+		}
+		want("on a disk with a cache", disk)
+	}
+}
+
+// Files of one device share what is known of it, and no more than three quarters of its tags are
+// taken.
+func TestDeviceOfFiles(t *testing.T) {
+	dir := aiotest.Dir(t)
+	if !aiotest.Direct {
+		t.Skip("there is no direct I/O")
+	}
+	var files []*aio.File
+	for _, name := range []string{"a", "b"} {
+		files = append(files, subject.Open(t, filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|aio.O_DIRECT))
+	}
+	if !aio.SameDevice(files[0], files[1]) {
+		t.Error("two Files of one directory are on two devices")
+	}
+	tags := aiotest.Tags(t, dir)
+	if got := aio.DeviceTurns(files[0]); got != tags*3/4 {
+		t.Errorf("%d requests at a time, for %d tags", got, tags)
+	}
+}
