@@ -43,10 +43,16 @@ func (f *File) writeAt(p []byte, off int64) (int, error) {
 // writeBlocks writes what may go past the page cache, which may be all of p or nothing.
 // Unless it returns an error, the page cache is for the rest.
 func (f *File) writeBlocks(p []byte, off int64) (int, error) {
-	if !f.writesDirect(p, off) {
+	if !f.writesDirect(off, len(p)) {
 		return 0, nil
 	}
 	n, err := f.writeDirect(p, off)
+	return n, f.directErr(err)
+}
+
+// directErr returns what the caller gets of the outcome of a direct write: nothing if the
+// page cache is to write the rest.
+func (f *File) directErr(err error) error {
 	switch err {
 	case nil:
 		// All is written, or it was cut short within a block: the rest is not aligned
@@ -57,15 +63,15 @@ func (f *File) writeBlocks(p []byte, off int64) (int, error) {
 	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
 		// Direct, all of it or nothing; os.File writes what fits.
 	default:
-		return n, f.wrapErr("write", err)
+		return f.wrapErr("write", err)
 	}
-	return n, nil
+	return nil
 }
 
-// writesDirect reports whether a write goes past the page cache.
-func (f *File) writesDirect(p []byte, off int64) bool {
+// writesDirect reports whether a write of n bytes goes past the page cache.
+func (f *File) writesDirect(off int64, n int) bool {
 	t := f.h.twin
-	return t != nil && t.Writes && inUnits(off, len(p), t.Write) && !f.h.inode.Loose()
+	return t != nil && t.Writes && inUnits(off, n, t.Write) && !f.h.inode.Loose()
 }
 
 // writeDirect writes whole blocks through the twin, in ascending order. It returns a
@@ -89,13 +95,13 @@ func (f *File) writeDirect(p []byte, off int64) (n int, err error) {
 // writeOnce makes one request for the beginning of p.
 func (f *File) writeOnce(p []byte, off int64) (int, error) {
 	if addressFits(p, f.h.twin.Mem) {
-		return f.do(queue.Pwrite, p[:min(len(p), maxDirect)], off)
+		return f.do(queue.Pwrite, p[:min(len(p), maxDirect)], nil, off)
 	}
 	bounce := shared().bounce
 	block := bounce.get(min(len(p), maxBounce))
 	defer bounce.put(block)
 	copy(block, p)
-	return f.do(queue.Pwrite, block, off)
+	return f.do(queue.Pwrite, block, nil, off)
 }
 
 // uncachedFrom is the length in bytes from which a buffered write of a direct File asks
@@ -140,7 +146,8 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 // where the filesystem does not have that.
 func (f *File) writeUncached(p []byte, off int64) int {
 	c := calls.Get().(*call)
-	c.kind, c.p, c.off, c.dev = callWriteUncached, p[:min(len(p), maxDirect)], off, f.h.dev
+	c.kind, c.off, c.dev = callWriteUncached, off, f.h.dev
+	c.with(p[:min(len(p), maxDirect)])
 	n, _ := c.on(f.conn)
 	return n
 }

@@ -27,6 +27,8 @@ var Contract = slices.Concat([]Case{
 	{Name: "WriteAt around the end", Do: writesAroundEnd},
 	{Name: "offsets that no file has", Do: impossibleOffsets},
 	{Name: "nothing to transfer", Do: transfersOfNothing},
+	{Name: "ReadvAt and WritevAt", Do: vectoredCalls},
+	{Name: "ReadvAt and WritevAt that cannot be", Do: vectoredImpossible},
 	{Name: "Read, Write and Seek", Do: streamCalls},
 	{Name: "io.Copy", Do: copies},
 	{Name: "Truncate", Do: truncations},
@@ -109,6 +111,23 @@ var Methods = map[string]func(f File) []any{
 	"Seek nowhere":                 func(f File) []any { return results(f.Seek(0, 17)) },
 	"Seek to the end":              func(f File) []any { return results(f.Seek(-1, io.SeekEnd)) },
 	"Seek negative":                func(f File) []any { return results(f.Seek(-1, io.SeekStart)) },
+	// What only aio.File has; see vectored.go.
+	"ReadvAt blocks":             func(f File) []any { return readvAt(f, Split(0, 4096, 4096), 4096) },
+	"ReadvAt unaligned":          func(f File) []any { return readvAt(f, Split(0, 100, 0, 200), 1) },
+	"ReadvAt one":                func(f File) []any { return readvAt(f, Split(0, -1, 4096), 0) },
+	"ReadvAt nothing":            func(f File) []any { return readvAt(f, nil, 0) },
+	"ReadvAt nothing, negative":  func(f File) []any { return readvAt(f, Split(0, 0, -1), -1) },
+	"ReadvAt a negative offset":  func(f File) []any { return readvAt(f, Split(0, 1, 1), -1) },
+	"ReadvAt beyond all offsets": func(f File) []any { return readvAt(f, Split(0, 4096, 4096), math.MaxInt64-4095) },
+	"WritevAt blocks":            func(f File) []any { return results(WritevAt(f, fillVector(Split(0, 4096, 4096), 7), 4096)) },
+	"WritevAt unaligned":         func(f File) []any { return results(WritevAt(f, fillVector(Split(0, 100, 0, 200), 8), 1)) },
+	"WritevAt many":              func(f File) []any { return results(WritevAt(f, fillVector(Split(0, same(1100, 8)...), 9), 0)) },
+	"WritevAt nothing":           func(f File) []any { return results(WritevAt(f, nil, 0)) },
+	"WritevAt nothing, negative": func(f File) []any { return results(WritevAt(f, Split(0, 0, -1), -1)) },
+	"WritevAt a negative offset": func(f File) []any { return results(WritevAt(f, Split(0, 1, 1), -1)) },
+	"WritevAt beyond all offsets": func(f File) []any {
+		return results(WritevAt(f, Split(0, 4096, 4096), math.MaxInt64-4095))
+	},
 	"Seek far, and back": func(f File) []any {
 		far, err := f.Seek(math.MaxInt64, io.SeekStart)
 		values := append([]any{far, err}, read(f, Buffer(4096, 0))...)

@@ -201,7 +201,7 @@ func TestTransfers(t *testing.T) {
 	for what, call := range map[string]func() (int, error){
 		"Pread":          func() (int, error) { return Pread(-1, p, 0) },
 		"Pwrite":         func() (int, error) { return Pwrite(-1, p, 0) },
-		"PwriteUncached": func() (int, error) { return PwriteUncached(-1, newDevice(), p, 0) },
+		"PwriteUncached": func() (int, error) { return PwriteUncached(-1, newDevice(), [][]byte{p}, 0) },
 		"Fdatasync":      func() (int, error) { return 0, Fdatasync(-1) },
 	} {
 		if n, err := call(); n != 0 || err != unix.EBADF {
@@ -232,7 +232,7 @@ func TestUncachedWrites(t *testing.T) {
 			dropCache(t, file)
 			text := at(0, 300<<10)
 			for range 3 {
-				n, err := PwriteUncached(fd, dev, text, 12345)
+				n, err := PwriteUncached(fd, dev, [][]byte{text}, 12345)
 				if err == unix.EOPNOTSUPP {
 					t.Fatal("EOPNOTSUPP; RWF_DONTCACHE needs Linux 6.14")
 				}
@@ -251,18 +251,18 @@ func TestUncachedWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, off := range []int64{-1, -2, math.MinInt64} {
-				if n, err := PwriteUncached(fd, dev, []byte("here?"), off); n != 0 || err != unix.EOPNOTSUPP {
+				if n, err := PwriteUncached(fd, dev, [][]byte{[]byte("here?")}, off); n != 0 || err != unix.EOPNOTSUPP {
 					t.Errorf("PwriteUncached at %d = %d, %v, want EOPNOTSUPP", off, n, err)
 				}
 			}
-			if n, err := PwriteUncached(fd, dev, text, math.MaxInt64-10); n != 0 || err == nil {
+			if n, err := PwriteUncached(fd, dev, [][]byte{text}, math.MaxInt64-10); n != 0 || err == nil {
 				t.Errorf("PwriteUncached beyond the end of all files = %d, %v", n, err)
 			}
 			if n, err := Pread(fd, got, 12345); n != len(got) || err != nil || !bytes.Equal(got, text) {
 				t.Errorf("after bad offsets the file reads other bytes: %d, %v", n, err)
 			}
 			dropCache(t, file)
-			if n, err := PwriteUncached(fd, dev, text, 12345); n != len(text) || err != nil {
+			if n, err := PwriteUncached(fd, dev, [][]byte{text}, 12345); n != len(text) || err != nil {
 				t.Errorf("PwriteUncached after bad offsets = %d, %v", n, err)
 			}
 
@@ -288,15 +288,15 @@ func TestUncachedWritesAreRefused(t *testing.T) {
 			file := newFileIn(t, f)
 			fd, dev := int(file.Fd()), newDevice()
 			text := []byte("not to be kept")
-			if n, err := PwriteUncached(fd, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {
+			if n, err := PwriteUncached(fd, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 				t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
 			}
 			// Now it is known, without a system call, which would say EBADF.
-			if n, err := PwriteUncached(-1, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {
+			if n, err := PwriteUncached(-1, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 				t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
 			}
 			// And known of that filesystem only.
-			if n, err := PwriteUncached(-1, newDevice(), text, 0); n != 0 || err != unix.EBADF {
+			if n, err := PwriteUncached(-1, newDevice(), [][]byte{text}, 0); n != 0 || err != unix.EBADF {
 				t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
 			}
 			got := make([]byte, len(text))
@@ -314,7 +314,7 @@ func TestNoAllocations(t *testing.T) {
 	for what, call := range map[string]func(){
 		"Pread":          func() { Pread(twin.Fd, p, 0) },
 		"Pwrite":         func() { Pwrite(twin.Fd, p, 0) },
-		"PwriteUncached": func() { PwriteUncached(fd, dev, p, 0) },
+		"PwriteUncached": func() { PwriteUncached(fd, dev, [][]byte{p}, 0) },
 		"Size":           func() { twin.Size() },
 	} {
 		if n := testing.AllocsPerRun(20, call); n != 0 {
