@@ -167,8 +167,8 @@ func (f *File) readvCached(v *vector, off int64) bool {
 // after n bytes.
 func (f *File) readvOnce(v *vector, off int64) (n int, end bool, err error) {
 	t := f.h.twin
-	bufs, want := v.direct(t.Read, t.Mem)
-	if bufs != nil && inUnits(off, 0, t.Read) {
+	bufs, want := v.direct(off, t.Read, t.Mem)
+	if bufs != nil {
 		n, err = f.readvInto(bufs, off)
 	} else {
 		want = min(v.n, maxBounce-int(off)&(t.Read-1))
@@ -241,7 +241,7 @@ func (f *File) writevDirect(v *vector, off int64) (n int, err error) {
 
 // writevOnce makes one request for the beginning of v.
 func (f *File) writevOnce(v *vector, off int64) (int, error) {
-	if bufs, _ := v.direct(f.h.twin.Write, f.h.twin.Mem); bufs != nil {
+	if bufs, _ := v.direct(off, f.h.twin.Write, f.h.twin.Mem); bufs != nil {
 		return f.do(queue.Pwrite, nil, bufs, off)
 	}
 	bounce := shared().bounce
@@ -355,10 +355,13 @@ func (v *vector) advance(n int) {
 }
 
 // direct returns the buffers at the beginning of v that the kernel can take as they are in
-// one request, and their length: each fits mem, and all together unit, powers of two. It
-// returns nil if that would leave some of v to further requests, though a bounce buffer
-// holds more. What it returns is good until it is called again.
-func (v *vector) direct(unit, mem int) (bufs [][]byte, n int) {
+// one request at off, and their length: each fits mem, and off and all together unit, powers
+// of two. It returns nil if there are none, or if a bounce buffer would hold more of v. What it
+// returns is good until it is called again.
+func (v *vector) direct(off int64, unit, mem int) (bufs [][]byte, n int) {
+	if !inUnits(off, 0, unit) {
+		return nil, 0
+	}
 	fit, sum := 0, 0
 	v.request = v.request[:0]
 	for _, p := range v.most() {
