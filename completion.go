@@ -177,10 +177,11 @@ type call struct {
 	run  func(fd uintptr) // c.do
 	kind callKind
 	op   queue.Op // of a callRequest
-	dev  uint64   // of the file; this, bufs and off are for the others
+	dev  uint64   // of the file; this and what follows are for the others
 	bufs [][]byte
 	one  [1][]byte // memory of bufs, if there is one
 	off  int64
+	size int64 // of a callAllocate or callPunchHole
 
 	n   int
 	err error
@@ -195,6 +196,8 @@ const (
 	callWriteUncached                 // dio.PwriteUncached
 	callReadv                         // preadv(2)
 	callWritev                        // pwritev(2)
+	callAllocate                      // dio.Allocate
+	callPunchHole                     // dio.PunchHole
 )
 
 var calls = sync.Pool{New: func() any {
@@ -235,6 +238,10 @@ func (c *call) do(fd uintptr) {
 		c.n, c.err = dio.Preadv(int(fd), c.bufs, c.off)
 	case callWritev:
 		c.n, c.err = dio.Pwritev(int(fd), c.bufs, c.off)
+	case callAllocate:
+		c.err = dio.Allocate(int(fd), c.off, c.size)
+	case callPunchHole:
+		c.err = dio.PunchHole(int(fd), c.off, c.size)
 	default:
 		c.n, c.err = shared().queue.Do(c.op, int(fd), nil, 0)
 	}

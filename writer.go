@@ -3,7 +3,9 @@ package aio
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"syscall"
 
 	"github.com/go-aio/aio/internal/inode"
@@ -292,6 +294,63 @@ func (f *File) Truncate(size int64) error {
 	defer t.release()
 	f.h.seen.Store(0)
 	return f.plain.Truncate(size)
+}
+
+// Allocate reserves space for the n bytes at byte offset off, as posix_fallocate(3) does
+// (fallocate(2)). A file that ends before off+n grows to that size; what is new reads as zeros,
+// what is there stays. A WriteAt within it does not extend the file, and so is asynchronous
+// in a direct File, and has its space on the disk, but where a filesystem never writes in
+// place. It waits for writes in flight and does not move the offset of Read and Write.
+//
+// An error is the kernel's, in an *fs.PathError with the Op "allocate": EINVAL for a negative
+// off and an n that is not positive, EBADF for a File that is not open for writing, EOPNOTSUPP
+// (errors.ErrUnsupported) where the filesystem cannot, ENOSPC and EFBIG, after which some of it
+// may be done; on other systems than Linux errors.ErrUnsupported.
+func (f *File) Allocate(off, n int64) error { return f.allocate("allocate", callAllocate, off, n) }
+
+// PunchHole gives back the space of the n bytes at byte offset off, which read as zeros from
+// then on (fallocate(2), FALLOC_FL_PUNCH_HOLE). The size of the file stays, also where they
+// go beyond it. Space is given back in whole blocks of the filesystem; in those at the edges
+// zeros are written. It waits for writes in flight and does not move the offset of Read and
+// Write.
+//
+// An error is as that of [File.Allocate], with the Op "punchhole".
+func (f *File) PunchHole(off, n int64) error { return f.allocate("punchhole", callPunchHole, off, n) }
+
+func (f *File) allocate(op string, kind callKind, off, n int64) error {
+	if f.os() == nil {
+		return os.ErrInvalid
+	}
+	if f.h == nil || !f.h.acquire() {
+		return f.fallocate(op, kind, off, n)
+	}
+	defer f.h.release()
+	r := inode.Everything(inode.Exclusive)
+	loose := f.h.lock(r)
+	defer f.h.unlock(r, loose)
+	if f.h.inode != nil {
+		// As before a direct write: who has seen the hole must not find older bytes in the
+		// page cache. The size does not shrink, so what keepsSize has seen stays.
+		f.h.inode.Forget(0, math.MaxInt64)
+	}
+	t := shared().threads
+	t.acquire()
+	defer t.release()
+	return f.fallocate(op, kind, off, n)
+}
+
+// fallocate makes the system call.
+func (f *File) fallocate(op string, kind callKind, off, n int64) error {
+	c := calls.Get().(*call)
+	c.kind, c.off, c.size = kind, off, n
+	switch _, err := c.on(f.conn); err {
+	case nil:
+		return nil
+	case errClosed:
+		return f.wrapErr(op, fs.ErrClosed)
+	default:
+		return f.wrapErr(op, err)
+	}
 }
 
 // Sync makes what has been written durable, as os.File's Sync does, with an fsync iocb

@@ -208,6 +208,20 @@ func Fdatasync(fd int) error {
 	return ignoringEINTR(func() error { return unix.Fdatasync(fd) })
 }
 
+// Allocate is fallocate(2) with no flags, which reserves space for n bytes at off and extends
+// the file to their end.
+func Allocate(fd int, off, n int64) error {
+	return ignoringEINTR(func() error { return unix.Fallocate(fd, 0, off, n) })
+}
+
+// PunchHole is fallocate(2) with FALLOC_FL_PUNCH_HOLE (Linux 2.6.38), which gives back the
+// space of n bytes at off and leaves zeros there.
+func PunchHole(fd int, off, n int64) error {
+	return ignoringEINTR(func() error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
 // limitsOf asks the kernel for the rules of direct I/O on the file of fd.
 // They are never found by trial: a misaligned read of a hole succeeds.
 func limitsOf(fd int) (Limits, error) {

@@ -51,3 +51,9 @@ func PwriteUncached(int, uint64, [][]byte, int64) (int, error) { return 0, error
 
 // Fdatasync is not available.
 func Fdatasync(int) error { return errors.ErrUnsupported }
+
+// Allocate is not available.
+func Allocate(int, int64, int64) error { return errors.ErrUnsupported }
+
+// PunchHole is not available.
+func PunchHole(int, int64, int64) error { return errors.ErrUnsupported }
