@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"testing"
 )
 
 // What os.File lacks has its oracle here: the methods of a File that has them, and what they
@@ -110,12 +111,23 @@ func Total(bufs [][]byte) (n int) {
 }
 
 // Split makes buffers of those lengths, each at an address so far beyond a multiple of
-// 4096, and nil for a length of -1.
+// 4096, or 512 if it is shorter than that, and nil for a length of -1.
 func Split(shift int, lengths ...int) [][]byte {
 	bufs := make([][]byte, len(lengths))
+	at := make([]int, len(lengths))
+	end := 0
+	for i, n := range lengths {
+		unit := 512
+		if n >= 4096 {
+			unit = 4096
+		}
+		at[i] = (end+unit-1)&^(unit-1) + shift
+		end = at[i] + max(n, 0)
+	}
+	slab := Buffer(end, 0)
 	for i, n := range lengths {
 		if n >= 0 {
-			bufs[i] = Buffer(n, shift)
+			bufs[i] = slab[at[i]:][:n:n]
 		}
 	}
 	return bufs
@@ -175,15 +187,18 @@ var vectors = []struct {
 }
 
 func vectoredCalls(s *Side) {
-	const size = 5<<20 + 123
+	const size = 2<<20 + 123
 	s.Put("file", Pattern(size, 1))
 	f := s.MustOpen("file", os.O_RDWR)
 	for i, v := range vectors {
-		for _, off := range []int64{0, 1, 512, 4096, 1 << 20, size - 8192, size - 123, size, size + 5000, 6 << 20} {
+		for j, off := range []int64{0, 1, 512, 4096, 1 << 20, size - 8192, size - 123, size, size + 5000} {
+			if testing.Short() && (i+j)%3 != 0 {
+				continue
+			}
 			what := fmt.Sprintf("%s at %d", v.name, off)
 			s.Note("ReadvAt of "+what, readvAt(f, Split(v.shift, v.lengths...), off)...)
 			s.Note("WritevAt of "+what, results(WritevAt(f, fillVector(Split(v.shift, v.lengths...), byte(i)), off))...)
-			s.Note("ReadvAt of "+what, readvAt(f, Split(v.shift, v.lengths...), off)...)
+			s.Note("ReadAt of it", readAt(f, Buffer(8192, 0), off)...)
 			if off >= size-8192 {
 				s.State(f)
 				s.Note("Truncate", f.Truncate(size))
