@@ -78,31 +78,37 @@ func shared() *engine {
 
 // do runs one request on the direct twin: by the kernel's queue, unless there is none, it
 // would block in io_submit(2), or so few are in flight that a plain system call does
-// better. Offset, length and address are aligned. It returns a bare syscall.Errno.
-func (f *File) do(op queue.Op, p []byte, off int64) (int, error) {
+// better. Its buffer is p, or its buffers are bufs if they are not nil. Offset, length and
+// address are aligned. It returns a bare syscall.Errno.
+func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) {
 	e, h := shared(), f.h
 	if e.queue.TryPlain(h.device.few(e.few(op))) {
-		n, err := h.device.transfer(op, h.twin.Fd, p, off)
+		n, err := h.device.transfer(op, h.twin.Fd, p, bufs, off)
 		e.queue.Leave()
 		return n, err
 	}
-	if op == queue.Pread || h.keepsSize(off+int64(len(p))) {
-		n, err := h.device.do(e.queue, op, h.twin.Fd, p, off)
+	if op == queue.Pread || h.keepsSize(off+int64(len(p)+total(bufs))) {
+		n, err := h.device.do(e.queue, op, h.twin.Fd, p, bufs, off)
 		if err != queue.ErrUnavailable {
 			return n, err
 		}
 	}
 	e.threads.acquire()
 	defer e.threads.release()
-	return transfer(op, h.twin.Fd, p, off)
+	return transfer(op, h.twin.Fd, p, bufs, off)
 }
 
 // transfer makes a plain system call on the twin.
-func transfer(op queue.Op, fd int, p []byte, off int64) (int, error) {
-	if op == queue.Pread {
+func transfer(op queue.Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
+	switch {
+	case op == queue.Pread && bufs == nil:
 		return dio.Pread(fd, p, off)
+	case op == queue.Pread:
+		return dio.Preadv(fd, bufs, off)
+	case bufs == nil:
+		return dio.Pwrite(fd, p, off)
 	}
-	return dio.Pwrite(fd, p, off)
+	return dio.Pwritev(fd, bufs, off)
 }
 
 // few is the number of requests in flight up to which one of this kind does best as a plain
@@ -171,9 +177,11 @@ type call struct {
 	run  func(fd uintptr) // c.do
 	kind callKind
 	op   queue.Op // of a callRequest
-	dev  uint64   // of the file; this, p and off are for the others
-	p    []byte
+	dev  uint64   // of the file; this and what follows are for the others
+	bufs [][]byte
+	one  [1][]byte // memory of bufs, if there is one
 	off  int64
+	size int64 // of a callAllocate or callPunchHole
 
 	n   int
 	err error
@@ -186,6 +194,10 @@ const (
 	callDatasync                      // fdatasync(2)
 	callReadCached                    // dio.PreadCached
 	callWriteUncached                 // dio.PwriteUncached
+	callReadv                         // preadv(2)
+	callWritev                        // pwritev(2)
+	callAllocate                      // dio.Allocate
+	callPunchHole                     // dio.PunchHole
 )
 
 var calls = sync.Pool{New: func() any {
@@ -197,12 +209,18 @@ var calls = sync.Pool{New: func() any {
 // errClosed says that Control did not run the call, for which there is one reason.
 var errClosed = errors.New("the File is closed")
 
+// with makes p the buffer of c.
+func (c *call) with(p []byte) {
+	c.one[0] = p
+	c.bufs = c.one[:]
+}
+
 // on runs c and gives it back to the pool.
 func (c *call) on(conn syscall.RawConn) (int, error) {
 	c.n, c.err = 0, errClosed
 	conn.Control(c.run)
 	n, err := c.n, c.err
-	c.p = nil
+	c.bufs, c.one[0] = nil, nil
 	calls.Put(c)
 	return n, err
 }
@@ -212,10 +230,18 @@ func (c *call) do(fd uintptr) {
 	case callDatasync:
 		c.err = dio.Fdatasync(int(fd))
 	case callReadCached:
-		c.n = dio.PreadCached(int(fd), c.dev, c.p, c.off)
+		c.n = dio.PreadCached(int(fd), c.dev, c.bufs, c.off)
 		c.err = nil
 	case callWriteUncached:
-		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.p, c.off)
+		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.bufs, c.off)
+	case callReadv:
+		c.n, c.err = dio.Preadv(int(fd), c.bufs, c.off)
+	case callWritev:
+		c.n, c.err = dio.Pwritev(int(fd), c.bufs, c.off)
+	case callAllocate:
+		c.err = dio.Allocate(int(fd), c.off, c.size)
+	case callPunchHole:
+		c.err = dio.PunchHole(int(fd), c.off, c.size)
 	default:
 		c.n, c.err = shared().queue.Do(c.op, int(fd), nil, 0)
 	}

@@ -40,12 +40,12 @@ func deviceOf(dev uint64) *device {
 }
 
 // do makes a request by the kernel's queue when it is its turn.
-func (d *device) do(q *queue.Queue, op queue.Op, fd int, p []byte, off int64) (int, error) {
+func (d *device) do(q *queue.Queue, op queue.Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
 	if d.turns == nil {
-		return q.Do(op, fd, p, off)
+		return q.DoVec(op, fd, p, bufs, off)
 	}
 	d.turns.acquire()
-	n, err := q.Do(op, fd, p, off)
+	n, err := q.DoVec(op, fd, p, bufs, off)
 	d.turns.release()
 	return n, err
 }
@@ -80,12 +80,12 @@ func (d *device) few(disk int) int {
 }
 
 // transfer makes the plain system call on fd, and times it now and then.
-func (d *device) transfer(op queue.Op, fd int, p []byte, off int64) (int, error) {
-	if rand.Uint32()%sampleEvery != 0 || len(p) > sampledUpTo {
-		return transfer(op, fd, p, off)
+func (d *device) transfer(op queue.Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
+	if rand.Uint32()%sampleEvery != 0 || len(p) > sampledUpTo || bufs != nil {
+		return transfer(op, fd, p, bufs, off)
 	}
 	start := time.Now()
-	n, err := transfer(op, fd, p, off)
+	n, err := transfer(op, fd, p, nil, off)
 	d.sample(time.Since(start))
 	return n, err
 }

@@ -1,6 +1,7 @@
 package aio_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -85,6 +86,87 @@ func ExampleAlignedBuffer() {
 	}
 	fmt.Println(fi.Size())
 	// Output: 12288
+}
+
+// A record whose parts are in several places is read and written at once.
+func ExampleFile_ReadvAt() {
+	name := temporary("")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	// Blocks of AlignedBuffer go to the disk as they are, in one request.
+	head, body := aio.AlignedBuffer(4096), aio.AlignedBuffer(8192)
+	copy(head, "head")
+	copy(body, "body")
+	if _, err := f.WritevAt([][]byte{head, body}, 0); err != nil {
+		log.Fatal(err)
+	}
+	// Others do too, by way of a bounce buffer.
+	a, b := make([]byte, 4), make([]byte, 4096)
+	n, err := f.ReadvAt([][]byte{a, b[:4092], b[4092:4096]}, 0)
+	fmt.Printf("%d %v %s %s\n", n, err, a, b[4092:4096])
+	// Output: 4100 <nil> head body
+}
+
+// Space that is allocated first is there when it is written, and writes of a direct File
+// to it do not extend the file, so they are asynchronous.
+func ExampleFile_Allocate() {
+	name := temporary("")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	err = f.Allocate(0, 1<<20)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = f.Truncate(1 << 20) // the size at least
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := f.WriteAt(aio.AlignedBuffer(4096), 65536); err != nil {
+		log.Fatal(err)
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(fi.Size())
+	// Output: 1048576
+}
+
+// What is not needed any more is given back to the filesystem, in the midst of a file.
+func ExampleFile_PunchHole() {
+	name := temporary("0123456789")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	err = f.PunchHole(2, 3)
+	if errors.Is(err, errors.ErrUnsupported) {
+		_, err = f.WriteAt(make([]byte, 3), 2) // zeros at least
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	p := make([]byte, 10)
+	if _, err := f.ReadAt(p, 0); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%q\n", p)
+	// Output: "01\x00\x00\x0056789"
 }
 
 // temporary makes a file, in a directory of its own.

@@ -12,6 +12,29 @@ var (
 	NewBounce = newPool
 )
 
+// A Vector is what is left of some buffers.
+type Vector struct {
+	*vector
+	Counted bool // their bytes can be counted
+}
+
+// VectorOf returns a vector of bufs.
+func VectorOf(bufs [][]byte) Vector {
+	v, ok := vectorOf(bufs)
+	return Vector{v, ok}
+}
+
+// What a vector does.
+func (v Vector) Bufs() [][]byte { return v.bufs }
+func (v Vector) Len() int       { return v.n }
+func (v Vector) Advance(n int)  { v.advance(n) }
+func (v Vector) Direct(off int64, unit, mem int) (bufs [][]byte, n int) {
+	return v.direct(off, unit, mem)
+}
+func (v Vector) Gather(p []byte)      { v.gather(p) }
+func (v Vector) Scatter(p []byte) int { return v.scatter(p) }
+func (v Vector) Free()                { v.free() }
+
 // Get and Put are the bounce buffers' get and put.
 func (b *pool) Get(n int) []byte { return b.get(n) }
 func (b *pool) Put(p []byte)     { b.put(p) }

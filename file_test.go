@@ -566,6 +566,15 @@ func TestExtendingWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("extended by somebody else, to 1 MiB", 1<<20, true)
+	if err := f.Allocate(1<<20, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	check("allocated up to 2 MiB", 2<<20, true)
+	check("allocated up to 2 MiB", 2<<20+4096, false)
+	if err := f.PunchHole(0, 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	check("a hole of 2 MiB", 2<<20, true)
 }
 
 // TestReadOfWhatWasJustWritten reads what is dirty in the page cache from there: past it, the
@@ -617,6 +626,15 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	read(8190, 5)
 	read(0, 64<<10) // more than is in the cache
 	read(8190, 5)
+	write([]byte("gone soon"), 8190)
+	if err := f.PunchHole(4096, 4096); err != nil {
+		t.Fatal(err)
+	}
+	clear(want[4096:8192])
+	if aio.Recent(f, 8190, 8199) {
+		t.Error("a hole is looked for in the page cache")
+	}
+	read(8190, 9)
 }
 
 // TestAllocs has a crowd read in the background in its second half, so that requests go
@@ -663,20 +681,27 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 	}
 }
 
+// atMost fails the test if a call allocates more often than most times.
+func atMost(t *testing.T, most float64, what string, call func() error) {
+	t.Helper()
+	least := math.Inf(1)
+	for range 3 { // those of the crowd and of the runtime count too, now and then
+		least = min(least, testing.AllocsPerRun(20, func() {
+			if err := call(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}))
+		if least <= most {
+			return
+		}
+	}
+	t.Errorf("%s: %v allocations", what, least)
+}
+
 func testAllocs(t *testing.T, f *aio.File) {
 	check := func(what string, call func() error) {
-		least := math.Inf(1)
-		for range 3 { // those of the crowd and of the runtime count too, now and then
-			least = min(least, testing.AllocsPerRun(20, func() {
-				if err := call(); err != nil {
-					t.Errorf("%s: %v", what, err)
-				}
-			}))
-			if least == 0 {
-				return
-			}
-		}
-		t.Errorf("%s: %v allocations", what, least)
+		t.Helper()
+		atMost(t, 0, what, call)
 	}
 	for _, n := range []int{100, 4096, 4097, 65536, 65536 + 100, 1<<20 + 1} {
 		for _, shift := range []int{0, 1} {
@@ -696,6 +721,16 @@ func testAllocs(t *testing.T, f *aio.File) {
 	check("Sync", f.Sync)
 	check("Datasync", f.Datasync)
 	check("Truncate", func() error { return f.Truncate(4 << 20) })
+	check("Allocate", func() error { return supported(f.Allocate(0, 4096)) })
+	check("PunchHole", func() error { return supported(f.PunchHole(8192, 4096)) })
+}
+
+// supported is err, but for what some filesystems do not have.
+func supported(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }
 
 // TestDescriptors counts those of a File: a twin more if it is direct, which outlives

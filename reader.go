@@ -65,7 +65,8 @@ func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 // direct read would have to wait until that is on the disk (94 us against 1).
 func (f *File) readCached(p []byte, off int64) bool {
 	c := calls.Get().(*call)
-	c.kind, c.p, c.off, c.dev = callReadCached, p, off, f.h.dev
+	c.kind, c.off, c.dev = callReadCached, off, f.h.dev
+	c.with(p)
 	if n, _ := c.on(f.conn); n == len(p) {
 		return true
 	}
@@ -111,7 +112,7 @@ func (f *File) readInto(p []byte, off int64) (int, error) {
 	if f.h.twin.Resident {
 		touch(p)
 	}
-	return f.do(queue.Pread, p, off)
+	return f.do(queue.Pread, p, nil, off)
 }
 
 // endsAt reports whether a short read that ended at byte off met the end of the file,

@@ -3,7 +3,9 @@ package aio
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"syscall"
 
 	"github.com/go-aio/aio/internal/inode"
@@ -43,10 +45,16 @@ func (f *File) writeAt(p []byte, off int64) (int, error) {
 // writeBlocks writes what may go past the page cache, which may be all of p or nothing.
 // Unless it returns an error, the page cache is for the rest.
 func (f *File) writeBlocks(p []byte, off int64) (int, error) {
-	if !f.writesDirect(p, off) {
+	if !f.writesDirect(off, len(p)) {
 		return 0, nil
 	}
 	n, err := f.writeDirect(p, off)
+	return n, f.directErr(err)
+}
+
+// directErr returns what the caller gets of the outcome of a direct write: nothing if the
+// page cache is to write the rest.
+func (f *File) directErr(err error) error {
 	switch err {
 	case nil:
 		// All is written, or it was cut short within a block: the rest is not aligned
@@ -57,15 +65,15 @@ func (f *File) writeBlocks(p []byte, off int64) (int, error) {
 	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
 		// Direct, all of it or nothing; os.File writes what fits.
 	default:
-		return n, f.wrapErr("write", err)
+		return f.wrapErr("write", err)
 	}
-	return n, nil
+	return nil
 }
 
-// writesDirect reports whether a write goes past the page cache.
-func (f *File) writesDirect(p []byte, off int64) bool {
+// writesDirect reports whether a write of n bytes goes past the page cache.
+func (f *File) writesDirect(off int64, n int) bool {
 	t := f.h.twin
-	return t != nil && t.Writes && inUnits(off, len(p), t.Write) && !f.h.inode.Loose()
+	return t != nil && t.Writes && inUnits(off, n, t.Write) && !f.h.inode.Loose()
 }
 
 // writeDirect writes whole blocks through the twin, in ascending order. It returns a
@@ -89,13 +97,13 @@ func (f *File) writeDirect(p []byte, off int64) (n int, err error) {
 // writeOnce makes one request for the beginning of p.
 func (f *File) writeOnce(p []byte, off int64) (int, error) {
 	if addressFits(p, f.h.twin.Mem) {
-		return f.do(queue.Pwrite, p[:min(len(p), maxDirect)], off)
+		return f.do(queue.Pwrite, p[:min(len(p), maxDirect)], nil, off)
 	}
 	bounce := shared().bounce
 	block := bounce.get(min(len(p), maxBounce))
 	defer bounce.put(block)
 	copy(block, p)
-	return f.do(queue.Pwrite, block, off)
+	return f.do(queue.Pwrite, block, nil, off)
 }
 
 // uncachedFrom is the length in bytes from which a buffered write of a direct File asks
@@ -140,7 +148,8 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 // where the filesystem does not have that.
 func (f *File) writeUncached(p []byte, off int64) int {
 	c := calls.Get().(*call)
-	c.kind, c.p, c.off, c.dev = callWriteUncached, p[:min(len(p), maxDirect)], off, f.h.dev
+	c.kind, c.off, c.dev = callWriteUncached, off, f.h.dev
+	c.with(p[:min(len(p), maxDirect)])
 	n, _ := c.on(f.conn)
 	return n
 }
@@ -285,6 +294,63 @@ func (f *File) Truncate(size int64) error {
 	defer t.release()
 	f.h.seen.Store(0)
 	return f.plain.Truncate(size)
+}
+
+// Allocate reserves space for the n bytes at byte offset off, as posix_fallocate(3) does
+// (fallocate(2)). A file that ends before off+n grows to that size; what is new reads as zeros,
+// what is there stays. A WriteAt within it does not extend the file, and so is asynchronous
+// in a direct File, and has its space on the disk, but where a filesystem never writes in
+// place. It waits for writes in flight and does not move the offset of Read and Write.
+//
+// An error is the kernel's, in an *fs.PathError with the Op "allocate": EINVAL for a negative
+// off and an n that is not positive, EBADF for a File that is not open for writing, EOPNOTSUPP
+// (errors.ErrUnsupported) where the filesystem cannot, ENOSPC and EFBIG, after which some of it
+// may be done; on other systems than Linux errors.ErrUnsupported.
+func (f *File) Allocate(off, n int64) error { return f.allocate("allocate", callAllocate, off, n) }
+
+// PunchHole gives back the space of the n bytes at byte offset off, which read as zeros from
+// then on (fallocate(2), FALLOC_FL_PUNCH_HOLE). The size of the file stays, also where they
+// go beyond it. Space is given back in whole blocks of the filesystem; in those at the edges
+// zeros are written. It waits for writes in flight and does not move the offset of Read and
+// Write.
+//
+// An error is as that of [File.Allocate], with the Op "punchhole".
+func (f *File) PunchHole(off, n int64) error { return f.allocate("punchhole", callPunchHole, off, n) }
+
+func (f *File) allocate(op string, kind callKind, off, n int64) error {
+	if f.os() == nil {
+		return os.ErrInvalid
+	}
+	if f.h == nil || !f.h.acquire() {
+		return f.fallocate(op, kind, off, n)
+	}
+	defer f.h.release()
+	r := inode.Everything(inode.Exclusive)
+	loose := f.h.lock(r)
+	defer f.h.unlock(r, loose)
+	if f.h.inode != nil {
+		// As before a direct write: who has seen the hole must not find older bytes in the
+		// page cache. The size does not shrink, so what keepsSize has seen stays.
+		f.h.inode.Forget(0, math.MaxInt64)
+	}
+	t := shared().threads
+	t.acquire()
+	defer t.release()
+	return f.fallocate(op, kind, off, n)
+}
+
+// fallocate makes the system call.
+func (f *File) fallocate(op string, kind callKind, off, n int64) error {
+	c := calls.Get().(*call)
+	c.kind, c.off, c.size = kind, off, n
+	switch _, err := c.on(f.conn); err {
+	case nil:
+		return nil
+	case errClosed:
+		return f.wrapErr(op, fs.ErrClosed)
+	default:
+		return f.wrapErr(op, err)
+	}
 }
 
 // Sync makes what has been written durable, as os.File's Sync does, with an fsync iocb

@@ -276,6 +276,10 @@ func HugeReads(p []byte) func(s *Side) {
 			n, err := f.ReadAt(p, off)
 			s.Note(fmt.Sprintf("ReadAt %d bytes at %d", len(p), off), n, err)
 			s.lookAt(p[:n])
+			clear(p[:4097])
+			n, err = readInParts(f, p, off)
+			s.Note(fmt.Sprintf("ReadvAt %d bytes at %d", len(p), off), n, err)
+			s.lookAt(p[:n])
 			s.Note("Seek", results(f.Seek(off, io.SeekStart))...)
 			n, err = f.Read(p)
 			s.Note(fmt.Sprintf("Read %d bytes", len(p)), n, err, Offset(f.Fd()))
@@ -300,6 +304,10 @@ func HugeWrites(p []byte) func(s *Side) {
 			}
 		}
 		s.Note("WriteAt 2 GiB and a page", results(f.WriteAt(p[:pageMore], 0))...)
+		look()
+		s.Note("Truncate", f.Truncate(0))
+		n, err := writeInParts(f, p[:pageMore], 0)
+		s.Note("WritevAt 2 GiB and a page", n, err)
 		look()
 		s.Note("Truncate", f.Truncate(0))
 		s.Note("Seek", results(f.Seek(1, io.SeekStart))...)

@@ -56,8 +56,11 @@ func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	})
 	background.Go(func() {
 		for i := 0; !quit.Load(); i++ { // changes the size, beyond all regions
-			if err := files[i%len(files)].Truncate(int64(total + i%9000)); err != nil {
-				t.Error(err)
+			f, at := files[i%len(files)], int64(total+i%9000)
+			for _, err := range []error{f.Truncate(at), Allocate(f, at, 5000), PunchHole(f, at, 10000)} {
+				if err != nil && !errors.Is(err, errors.ErrUnsupported) { // FUSE need not have the last two
+					t.Error(err)
+				}
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -176,10 +179,24 @@ func (w *worker) write(f File, unit, most int) {
 		p[i] = byte(w.rand.Uint32())
 	}
 	copy(w.model[off:], p)
-	if k, err := f.WriteAt(p, w.base+int64(off)); k != n || err != nil {
-		w.Errorf("WriteAt %d bytes at %d: %d, %v", n, w.base+int64(off), k, err)
+	write := f.WriteAt
+	if w.rand.IntN(2) == 0 {
+		write = func(p []byte, off int64) (int, error) { return WritevAt(f, w.parts(p, unit), off) }
+	}
+	if k, err := write(p, w.base+int64(off)); k != n || err != nil {
+		w.Errorf("WriteAt or WritevAt %d bytes at %d: %d, %v", n, w.base+int64(off), k, err)
 	}
 	w.compare(w.files[w.rand.IntN(len(w.files))], off, n)
+}
+
+// parts cuts p into buffers of some units.
+func (w *worker) parts(p []byte, unit int) (bufs [][]byte) {
+	for len(p) > 0 {
+		k := min(unit*(1+w.rand.IntN(3000/unit+2)), len(p))
+		bufs = append(bufs, p[:k])
+		p = p[k:]
+	}
+	return bufs
 }
 
 func (w *worker) read(f File) {
@@ -189,9 +206,13 @@ func (w *worker) read(f File) {
 
 func (w *worker) compare(f File, off, n int) {
 	p := Buffer(n, w.rand.IntN(2))
-	k, err := f.ReadAt(p, w.base+int64(off))
+	read := f.ReadAt
+	if unit := 1 << (9 * w.rand.IntN(2)); w.rand.IntN(3) == 0 {
+		read = func(p []byte, off int64) (int, error) { return ReadvAt(f, w.parts(p, unit), off) }
+	}
+	k, err := read(p, w.base+int64(off))
 	if k != n || err != nil {
-		w.Errorf("ReadAt %d bytes at %d: %d, %v", n, w.base+int64(off), k, err)
+		w.Errorf("ReadAt or ReadvAt %d bytes at %d: %d, %v", n, w.base+int64(off), k, err)
 	}
 	if !bytes.Equal(p, w.model[off:off+n]) {
 		w.Errorf("ReadAt %d bytes at %d: not what was written", n, w.base+int64(off))

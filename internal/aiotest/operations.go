@@ -101,7 +101,7 @@ func (m *Machine) step() {
 		return
 	}
 	switch op % 16 {
-	case 0, 1, 2:
+	case 0, 1:
 		off, n := m.span()
 		shift := m.address()
 		m.both(fmt.Sprintf("WriteAt %d bytes at %d, address %d", n, off, shift), i, func(_ *half, f File) (_ []byte, r []any) {
@@ -112,7 +112,11 @@ func (m *Machine) step() {
 			return nil, r
 		})
 		m.wrote.off, m.wrote.n = off, n
-	case 3, 4:
+	case 2:
+		m.writev(i)
+	case 3:
+		m.readv(i)
+	case 4:
 		off, n := m.span()
 		shift := m.address()
 		m.both(fmt.Sprintf("ReadAt %d bytes at %d, address %d", n, off, shift), i, func(_ *half, f File) (b []byte, r []any) {
@@ -147,10 +151,7 @@ func (m *Machine) step() {
 	case 8:
 		m.seek(i, m.offset(), m.next()%4)
 	case 9:
-		size := m.offset()
-		m.both(fmt.Sprintf("Truncate to %d", size), i, func(_ *half, f File) ([]byte, []any) {
-			return nil, []any{f.Truncate(size)}
-		})
+		m.resize(i, m.next())
 	case 10:
 		m.sync(i)
 	case 11:
@@ -237,6 +238,9 @@ func (m *Machine) seek(i int, off int64, whence int) {
 		// Of a negative one btrfs says ENXIO when the file has been written back, and
 		// until then 0, whoever asks (Linux 6.18).
 		off = max(off, 0)
+	}
+	if whence == seekData && m.allocated {
+		return // where nothing has been written it tells what is in the page cache
 	}
 	m.both(fmt.Sprintf("Seek %d, %d", off, whence), i, func(_ *half, f File) ([]byte, []any) {
 		return nil, results(f.Seek(off, whence))

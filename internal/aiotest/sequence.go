@@ -25,7 +25,8 @@ type Machine struct {
 	program   []byte
 	small     bool // the file should not become large, for that takes time
 	syncs     int
-	next4096  int // the address of the next buffer, see address
+	allocated bool // there may be space that has not been written
+	next4096  int  // the address of the next buffer, see address
 	wrote     struct {
 		off int64
 		n   int
@@ -125,7 +126,7 @@ func (m *Machine) RunOn(t testing.TB, size, address int, program []byte) {
 
 func (m *Machine) run(t testing.TB, size int) {
 	t.Helper()
-	m.TB, m.syncs, m.log = t, 0, m.log[:0]
+	m.TB, m.syncs, m.log, m.allocated = t, 0, m.log[:0], false
 	m.want, m.got = &half{dir: filepath.Join(m.dir, "want")}, &half{dir: filepath.Join(m.dir, "got")}
 	defer m.close()
 	m.start(m.source[:size])

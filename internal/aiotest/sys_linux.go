@@ -123,6 +123,19 @@ func SetOffset(fd uintptr, off int64) error {
 	return err
 }
 
+// Fallocate is fallocate(2): space for n bytes at off, or a hole there.
+func Fallocate(fd uintptr, hole bool, off, n int64) error {
+	mode := uint32(0)
+	if hole {
+		mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	}
+	for {
+		if err := unix.Fallocate(int(fd), mode, off, n); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // OpenFd opens a file as package os would not, with the bare flags.
 func OpenFd(t testing.TB, name string, flag int) uintptr {
 	t.Helper()

@@ -45,6 +45,9 @@ func Offset(uintptr) int64 { return -1 }
 // SetOffset is not available.
 func SetOffset(uintptr, int64) error { return errors.ErrUnsupported }
 
+// Fallocate is not available.
+func Fallocate(uintptr, bool, int64, int64) error { return errors.ErrUnsupported }
+
 // OpenFd skips the test.
 func OpenFd(t testing.TB, _ string, _ int) uintptr {
 	t.Skip("no descriptors")

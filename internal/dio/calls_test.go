@@ -193,6 +193,22 @@ func TestTransfers(t *testing.T) {
 	if n, err := Pread(fd, p, size); n != 0 || err != nil {
 		t.Errorf("Pread at the end = %d, %v, want 0", n, err)
 	}
+	bufs := [][]byte{text[:5], nil, text[5:]}
+	if n, err := Pwritev(fd, bufs, 888); n != len(text) || err != nil {
+		t.Errorf("Pwritev = %d, %v", n, err)
+	}
+	clear(p)
+	if n, err := Preadv(fd, [][]byte{p[:1], p[1:]}, 888); n != len(p) || err != nil || !bytes.Equal(p, text) {
+		t.Errorf("Preadv = %d, %v, %q", n, err, p)
+	}
+	if n, err := Preadv(fd, [][]byte{p[:1], p[1:]}, size-10); n != 10 || err != nil {
+		t.Errorf("Preadv across the end = %d, %v, want 10", n, err)
+	}
+	for what, call := range map[string]func(int, [][]byte, int64) (int, error){"Preadv": Preadv, "Pwritev": Pwritev} {
+		if n, err := call(fd, make([][]byte, 1025), 0); n != 0 || err != unix.EINVAL {
+			t.Errorf("%s of 1025 buffers = %d, %v, want 0, EINVAL", what, n, err)
+		}
+	}
 	if err := Fdatasync(fd); err != nil {
 		t.Errorf("Fdatasync: %v", err)
 	}
@@ -201,20 +217,67 @@ func TestTransfers(t *testing.T) {
 	for what, call := range map[string]func() (int, error){
 		"Pread":          func() (int, error) { return Pread(-1, p, 0) },
 		"Pwrite":         func() (int, error) { return Pwrite(-1, p, 0) },
-		"PwriteUncached": func() (int, error) { return PwriteUncached(-1, newDevice(), p, 0) },
+		"PwriteUncached": func() (int, error) { return PwriteUncached(-1, newDevice(), [][]byte{p}, 0) },
+		"Preadv":         func() (int, error) { return Preadv(-1, bufs, 0) },
+		"Pwritev":        func() (int, error) { return Pwritev(-1, bufs, 0) },
 		"Fdatasync":      func() (int, error) { return 0, Fdatasync(-1) },
+		"Allocate":       func() (int, error) { return 0, Allocate(-1, 0, 1) },
+		"PunchHole":      func() (int, error) { return 0, PunchHole(-1, 0, 1) },
 	} {
 		if n, err := call(); n != 0 || err != unix.EBADF {
 			t.Errorf("%s of no file = %d, %v, want 0, EBADF", what, n, err)
 		}
 	}
 	for what, call := range map[string]func() (int, error){
-		"Pread":  func() (int, error) { return Pread(fd, p, -1) },
-		"Pwrite": func() (int, error) { return Pwrite(fd, p, -1) },
+		"Pread":     func() (int, error) { return Pread(fd, p, -1) },
+		"Pwrite":    func() (int, error) { return Pwrite(fd, p, -1) },
+		"Preadv":    func() (int, error) { return Preadv(fd, bufs, -1) },
+		"Pwritev":   func() (int, error) { return Pwritev(fd, bufs, -1) },
+		"Allocate":  func() (int, error) { return 0, Allocate(fd, -1, 1) },
+		"PunchHole": func() (int, error) { return 0, PunchHole(fd, 0, 0) },
 	} {
 		if n, err := call(); n != 0 || err != unix.EINVAL {
 			t.Errorf("%s before the beginning = %d, %v, want 0, EINVAL", what, n, err)
 		}
+	}
+}
+
+func TestSpace(t *testing.T) {
+	file := newFile(t, t.TempDir())
+	fd := int(file.Fd())
+	blocks := func() int64 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks * 512
+	}
+	fi, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := fi.Size() + 1<<20
+	if err := Allocate(fd, 0, end); err == unix.EOPNOTSUPP {
+		t.Skip("the filesystem of TMPDIR has no fallocate(2)")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if fi, err = file.Stat(); err != nil || fi.Size() != end || blocks() < end {
+		t.Errorf("Allocate up to %d: %d bytes, %d of space, %v", end, fi.Size(), blocks(), err)
+	}
+	if _, err := Pwrite(fd, []byte("0123456789"), 4090); err != nil {
+		t.Fatal(err)
+	}
+	before := blocks()
+	if err := PunchHole(fd, 4096, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err = file.Stat(); err != nil || fi.Size() != end || blocks() > before-1<<20 {
+		t.Errorf("PunchHole of 1 MiB: %d bytes, %d of space after %d, %v", fi.Size(), blocks(), before, err)
+	}
+	p := make([]byte, 10)
+	if _, err := Pread(fd, p, 4090); err != nil || string(p) != "012345\x00\x00\x00\x00" {
+		t.Errorf("the edge of the hole is %q, %v", p, err)
 	}
 }
 
@@ -232,7 +295,7 @@ func TestUncachedWrites(t *testing.T) {
 			dropCache(t, file)
 			text := at(0, 300<<10)
 			for range 3 {
-				n, err := PwriteUncached(fd, dev, text, 12345)
+				n, err := PwriteUncached(fd, dev, [][]byte{text}, 12345)
 				if err == unix.EOPNOTSUPP {
 					t.Fatal("EOPNOTSUPP; RWF_DONTCACHE needs Linux 6.14")
 				}
@@ -251,18 +314,18 @@ func TestUncachedWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, off := range []int64{-1, -2, math.MinInt64} {
-				if n, err := PwriteUncached(fd, dev, []byte("here?"), off); n != 0 || err != unix.EOPNOTSUPP {
+				if n, err := PwriteUncached(fd, dev, [][]byte{[]byte("here?")}, off); n != 0 || err != unix.EOPNOTSUPP {
 					t.Errorf("PwriteUncached at %d = %d, %v, want EOPNOTSUPP", off, n, err)
 				}
 			}
-			if n, err := PwriteUncached(fd, dev, text, math.MaxInt64-10); n != 0 || err == nil {
+			if n, err := PwriteUncached(fd, dev, [][]byte{text}, math.MaxInt64-10); n != 0 || err == nil {
 				t.Errorf("PwriteUncached beyond the end of all files = %d, %v", n, err)
 			}
 			if n, err := Pread(fd, got, 12345); n != len(got) || err != nil || !bytes.Equal(got, text) {
 				t.Errorf("after bad offsets the file reads other bytes: %d, %v", n, err)
 			}
 			dropCache(t, file)
-			if n, err := PwriteUncached(fd, dev, text, 12345); n != len(text) || err != nil {
+			if n, err := PwriteUncached(fd, dev, [][]byte{text}, 12345); n != len(text) || err != nil {
 				t.Errorf("PwriteUncached after bad offsets = %d, %v", n, err)
 			}
 
@@ -288,15 +351,15 @@ func TestUncachedWritesAreRefused(t *testing.T) {
 			file := newFileIn(t, f)
 			fd, dev := int(file.Fd()), newDevice()
 			text := []byte("not to be kept")
-			if n, err := PwriteUncached(fd, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {
+			if n, err := PwriteUncached(fd, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 				t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
 			}
 			// Now it is known, without a system call, which would say EBADF.
-			if n, err := PwriteUncached(-1, dev, text, 0); n != 0 || err != unix.EOPNOTSUPP {
+			if n, err := PwriteUncached(-1, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 				t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
 			}
 			// And known of that filesystem only.
-			if n, err := PwriteUncached(-1, newDevice(), text, 0); n != 0 || err != unix.EBADF {
+			if n, err := PwriteUncached(-1, newDevice(), [][]byte{text}, 0); n != 0 || err != unix.EBADF {
 				t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
 			}
 			got := make([]byte, len(text))
@@ -311,10 +374,14 @@ func TestNoAllocations(t *testing.T) {
 	file := directHere(t)
 	twin := newTwin(t, file)
 	fd, dev, p := int(file.Fd()), newDevice(), at(0, 4096)
+	bufs := [][]byte{p[:2048], p[2048:]}
 	for what, call := range map[string]func(){
 		"Pread":          func() { Pread(twin.Fd, p, 0) },
 		"Pwrite":         func() { Pwrite(twin.Fd, p, 0) },
-		"PwriteUncached": func() { PwriteUncached(fd, dev, p, 0) },
+		"Preadv":         func() { Preadv(twin.Fd, bufs, 0) },
+		"Pwritev":        func() { Pwritev(twin.Fd, bufs, 0) },
+		"Allocate":       func() { Allocate(fd, 0, 4096) },
+		"PwriteUncached": func() { PwriteUncached(fd, dev, [][]byte{p}, 0) },
 		"Size":           func() { twin.Size() },
 	} {
 		if n := testing.AllocsPerRun(20, call); n != 0 {

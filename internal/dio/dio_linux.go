@@ -153,18 +153,28 @@ func Pread(fd int, p []byte, off int64) (int, error) {
 	}
 }
 
+// Preadv is preadv(2), of at most 1024 buffers.
+func Preadv(fd int, bufs [][]byte, off int64) (int, error) {
+	for {
+		n, err := unix.Preadv(fd, bufs, off)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
 // waits remembers the filesystems, by device number, that refused RWF_NOWAIT.
 var waits sync.Map
 
 // PreadCached is preadv2(2) with RWF_NOWAIT (Linux 4.14) on a descriptor without O_DIRECT: it
-// returns how much of the beginning of p is in the page cache. That is 0 where the filesystem
+// returns how much of the beginning of bufs is in the page cache. That is 0 where the filesystem
 // does not know the flag, as overlayfs, from the second time on without a system call. dev is
 // the file's device number.
-func PreadCached(fd int, dev uint64, p []byte, off int64) int {
+func PreadCached(fd int, dev uint64, bufs [][]byte, off int64) int {
 	if _, refused := waits.Load(dev); refused || off < 0 {
 		return 0 // to preadv2(2) an offset of -1 is the file's own
 	}
-	n, err := unix.Preadv2(fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+	n, err := unix.Preadv2(fd, bufs, off, unix.RWF_NOWAIT)
 	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
 		waits.Store(dev, struct{}{})
 	}
@@ -184,6 +194,16 @@ func Pwrite(fd int, p []byte, off int64) (int, error) {
 	}
 }
 
+// Pwritev is pwritev(2), of at most 1024 buffers.
+func Pwritev(fd int, bufs [][]byte, off int64) (int, error) {
+	for {
+		n, err := unix.Pwritev(fd, bufs, off)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
 // keepsCache remembers the filesystems, by device number, that refused RWF_DONTCACHE.
 var keepsCache sync.Map
 
@@ -191,12 +211,12 @@ var keepsCache sync.Map
 // disk at once and leave the cache after that. dev is the file's device number. Where
 // the filesystem does not know the flag the error is EOPNOTSUPP, from the second time
 // on without a system call.
-func PwriteUncached(fd int, dev uint64, p []byte, off int64) (int, error) {
+func PwriteUncached(fd int, dev uint64, bufs [][]byte, off int64) (int, error) {
 	if _, refused := keepsCache.Load(dev); refused || off < 0 {
 		return 0, unix.EOPNOTSUPP // to pwritev2(2) an offset of -1 is the file's own
 	}
 	for {
-		n, err := unix.Pwritev2(fd, [][]byte{p}, off, unix.RWF_DONTCACHE)
+		n, err := unix.Pwritev2(fd, bufs, off, unix.RWF_DONTCACHE)
 		switch err {
 		case unix.EINTR:
 		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
@@ -214,6 +234,20 @@ func PwriteUncached(fd int, dev uint64, p []byte, off int64) (int, error) {
 // Fdatasync is fdatasync(2).
 func Fdatasync(fd int) error {
 	return ignoringEINTR(func() error { return unix.Fdatasync(fd) })
+}
+
+// Allocate is fallocate(2) with no flags, which reserves space for n bytes at off and extends
+// the file to their end.
+func Allocate(fd int, off, n int64) error {
+	return ignoringEINTR(func() error { return unix.Fallocate(fd, 0, off, n) })
+}
+
+// PunchHole is fallocate(2) with FALLOC_FL_PUNCH_HOLE (Linux 2.6.38), which gives back the
+// space of n bytes at off and leaves zeros there.
+func PunchHole(fd int, off, n int64) error {
+	return ignoringEINTR(func() error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
 }
 
 // limitsOf asks the kernel for the rules of direct I/O on the file of fd.

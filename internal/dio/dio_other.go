@@ -40,11 +40,23 @@ func Pread(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 // Pwrite is not called where there is no Twin.
 func Pwrite(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
+// Preadv is not available.
+func Preadv(int, [][]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+
+// Pwritev is not available.
+func Pwritev(int, [][]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+
 // PreadCached is not called where there is no Twin.
-func PreadCached(int, uint64, []byte, int64) int { return 0 }
+func PreadCached(int, uint64, [][]byte, int64) int { return 0 }
 
 // PwriteUncached is not called where there is no Twin.
-func PwriteUncached(int, uint64, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+func PwriteUncached(int, uint64, [][]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
 // Fdatasync is not available.
 func Fdatasync(int) error { return errors.ErrUnsupported }
+
+// Allocate is not available.
+func Allocate(int, int64, int64) error { return errors.ErrUnsupported }
+
+// PunchHole is not available.
+func PunchHole(int, int64, int64) error { return errors.ErrUnsupported }

@@ -16,7 +16,7 @@ type Class uint8
 const (
 	Direct    Class = iota // a write past the page cache
 	Buffered               // a write through the page cache
-	Exclusive              // a change of size
+	Exclusive              // a change of size, or of the space of bytes that are there
 )
 
 // A Range is a lock on the bytes [Lo, Hi). For Exclusive, and for a Buffered write

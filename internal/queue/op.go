@@ -17,8 +17,8 @@ type Op uint8
 
 // The operations.
 const (
-	Pread  Op = iota // pread(2)
-	Pwrite           // pwrite(2)
+	Pread  Op = iota // pread(2), or preadv(2) of several buffers
+	Pwrite           // pwrite(2), or pwritev(2)
 	Fsync            // fsync(2)
 	Fdsync           // fdatasync(2)
 )

@@ -84,12 +84,19 @@ func newQueue(depth int, open func(int) (kernel, error)) *Queue {
 //
 // Beyond depth requests callers wait their turn, first come first served.
 func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
+	return q.DoVec(op, fd, p, nil, off)
+}
+
+// DoVec is Do, for Pread and Pwrite with the buffers bufs in place of p unless they are nil;
+// there may be 1024 of them (IOV_MAX), each as aligned as p would be. It makes an array
+// of their addresses, its only allocation.
+func (q *Queue) DoVec(op Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
 	k := q.ready()
 	if k == nil {
 		return 0, ErrUnavailable
 	}
 	q.active.Add(1)
-	s := q.enqueue(k, op, fd, p, off)
+	s := q.enqueue(k, op, fd, p, bufs, off)
 	<-s.done
 	res := s.res
 	q.release(s)
@@ -172,7 +179,7 @@ func (q *Queue) start() kernel {
 const never = math.MaxInt64
 
 // enqueue gives the request a slot and sees to it that somebody submits it.
-func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, off int64) *slot {
+func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off int64) *slot {
 	q.mu.Lock()
 	s := q.slot()
 	if s == nil {
@@ -183,7 +190,13 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, off int64) *slot {
 		turns.Put(turn)
 		q.mu.Lock()
 	}
-	prepare(&s.iocb, op, fd, p, off)
+	if bufs == nil {
+		prepare(&s.iocb, op, fd, p, off)
+	} else {
+		q.mu.Unlock() // while it makes an array
+		prepareVec(&s.iocb, op, fd, bufs, off)
+		q.mu.Lock()
+	}
 	q.pending.push(s)
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(k)
@@ -209,6 +222,15 @@ func prepare(cb *libaio.IOCB, op Op, fd int, p []byte, off int64) {
 		cb.PrepFsync(fd)
 	case Fdsync:
 		cb.PrepFdsync(fd)
+	}
+}
+
+// prepareVec fills cb with a transfer of several buffers.
+func prepareVec(cb *libaio.IOCB, op Op, fd int, bufs [][]byte, off int64) {
+	if op == Pread {
+		cb.PrepPreadv(fd, bufs, off)
+	} else {
+		cb.PrepPwritev(fd, bufs, off)
 	}
 }
 

@@ -11,6 +11,9 @@ func New(int) *Queue { return &Queue{} }
 // Do refuses.
 func (q *Queue) Do(Op, int, []byte, int64) (int, error) { return 0, ErrUnavailable }
 
+// DoVec refuses.
+func (q *Queue) DoVec(Op, int, []byte, [][]byte, int64) (int, error) { return 0, ErrUnavailable }
+
 // TryPlain reports that nothing is in flight.
 func (q *Queue) TryPlain(int) bool { return true }
 

@@ -32,7 +32,7 @@ type crowd struct {
 
 const (
 	crowdSize   = 192 // goroutines
-	crowdKinds  = 12  // of calls
+	crowdKinds  = 16  // of calls
 	crowdRegion = 16384
 	lines       = crowdSize * crowdRegion // bytes
 	letter      = 'a'
@@ -58,6 +58,10 @@ var crowdCalls = [crowdKinds]struct {
 	{"Sync", func(c *crowd, _ int, _ []byte) error { return c.f.Sync() }},
 	{"Datasync", func(c *crowd, _ int, _ []byte) error { return c.f.Datasync() }},
 	{"WriteAt of blocks", (*crowd).writeAt},
+	{"ReadvAt", (*crowd).readvAt},
+	{"WritevAt", (*crowd).writevAt},
+	{"Allocate", (*crowd).allocate},
+	{"PunchHole", (*crowd).punchHole},
 }
 
 func (c *crowd) readAt(i int, p []byte) error {
@@ -70,6 +74,12 @@ func (c *crowd) readAtUnaligned(i int, p []byte) error {
 	off := int64(i*crowdRegion + lineSize)
 	n, err := c.f.ReadAt(p[1:][:5*lineSize], off)
 	return c.checkRead(p[1:][:n], 5*lineSize, off, err)
+}
+
+func (c *crowd) readvAt(i int, p []byte) error {
+	off := int64(i * crowdRegion)
+	n, err := c.f.ReadvAt([][]byte{p[:4096], p[4096:8192]}, off)
+	return c.checkRead(p[:n], 8192, off, err)
 }
 
 func (c *crowd) checkRead(p []byte, want int, off int64, err error) error {
@@ -86,15 +96,25 @@ func (c *crowd) writeAt(i int, p []byte) error {
 	return c.writeLines(i, p[:crowdRegion], int64(i*crowdRegion))
 }
 
+func (c *crowd) writevAt(i int, p []byte) error {
+	return c.writeLinesBy(i, p[:crowdRegion], int64(i*crowdRegion), func(p []byte, off int64) (int, error) {
+		return c.f.WritevAt([][]byte{p[:8192], p[8192:]}, off)
+	})
+}
+
 // writeAtUnaligned writes all of the region but in parts of no whole blocks.
 func (c *crowd) writeAtUnaligned(i int, p []byte) error {
 	return c.writeLines(i, p[1:][:crowdRegion-lineSize], int64(i*crowdRegion))
 }
 
 func (c *crowd) writeLines(i int, p []byte, off int64) error {
+	return c.writeLinesBy(i, p, off, c.f.WriteAt)
+}
+
+func (c *crowd) writeLinesBy(i int, p []byte, off int64, write func(p []byte, off int64) (int, error)) error {
 	generation := c.issued[i].Add(1)
 	putLines(p, 1, off, generation)
-	n, err := c.f.WriteAt(p, off)
+	n, err := write(p, off)
 	if err != nil {
 		return err
 	}
@@ -181,6 +201,25 @@ func (s *letterSink) Write(p []byte) (int, error) {
 func (c *crowd) truncate(i int, _ []byte) error {
 	time.Sleep(time.Millisecond) // it locks all others out
 	return c.f.Truncate(lines + int64(i)*100)
+}
+
+func (c *crowd) allocate(int, []byte) error {
+	time.Sleep(time.Millisecond)
+	return supported(c.f.Allocate(0, lines))
+}
+
+// punchHole makes one where there are only letters.
+func (c *crowd) punchHole(i int, _ []byte) error {
+	time.Sleep(time.Millisecond)
+	return supported(c.f.PunchHole(lines+int64(i)*100, 5000))
+}
+
+// supported is err, but for what some filesystems do not have.
+func supported(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }
 
 // start has all of them call until they find the File closed. It returns when every kind of
