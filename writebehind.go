@@ -359,7 +359,7 @@ func (w *Writer) carry(b *writeBlock) {
 	for w.waits(b) {
 		w.ended.Wait()
 	}
-	if w.err == nil {
+	if w.err == nil || b.first() < w.good { // what is before the byte that failed is to be there
 		w.reserve(b)
 		w.mu.Unlock()
 		n, err := w.write(b)
@@ -378,7 +378,7 @@ func (w *Writer) carry(b *writeBlock) {
 // written again, with more behind it, in that order too.
 func (w *Writer) waits(b *writeBlock) bool {
 	switch {
-	case w.err != nil || w.out[0] == b:
+	case w.out[0] == b:
 		return false
 	case b.end() > w.size:
 		return true

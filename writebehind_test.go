@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -20,35 +19,11 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/subject"
 )
 
-// Readers and Writers are compared with an os.File that does the same by ReadAt and WriteAt.
-
-// streamSizes are around the units of disks, pages and the blocks that the tests have.
-
-// readerShapes are Readers whose blocks end in such files.
-
-// goroutines fails the test if it ends with more of them than it began with.
-
-// readFrom compares what r reads, by Read and by WriteTo, with want.
-
-// closeStream closes a Reader or Writer, and sees that it is closed.
-
-// TestStreamReaderErrors has Readers of what has no bytes to read.
-
-// A shortWriter takes the first bytes only.
-
-// TestStreamWriteTo has the other side fail: the Reader goes on where that stopped.
-
-// TestStreamReaderOfChangingFile has a file grow and shrink under a Reader.
-
-// writerShapes are Writers whose blocks are full now and then.
-
 // writerShapes are Writers whose blocks are full now and then.
 var writerShapes = []aio.WriterOptions{
 	{}, {BlockSize: 4096, Depth: 1}, {BlockSize: 8192, Depth: 2}, {BlockSize: 5000, Depth: 3}, {BlockSize: 1, Depth: 1000},
 	{Exclusive: true}, {BlockSize: 4096, Depth: 1, Exclusive: true}, {BlockSize: 8192, Depth: 3, Exclusive: true},
 }
-
-// A stream is what a Writer does, or an os.File in its place.
 
 // A stream is what a Writer does, or an os.File in its place.
 type stream interface {
@@ -58,8 +33,6 @@ type stream interface {
 	Sync() error
 	io.Closer
 }
-
-// osStream is the oracle: it writes at once.
 
 // osStream is the oracle: it writes at once.
 type osStream struct {
@@ -78,8 +51,6 @@ func (s *osStream) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func (s *osStream) Flush() error { return nil }
-
-// drive writes pieces of many lengths, and calls check after each that is in the file.
 
 // drive writes pieces of many lengths, and calls check after each that is in the file.
 func drive(t *testing.T, what string, s stream, total int, seed uint64, check func()) {
@@ -138,10 +109,6 @@ func TestStreamWriter(t *testing.T) {
 }
 
 // compareWriters has an os.File and a Writer write the same to files that had before bytes.
-
-// One that is exclusive cuts the file first, and has it end in zeros until Close.
-
-// compareWriters has an os.File and a Writer write the same to files that had before bytes.
 // One that is exclusive cuts the file first, and has it end in zeros until Close.
 func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions, before, total int, seed uint64) {
 	t.Helper()
@@ -192,10 +159,6 @@ func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions,
 }
 
 // TestStreamWriterGrowsInOrder looks at a file that grows: it is a beginning of what is
-
-// written, at every instant.
-
-// TestStreamWriterGrowsInOrder looks at a file that grows: it is a beginning of what is
 // written, at every instant.
 func TestStreamWriterGrowsInOrder(t *testing.T) {
 	aiotest.Guard(t)
@@ -230,8 +193,6 @@ func TestStreamWriterGrowsInOrder(t *testing.T) {
 		t.Logf("%s: looked %d times", m.Name, looks)
 	}
 }
-
-// TestStreamWriterErrors has Writers of what cannot be written to.
 
 // TestStreamWriterErrors has Writers of what cannot be written to.
 func TestStreamWriterErrors(t *testing.T) {
@@ -289,12 +250,6 @@ func TestStreamWriterErrors(t *testing.T) {
 	}
 }
 
-// sameError reports whether both have the same errno or value at the root. The call by which a
-
-// File is found closed is another.
-
-// TestStreamSource has the source of ReadFrom fail: what came before is written.
-
 // TestStreamSource has the source of ReadFrom fail: what came before is written.
 func TestStreamSource(t *testing.T) {
 	aiotest.Guard(t)
@@ -313,10 +268,6 @@ func TestStreamSource(t *testing.T) {
 		}
 	}
 }
-
-// TestStreamFileSizeLimit has a Writer run into RLIMIT_FSIZE. The file is what an os.File
-
-// would have left.
 
 // TestStreamFileSizeLimit has a Writer run into RLIMIT_FSIZE. The file is what an os.File
 // would have left.
@@ -362,23 +313,5 @@ func TestStreamFileSizeLimit(t *testing.T) {
 		}
 	}
 }
-
-// TestStreamWriterConcurrent has many write records of their own, flush and sync. Each record
-
-// is whole, and there once.
-
-// TestStreamWriterResumed has one exclusive Writer go on where another stopped, that was not
-
-// closed, as after a crash: in what was a tail of zeros.
-
-// appendRecords has many goroutines append records, and call after each.
-
-// record is the i-th of goroutine g: lines of text.
-
-// TestStreamsDropped drops Readers and Writers with requests in flight.
-
-// TestStreamAllocs has nothing allocated for a block, once all are there.
-
-// TestStreamsRefused runs the tests of Readers and Writers without kernel AIO, and with room
 
 // for one request.
