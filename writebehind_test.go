@@ -21,8 +21,14 @@ import (
 
 // writerShapes are Writers whose blocks are full now and then.
 var writerShapes = []aio.WriterOptions{
-	{}, {BlockSize: 4096, Depth: 1}, {BlockSize: 8192, Depth: 2}, {BlockSize: 5000, Depth: 3}, {BlockSize: 1, Depth: 1000},
-	{Exclusive: true}, {BlockSize: 4096, Depth: 1, Exclusive: true}, {BlockSize: 8192, Depth: 3, Exclusive: true},
+	{},
+	{BlockSize: 4096, Depth: 1},
+	{BlockSize: 8192, Depth: 2},
+	{BlockSize: 5000, Depth: 3},
+	{BlockSize: 1, Depth: 1000},
+	{Exclusive: true},
+	{BlockSize: 4096, Depth: 1, Exclusive: true},
+	{BlockSize: 8192, Depth: 3, Exclusive: true},
 }
 
 // A stream is what a Writer does, or an os.File in its place.
