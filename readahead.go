@@ -49,11 +49,10 @@ func streamDepth(n int) int {
 // cache if the File is direct.
 //
 // It reads as ReadAt does, and neither uses nor moves the offset of the File's Read. What it
-// hands out was in the file at some time between the previous call and this one or, of the
-// Depth blocks that it has ahead, earlier: a write by somebody else may be seen in part, as
-// with any reader that has a buffer.
+// hands out is what was in the file when the block was read, which may be up to Depth blocks
+// ago: who writes to the file meanwhile is seen in part.
 //
-// A Reader is for one goroutine at a time. One that is dropped without Close leaves nothing
+// A Reader is for one goroutine at a time. Close it before the File. One that is dropped without Close leaves nothing
 // behind but for the time that its last requests take.
 type Reader struct {
 	f     *File

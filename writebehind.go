@@ -55,7 +55,7 @@ type WriterOptions struct {
 // stand together. Flush and Sync cover the Writes that returned before, and Syncs that wait
 // at the same time share one (group commit).
 //
-// What has not been flushed when a Writer is dropped without Close is lost. It leaves
+// Close it before the File. What has not been flushed when a Writer is dropped without Close is lost. It leaves
 // nothing else behind.
 type Writer struct {
 	f     *File
@@ -236,9 +236,10 @@ func (w *Writer) Close() error {
 	}
 	w.closed = true
 	err := w.flush(false)
+	w.off = w.written() // what is behind an error will never be
 	w.cur, w.spare = nil, nil
 	if w.claimed {
-		if cut := w.f.Truncate(min(w.off, w.good)); err == nil {
+		if cut := w.f.Truncate(w.off); err == nil {
 			err = cut
 		}
 	}
@@ -250,6 +251,10 @@ func (w *Writer) Close() error {
 func (w *Writer) Written() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.written()
+}
+
+func (w *Writer) written() int64 {
 	off := min(w.off, w.good)
 	if w.cur != nil {
 		off = min(off, w.cur.first())
@@ -364,7 +369,7 @@ func (w *Writer) carry(b *writeBlock) {
 		w.mu.Unlock()
 		n, err := w.write(b)
 		w.mu.Lock()
-		w.fail(err, b.first()+int64(n))
+		_ = w.fail(err, b.first()+int64(n))
 		if err == nil {
 			w.size = max(w.size, b.end())
 		}
@@ -392,11 +397,13 @@ func (w *Writer) waits(b *writeBlock) bool {
 // flush sends what the current block has, and waits for that and all before it. ahead is
 // whether many more like this are to be expected.
 func (w *Writer) flush(ahead bool) error {
-	if b := w.tail(); b != nil {
+	b := w.tail()
+	last := w.sent
+	if b != nil {
 		b.ahead = ahead && w.exclusive
 		w.carry(b)
 	}
-	for last := w.sent; len(w.out) > 0 && w.out[0].number <= last; {
+	for len(w.out) > 0 && w.out[0].number <= last {
 		w.ended.Wait()
 	}
 	return w.err

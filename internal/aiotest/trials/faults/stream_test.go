@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -151,4 +152,44 @@ func TestStreamNoSpace(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestStreamSyncError has a disk fail its flushes while many append to an exclusive Writer: all
+// their Syncs get the error from then on, and what the Writer says is written is there.
+func TestStreamSyncError(t *testing.T) {
+	each(t, onDevice, func(t *testing.T, on target) {
+		on.streams(t, func(s *stage) {
+			f := s.open(os.O_RDWR).(*aio.File)
+			w := aio.NewWriter(f, aio.WriterOptions{BlockSize: 16 << 10, Exclusive: true})
+			var wg sync.WaitGroup
+			s.inject(fusedisk.Fault{Errno: syscall.EIO}, func(r fusedisk.Request) bool { return r.Op == fusedisk.Flush && r.N > 20 })
+			for g := range 8 {
+				wg.Go(func() {
+					p := bytes.Repeat([]byte{byte('a' + g)}, 300)
+					for {
+						_, err := w.Write(p)
+						if err == nil {
+							err = w.Sync()
+						}
+						if err == nil {
+							continue
+						}
+						if !errors.Is(err, syscall.EIO) {
+							s.Error(err)
+						}
+						return
+					}
+				})
+			}
+			wg.Wait()
+			if err := w.Close(); !errors.Is(err, syscall.EIO) {
+				s.Error(err)
+			}
+			s.good()
+			got := make([]byte, w.Written())
+			if _, err := f.ReadAt(got, 0); err != nil || len(got) == 0 || bytes.IndexByte(got, 0) >= 0 {
+				s.Errorf("%d bytes, of which one is not there: %v", len(got), err)
+			}
+		})
+	})
 }
