@@ -146,7 +146,9 @@ func (c *child) measure(ctx context.Context, index int, d time.Duration) (round,
 	if err != nil {
 		return round{}, fmt.Errorf("%s: latencies: %w", c.engine, err)
 	}
-	return newRound(index, a.Ops, a.Elapsed, a.CPU, peak, latency{h}), nil
+	r := newRound(index, a.Ops, a.Elapsed, a.CPU, peak, latency{h})
+	r.Cached = a.Cached
+	return r, nil
 }
 
 // obituary says how a worker ended that should not have.

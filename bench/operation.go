@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/go-aio/aio"
 	"golang.org/x/sys/unix"
 )
 
@@ -110,6 +111,92 @@ func fillHoles(l *lane) error {
 	i := l.w.next.Add(1) * 1_000_003 % blocks
 	_, err := l.w.file.WriteAt(l.buf, i*blockSize)
 	return err
+}
+
+// readThrough reads the file as whoever goes through one does: os.File in pieces, aio.File by a
+// Reader.
+func readThrough(l *lane) error {
+	var s sink
+	var err error
+	if f, ok := l.w.file.(*aio.File); ok {
+		r := aio.NewReader(f, aio.ReaderOptions{})
+		_, err = io.Copy(&s, r)
+		err = errors.Join(err, r.Close())
+	} else {
+		for err == nil {
+			var n int
+			n, err = l.w.file.ReadAt(l.buf, s.n)
+			s.n += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	if err == nil && s.n != l.w.size {
+		err = errors.New("it is not the whole file that was read")
+	}
+	return err
+}
+
+// writeThrough writes a file and makes it durable.
+func writeThrough(l *lane) error {
+	var to io.Writer = l.w.file
+	f, ok := l.w.file.(*aio.File)
+	if ok {
+		w := aio.NewWriter(f, aio.WriterOptions{})
+		defer w.Close()
+		to = w
+	} else if _, err := l.w.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	for n := int64(0); n < l.w.size; n += int64(len(l.buf)) {
+		if _, err := to.Write(l.buf); err != nil {
+			return err
+		}
+	}
+	return to.(log).Sync()
+}
+
+// A log is an os.File, or a Writer of an aio.File.
+type log interface {
+	io.Writer
+	Sync() error
+}
+
+// emptyLog begins a log.
+func emptyLog(w *worker) error {
+	if last, ok := w.log.(*aio.Writer); ok {
+		if err := last.Close(); err != nil {
+			return err
+		}
+	}
+	w.log = w.file
+	if f, ok := w.file.(*aio.File); ok {
+		w.log = aio.NewWriter(f, aio.WriterOptions{Exclusive: true})
+	}
+	return empty(w)
+}
+
+func appendAndSync(l *lane) error {
+	if _, err := l.w.log.Write(l.buf); err != nil {
+		return err
+	}
+	return l.w.log.Sync()
+}
+
+// cachedBytes is what cachestat(2) has of a file in the page cache (Linux 6.5), or -1 where there
+// is no such call.
+func cachedBytes(name string) (int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var stat unix.Cachestat_t
+	if err := unix.Cachestat(uint(f.Fd()), &unix.CachestatRange{}, &stat, 0); err != nil {
+		return -1, nil
+	}
+	return int64(stat.Cache) * int64(os.Getpagesize()), nil
 }
 
 // warm brings the file into the page cache, once.

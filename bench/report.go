@@ -37,6 +37,7 @@ type result struct {
 	CPUPerOp     float64      `json:"cpu_us_per_op"`     // of all rounds together
 	PeakThreads  int          `json:"peak_threads"`
 	Rounds       []round      `json:"rounds"`
+	Cached       spread       `json:"cached_bytes,omitzero"` // left in the page cache by a round
 
 	merged latency
 }
@@ -51,6 +52,7 @@ type round struct {
 	CPUSeconds   float64      `json:"cpu_seconds"`
 	CPUPerOp     float64      `json:"cpu_us_per_op"`
 	PeakThreads  int          `json:"peak_threads"`
+	Cached       int64        `json:"cached_bytes,omitempty"` // left in the page cache, where that is measured
 
 	histogram latency
 }
@@ -140,15 +142,19 @@ func (r *row) finish() {
 }
 
 func (res *result) finish() {
-	var each []float64
+	var each, cached []float64
 	var cpu float64
 	var ops int64
 	for _, rd := range res.Rounds {
 		each = append(each, rd.OpsPerSecond)
+		cached = append(cached, float64(rd.Cached))
 		cpu += rd.CPUSeconds
 		ops += rd.Ops
 	}
 	res.OpsPerSecond = spreadOf(each)
+	if slices.Max(append(cached, 0)) > 0 {
+		res.Cached = spreadOf(cached)
+	}
 	res.Latency = res.merged.percentiles()
 	if ops > 0 {
 		res.CPUPerOp = cpu * 1e6 / float64(ops)

@@ -153,10 +153,22 @@ func (rep *report) notes() []string {
 		add(r.Submits != nil, fmt.Sprintf("io_submit of aio.File in %s, %d goroutines: %v", r.Workload.call(), r.Depth, r.Submits))
 	}
 	for _, r := range rep.Rows {
+		add(r.Workload.spec().cached, fmt.Sprintf("Left in the page cache by %s: %s", r.Workload.call(), r.cached()))
+	}
+	for _, r := range rep.Rows {
 		add(r.Error != "", fmt.Sprintf("FAILED: %s, %d goroutines: %s", r.Workload.call(), r.Depth, r.Error))
 	}
 	add(rep.Interrupted, "Stopped early: not all rows are here, and the last may have fewer rounds.")
 	return notes
+}
+
+// cached says what each engine left in the page cache.
+func (r *row) cached() string {
+	var list []string
+	for _, res := range r.Engines {
+		list = append(list, fmt.Sprintf("%s %s", res.Engine, formatSize(int64(res.Cached.Median))))
+	}
+	return strings.Join(list, ", ") + "."
 }
 
 // tableStyle has no box and no column lines: twelve columns would not leave them room.

@@ -52,6 +52,7 @@ type answer struct {
 	CPU     time.Duration `json:"cpu,omitempty"`     // user and system time of the process
 	Threads int           `json:"threads,omitempty"` // when the round had ended
 	Latency string        `json:"latency,omitempty"` // a histogram, as hdrhistogram encodes it
+	Cached  int64         `json:"cached,omitempty"`  // bytes of the file in the page cache, when the round had ended
 }
 
 // runWorker is the whole life of a worker; it returns the exit code.
@@ -102,6 +103,9 @@ func openFile(j job) (f file, direct bool, err error) {
 		flag |= aio.O_DIRECT // the same number as syscall.O_DIRECT
 	}
 	if j.Engine != aioEngine {
+		if j.Workload == logAppendWork {
+			flag |= os.O_APPEND
+		}
 		f, err := os.OpenFile(j.File, flag, 0)
 		return f, direct, err
 	}
@@ -123,6 +127,7 @@ type worker struct {
 	lanes  []*lane
 
 	next atomic.Int64 // for operations that go through the file in order
+	log  log          // of logAppendWork
 
 	mu      sync.Mutex // held once per 1024 operations of a lane
 	latency latency
@@ -162,6 +167,11 @@ func (w *worker) round(d time.Duration) answer {
 	a := answer{Elapsed: time.Since(start), CPU: processCPU() - cpu, Threads: ownThreads()}
 
 	var errs []error
+	if w.spec.cached {
+		var err error
+		a.Cached, err = cachedBytes(w.name)
+		errs = append(errs, err)
+	}
 	for _, l := range w.lanes {
 		l.flush()
 		a.Ops += l.ops

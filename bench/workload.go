@@ -26,6 +26,10 @@ const (
 
 	extendWork workload = "extend"
 	fillWork   workload = "fill"
+
+	seqReadWork   workload = "seq-read"
+	seqWriteWork  workload = "seq-write"
+	logAppendWork workload = "log-append"
 )
 
 // defaultWorkloads are what the library is for; the others are where it might cost something.
@@ -36,6 +40,7 @@ var allWorkloads = []workload{
 	cachedReadWork, cachedWriteWork, streamReadWork, streamWriteWork, coldReadWork,
 	smallWork, pageWork, megabyteWork, freshReadWork,
 	largeReadWork, copyWork, extendWork, fillWork,
+	seqReadWork, seqWriteWork, logAppendWork,
 }
 
 // defaultDepths are the numbers of goroutines, and of fio's requests in flight.
@@ -55,6 +60,7 @@ type spec struct {
 	once   bool                   // a round is one operation of each goroutine, however long that takes
 	weight func(size int64) int64 // what one operation counts for; nil: one
 	fresh  bool                   // works on a file of its own, which begins empty
+	cached bool                   // what a round leaves in the page cache is of interest
 }
 
 const (
@@ -118,7 +124,7 @@ var specs = map[workload]spec{
 	copyWork: {
 		call: "io.Copy", about: "the whole file from its beginning, none of it in the page cache; one operation is 1 MiB",
 		length: blockSize, depths: []int{1}, rivals: []engine{osEngine, cachedEngine}, do: copyAll, before: cool,
-		once: true, weight: func(size int64) int64 { return size / mebibyte },
+		once: true, weight: mebibytes,
 	},
 	extendWork: {
 		call: "extending WriteAt", about: "4 KiB at the end of a file that begins empty",
@@ -128,7 +134,23 @@ var specs = map[workload]spec{
 		call: "filling WriteAt", about: "4 KiB into holes, in random order and each once",
 		length: blockSize, depths: []int{1, 8, 64}, rivals: []engine{osEngine}, do: fillHoles, before: hollow, fresh: true,
 	},
+	seqReadWork: {
+		call: "NewReader", about: "the whole file from its beginning, none of it in the page cache; os.File in pieces of 1 MiB; one operation is 1 MiB",
+		length: mebibyte, depths: []int{1}, rivals: []engine{cachedEngine}, do: readThrough, before: cool,
+		once: true, weight: mebibytes, cached: true,
+	},
+	seqWriteWork: {
+		call: "NewWriter", about: "a new file from its beginning, then Sync; os.File in pieces of 1 MiB; one operation is 1 MiB",
+		length: mebibyte, depths: []int{1}, rivals: []engine{cachedEngine}, do: writeThrough, before: empty,
+		once: true, weight: mebibytes, cached: true, fresh: true,
+	},
+	logAppendWork: {
+		call: "NewWriter, Exclusive: Write+Sync", about: "200 bytes at the end of a file that begins empty, then Sync; os.File with O_APPEND: one operation is both",
+		length: 200, depths: []int{1, 8, 64}, rivals: []engine{cachedEngine}, do: appendAndSync, before: emptyLog, fresh: true,
+	},
 }
+
+func mebibytes(size int64) int64 { return size / mebibyte }
 
 func (w workload) spec() spec       { return specs[w] }
 func (w workload) call() string     { return specs[w].call }

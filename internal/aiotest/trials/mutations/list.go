@@ -100,4 +100,37 @@ var mutations = []mutation{
 `,
 		program("soak", "-for=1m"),
 	},
+	{
+		"a Reader keeps what was ahead of an error", "readahead.go",
+		`			err := b.err
+			r.restart()
+`, `			err := b.err
+			r.retire(b)
+`,
+		tests("streams", "", "^TestStream"),
+	},
+	{
+		"a Writer extends the file in any order", "writebehind.go",
+		`	case b.end() > w.size:
+		return true
+`, ``,
+		tests("streams", "", "^TestStream"),
+	},
+	{
+		"a Writer's first error ends what is before it too", "writebehind.go",
+		`if w.err == nil || b.first() < w.good {`, `if w.err == nil {`,
+		tests("faults", "/internal/aiotest/trials/faults", "^TestStreamWriteError$"),
+	},
+	{
+		"an exclusive Writer's blocks overtake each other", "writebehind.go",
+		`return before.end() > b.base+int64(w.down(b.lo))`, `return before == nil`,
+		tests("streams", "", "^TestStream"),
+	},
+	{
+		"Sync of a Writer only flushes", "writebehind.go",
+		`		err := w.f.Datasync()
+`, `		var err error
+`,
+		program("powercut"),
+	},
 }

@@ -45,6 +45,14 @@ func appendedLeft() *left {
 	return l
 }
 
+// loggedLeft is appendedLeft by an exclusive Writer.
+func loggedLeft() *left {
+	l := appendedLeft()
+	l.plans[0].log = blockSize
+	l.content = append(l.content, make([]byte, 8192-7300)...)
+	return l
+}
+
 // TestCheck has the checker look at what may be left, and at what may not.
 func TestCheck(t *testing.T) {
 	last := 2300 // where the last appended record begins, which is not acknowledged
@@ -83,6 +91,13 @@ func TestCheck(t *testing.T) {
 		"rounded up":               {appendedLeft(), func(l *left) { l.content = append(l.content, make([]byte, 8192-7300)...) }, "after the last whole"},
 		"an acknowledged one torn": {appendedLeft(), func(l *left) { zero(l.content[1024:1536]) }, "1 of 2 acknowledged"},
 		"an acknowledged one gone": {appendedLeft(), func(l *left) { l.content = l.content[:800] }, "1 of 2 acknowledged"},
+		"logged as written":        {loggedLeft(), func(*left) {}, ""},
+		"the log's last is zeros":  {loggedLeft(), func(l *left) { zero(l.content[last:]) }, ""},
+		"the log's last is short":  {loggedLeft(), func(l *left) { zero(l.content[4096:]) }, ""},
+		"the log is killed":        {loggedLeft(), func(l *left) { l.killed = true; zero(l.content[4096:]) }, ""},
+		"the log's tail is stale":  {loggedLeft(), func(l *left) { stale(l.content[7680:8192]) }, "after the last whole"},
+		"the log by package os":    {loggedLeft(), func(l *left) { l.engine = "os" }, "after the last whole"},
+		"an acknowledged one lost": {loggedLeft(), func(l *left) { zero(l.content[1024:]) }, "1 of 2 acknowledged"},
 		"one of them twice":        {appendedLeft(), func(l *left) { l.content = append(l.content, l.content[:100]...) }, "after the last whole"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@
 // A writer, a process of its own, writes records to files by aio.File, in every way that
 // there is: WriteAt of blocks and of unaligned bytes, appending, extending, into holes and
 // allocated space, to Files that are direct and plain, with Sync, Datasync, O_SYNC and
-// O_DSYNC. It announces each record before the call, and acknowledges it when Sync has
+// O_DSYNC, and by exclusive Writers. It announces each record before the call, and acknowledges it when Sync has
 // returned. The filesystem is a real one on a disk of ours (see package fusedisk), whose
 // power is cut at random moments: what was flushed is there, and of what was written since,
 // each sector or not. Then the kernel replays the journal, and every file is compared with
@@ -12,7 +12,8 @@
 //   - every record that was acknowledged before the cut, or a later one in its place;
 //   - where a record was begun and not acknowledged, each sector may be that before or that
 //     after, and nothing else: the disk was full of a deleted file's bytes;
-//   - a size that os.File could have left, which is never rounded up to a block.
+//   - a size that os.File could have left, which is never rounded up to a block; but behind
+//     the last record of an exclusive Writer there may be zeros.
 //
 // In the end the writer gets SIGKILL, and all that its calls had written is there. One
 // writer in four uses os.File, so that the checks are known to be sound.

@@ -18,6 +18,7 @@ type plan struct {
 	size    int64         // bytes, at the start; or reserved
 	slots   []slot        // that records are written to; nil if they are appended
 	stream  bool          // appended by the File's own offset, not by O_APPEND
+	log     int           // appended by an exclusive Writer with blocks of so many bytes
 	workers int           // goroutines; each has slots of its own
 	flags   []int         // one File for each, which the workers share
 	sync    int           // O_SYNC or O_DSYNC: for each write; else see datasync
@@ -75,6 +76,9 @@ func plans(seed uint64) []plan {
 		{name: "append-dsync", workers: 2, flags: either(), sync: unix.O_DSYNC, longest: 2000},
 		{name: "stream", stream: true, workers: 1, flags: []int{direct}, longest: 12000},
 		{name: "stream-plain", stream: true, workers: 1, flags: []int{plain}, data: true, longest: 5000},
+		{name: "log", stream: true, log: blockSize << r.IntN(9), workers: 3, flags: []int{direct}, longest: 3000},
+		{name: "log-short", stream: true, log: blockSize << r.IntN(9), workers: 1 + r.IntN(4), flags: []int{direct}, longest: 300},
+		{name: "log-plain", stream: true, log: blockSize << r.IntN(9), workers: 2, flags: []int{plain}, longest: 9000},
 	}
 	for i := range all {
 		if slots := all[i].slots; slots != nil && all[i].start != empty {

@@ -27,6 +27,16 @@ type osFile struct{ *os.File }
 // Datasync is fdatasync(2).
 func (f osFile) Datasync() error { return unix.Fdatasync(int(f.Fd())) }
 
+// A logFile is a file that is written by an exclusive Writer.
+type logFile struct {
+	*aio.Writer
+	file
+}
+
+func (f logFile) Write(p []byte) (int, error) { return f.Writer.Write(p) }
+func (f logFile) Sync() error                 { return f.Writer.Sync() }
+func (f logFile) Datasync() error             { return f.Writer.Sync() }
+
 // engines open files. That of package os has no use for O_DIRECT.
 var engines = map[string]func(name string, flag int) (file, error){
 	"aio": func(name string, flag int) (file, error) {
@@ -71,6 +81,9 @@ func runWriter(open func(string, int) (file, error), seed uint64, dir string) er
 			f, err := open(filepath.Join(dir, p.name), flag|p.flags[j])
 			if err != nil {
 				return err
+			}
+			if a, ok := f.(*aio.File); ok && p.log > 0 {
+				f = logFile{aio.NewWriter(a, aio.WriterOptions{BlockSize: p.log, Depth: 1 + len(p.name)%3, Exclusive: true}), f}
 			}
 			files[j] = f
 		}
@@ -168,9 +181,11 @@ func (w *worker) write(r record) error {
 	if err != nil || n != len(p) {
 		return fmt.Errorf("%s: %+v: %d, %w", w.name, r, n, err)
 	}
-	if w.plan.sync != 0 {
+	_, buffered := w.file.(logFile)
+	switch {
+	case w.plan.sync != 0:
 		w.announce(synced, r)
-	} else {
+	case !buffered: // else it may be in the process yet
 		w.announce(written, r)
 	}
 	return nil

@@ -1,0 +1,323 @@
+package aio_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+)
+
+// writerShapes are Writers whose blocks are full now and then.
+var writerShapes = []aio.WriterOptions{
+	{},
+	{BlockSize: 4096, Depth: 1},
+	{BlockSize: 8192, Depth: 2},
+	{BlockSize: 5000, Depth: 3},
+	{BlockSize: 1, Depth: 1000},
+	{Exclusive: true},
+	{BlockSize: 4096, Depth: 1, Exclusive: true},
+	{BlockSize: 8192, Depth: 3, Exclusive: true},
+}
+
+// A stream is what a Writer does, or an os.File in its place.
+type stream interface {
+	io.Writer
+	io.ReaderFrom
+	Flush() error
+	Sync() error
+	io.Closer
+}
+
+// osStream is the oracle: it writes at once.
+type osStream struct {
+	*os.File
+	off int64
+}
+
+func (s *osStream) Write(p []byte) (int, error) {
+	n, err := s.WriteAt(p, s.off)
+	s.off += int64(n)
+	return n, err
+}
+
+func (s *osStream) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{s}, r)
+}
+
+func (s *osStream) Flush() error { return nil }
+
+// drive writes pieces of many lengths, and calls check after each that is in the file.
+func drive(t *testing.T, what string, s stream, total int, seed uint64, check func()) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	for n := 0; n < total; {
+		length := min([]int{1, 100, 511, 512, 4095, 4096, 4097, 9000, 20_000}[r.IntN(9)], total-n)
+		p := aiotest.Pattern(length, byte(n))
+		var m int
+		var err error
+		if r.IntN(3) == 0 {
+			var long int64
+			long, err = s.ReadFrom(iotest.HalfReader(bytes.NewReader(p)))
+			m = int(long)
+		} else {
+			m, err = s.Write(p)
+		}
+		clear(p) // it is ours again
+		if m != length || err != nil {
+			t.Fatalf("%s: a write of %d bytes after %d: %d, %v", what, length, n, m, err)
+		}
+		n += length
+		switch r.IntN(8) {
+		case 0:
+			err = s.Flush()
+			check()
+		case 1:
+			err = s.Sync()
+			check()
+		}
+		if err != nil {
+			t.Fatalf("%s: after %d bytes: %v", what, n, err)
+		}
+	}
+}
+
+func TestStreamWriter(t *testing.T) {
+	aiotest.Guard(t)
+	goroutines(t)
+	dir := aiotest.Dir(t)
+	for i, total := range streamSizes {
+		for _, m := range subject.Modes {
+			for j, shape := range writerShapes {
+				for _, before := range []int{0, 5000, 60_000} {
+					for _, off := range []int64{0, 1, 4095, 4096, 5000, 70_000} {
+						if testing.Short() && (i+j+int(off))%3 != 0 {
+							continue
+						}
+						shape.Offset = off
+						compareWriters(t, dir, m.Flag, shape, before, total, uint64(i*j))
+					}
+				}
+			}
+		}
+	}
+}
+
+// compareWriters has an os.File and a Writer write the same to files that had before bytes.
+// One that is exclusive cuts the file first, and has it end in zeros until Close.
+func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions, before, total int, seed uint64) {
+	t.Helper()
+	what := fmt.Sprintf("flag %#x, %+v, %d bytes to a file of %d", flag, shape, total, before)
+	first := aiotest.Pattern(before, 99)
+	oracle, name := subject.Put(t, dir, "oracle", first), subject.Put(t, dir, "file", first)
+	g, err := os.OpenFile(oracle, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shape.Exclusive && total > 0 && before > int(shape.Offset) {
+		if err := g.Truncate(shape.Offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want [][]byte
+	drive(t, what, &osStream{g, shape.Offset}, total, seed, func() { want = append(want, contentOf(t, oracle)) })
+	g.Close()
+
+	f, err := aio.OpenFile(name, os.O_RDWR|flag, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := aio.NewWriter(f, shape)
+	drive(t, what, w, total, seed, func() {
+		got := contentOf(t, name)
+		if shape.Exclusive && len(got)%4096 == 0 && len(got) >= len(want[0]) {
+			want[0] = append(want[0], make([]byte, len(got)-len(want[0]))...)
+		}
+		if !bytes.Equal(got, want[0]) {
+			t.Fatalf("%s: flushed, %d bytes, not the %d of os.File", what, len(got), len(want[0]))
+		}
+		want = want[1:]
+	})
+	closeStream(t, what, w)
+	if off := w.Written(); off != shape.Offset+int64(total) {
+		t.Errorf("%s: written up to %d", what, off)
+	}
+	for _, err := range []error{w.Flush(), w.Sync(), second(w.Write([]byte("more"))), second(w.ReadFrom(strings.NewReader("more")))} {
+		if err != fs.ErrClosed {
+			t.Errorf("%s: after Close: %v", what, err)
+		}
+	}
+	f.Close()
+	if got, want := contentOf(t, name), contentOf(t, oracle); !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes, not the %d of os.File", what, len(got), len(want))
+	}
+}
+
+// TestStreamWriterGrowsInOrder looks at a file that grows: it is a beginning of what is
+// written, at every instant.
+func TestStreamWriterGrowsInOrder(t *testing.T) {
+	aiotest.Guard(t)
+	goroutines(t)
+	content := aiotest.Pattern(2<<20+77, 1)
+	for _, m := range subject.Modes {
+		name := subject.Put(t, aiotest.Dir(t), "file", nil)
+		w := aio.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), aio.WriterOptions{BlockSize: 16384, Depth: 8})
+		done := make(chan error)
+		go func() {
+			_, err := io.Copy(w, bytes.NewReader(content))
+			done <- errors.Join(err, w.Close())
+		}()
+		looks := 0
+		for ended := false; !ended; looks++ {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+				ended = true
+			default:
+			}
+			got, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.HasPrefix(content, got) || ended && len(got) != len(content) {
+				t.Fatalf("%s: %d bytes that are not the beginning, ended %t", m.Name, len(got), ended)
+			}
+		}
+		t.Logf("%s: looked %d times", m.Name, looks)
+	}
+}
+
+// TestStreamWriterErrors has Writers of what cannot be written to.
+func TestStreamWriterErrors(t *testing.T) {
+	aiotest.Guard(t)
+	goroutines(t)
+	dir := aiotest.Dir(t)
+	name := subject.Put(t, dir, "file", aiotest.Pattern(10_000, 1))
+	closed := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+	closed.Close()
+	p := make([]byte, 20_000)
+	for what, c := range map[string]struct {
+		f   *aio.File
+		off int64
+	}{
+		"nil":             {nil, 0},
+		"zero":            {new(aio.File), 0},
+		"closed":          {closed, 0},
+		"read-only":       {subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), 0},
+		"read-only plain": {subject.Open(t, name, os.O_RDONLY), 7},
+		"O_APPEND":        {subject.Open(t, name, os.O_RDWR|os.O_APPEND|aio.O_DIRECT), 0},
+		"negative":        {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), -1},
+		"too large":       {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), math.MaxInt64 - 100},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, want := c.f.WriteAt(p, c.off)
+			if want == nil {
+				t.Fatal("it can be written to")
+			}
+			w := aio.NewWriter(c.f, aio.WriterOptions{Offset: c.off, BlockSize: 8192, Depth: 2})
+			var err error
+			for range 10 { // one of them meets it
+				if _, err = w.Write(p); err != nil {
+					break
+				}
+			}
+			if !sameError(err, want) {
+				t.Errorf("Write: %v; want %v", err, want)
+			}
+			x := aio.NewWriter(c.f, aio.WriterOptions{Offset: c.off, Exclusive: true})
+			if err := errors.Join(second(x.Write(p)), x.Sync()); err == nil || x.Close() == nil {
+				t.Errorf("exclusive: %v", err)
+			}
+			for _, again := range []error{second(w.Write(p)), second(w.ReadFrom(bytes.NewReader(p))), w.Flush(), w.Sync(), w.Close()} {
+				if again == nil || again.Error() != err.Error() {
+					t.Errorf("later: %v; want %v", again, err)
+				}
+			}
+			if off := w.Written(); off != c.off {
+				t.Errorf("written up to %d", off)
+			}
+		})
+	}
+	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, aiotest.Pattern(10_000, 1)) {
+		t.Error("the file is not what it was", err)
+	}
+}
+
+// TestStreamSource has the source of ReadFrom fail: what came before is written.
+func TestStreamSource(t *testing.T) {
+	aiotest.Guard(t)
+	goroutines(t)
+	content := aiotest.Pattern(30_000, 1)
+	for _, m := range subject.Modes {
+		name := subject.Put(t, aiotest.Dir(t), "file", nil)
+		w := aio.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), aio.WriterOptions{BlockSize: 8192})
+		source := io.MultiReader(bytes.NewReader(content), iotest.ErrReader(io.ErrClosedPipe))
+		if n, err := w.ReadFrom(source); n != 30_000 || err != io.ErrClosedPipe {
+			t.Errorf("%s: %d, %v", m.Name, n, err)
+		}
+		closeStream(t, m.Name, w)
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%s: %d bytes, %v", m.Name, len(got), err)
+		}
+	}
+}
+
+// TestStreamFileSizeLimit has a Writer run into RLIMIT_FSIZE. The file is what an os.File
+// would have left.
+func TestStreamFileSizeLimit(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.Linux {
+		t.Skip("no RLIMIT_FSIZE")
+	}
+	if !aiotest.InChild() {
+		aiotest.RunChild(t, "^TestStreamFileSizeLimit$", "limit", "50000")
+		return
+	}
+	content := aiotest.Pattern(200_000, 1)
+	for _, m := range subject.Modes {
+		for _, shape := range writerShapes {
+			what := fmt.Sprintf("%s, %+v", m.Name, shape)
+			name := subject.Put(t, aiotest.Dir(t), "file", nil)
+			f := subject.Open(t, name, os.O_RDWR|m.Flag)
+			w := aio.NewWriter(f, shape)
+			_, err := w.Write(content)
+			if err == nil {
+				err = w.Flush()
+			}
+			if !errors.Is(err, syscall.EFBIG) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if again := w.Close(); again == nil || again.Error() != err.Error() {
+				t.Errorf("%s: Close: %v", what, again)
+			}
+			got := contentOf(t, name)
+			if shape.Exclusive {
+				if !bytes.HasPrefix(content, got) || int64(len(got)) != w.Written() {
+					t.Errorf("%s: %d bytes, written up to %d", what, len(got), w.Written())
+				}
+				continue
+			}
+			if !bytes.Equal(got, content[:50_000]) {
+				t.Errorf("%s: %d bytes", what, len(got))
+			}
+			if off := w.Written(); off > 50_000 || off < 50_000-1<<20 {
+				t.Errorf("%s: written up to %d", what, off)
+			}
+		}
+	}
+}
+
+// for one request.
