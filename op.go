@@ -1,0 +1,297 @@
+package aio
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// An Op is a call that goes on while whoever has started it does something else:
+// [File.StartReadAt], [File.StartWriteAt] and [File.StartSync] are POSIX's aio_read(3),
+// aio_write(3) and aio_fsync(3), Done and Wait its aio_suspend(3) and aio_return(3).
+//
+// An Op costs a goroutine that waits, and in a direct File no thread. It need not be waited
+// for: one that is dropped completes all the same. All methods may be called concurrently, and
+// more than once.
+type Op struct {
+	done  chan struct{}
+	n     int // this and err are written before done is closed
+	err   error
+	state atomic.Uint32 // of an Op whose caller may leave it; see await
+}
+
+// start runs call in a goroutine of its own.
+func start(call func() (int, error)) *Op {
+	op := &Op{done: make(chan struct{})}
+	go func() {
+		op.n, op.err = call()
+		close(op.done)
+	}()
+	return op
+}
+
+// StartReadAt starts a [File.ReadAt]. p belongs to the Op until it is done. Close waits for
+// no Op: one that Close overtakes returns fs.ErrClosed, and any other completes.
+func (f *File) StartReadAt(p []byte, off int64) *Op {
+	return start(func() (int, error) { return f.ReadAt(p, off) })
+}
+
+// StartWriteAt starts a [File.WriteAt]. p belongs to the Op, and must not be changed, until it
+// is done. Two writes that overlap may take effect in either order unless the second is
+// started when the first is done.
+func (f *File) StartWriteAt(p []byte, off int64) *Op {
+	return start(func() (int, error) { return f.WriteAt(p, off) })
+}
+
+// StartSync starts a [File.Sync]. It covers the writes that are done before it is started.
+func (f *File) StartSync() *Op {
+	return start(func() (int, error) { return 0, f.Sync() })
+}
+
+// Done returns a channel that is closed when the Op is done, for select.
+func (op *Op) Done() <-chan struct{} { return op.done }
+
+// Wait waits until the Op is done and returns what the call returned; n is 0 for a Sync.
+func (op *Op) Wait() (n int, err error) {
+	<-op.done
+	return op.n, op.err
+}
+
+// Err returns nil while the Op is under way, and then the error of the call, as Wait does.
+func (op *Op) Err() error {
+	select {
+	case <-op.done:
+		return op.err
+	default:
+		return nil
+	}
+}
+
+// Kernel AIO cannot cancel a transfer (io_cancel(2) answers EINVAL): the kernel may read or
+// write the memory of a request until its event arrives. So a call that may be given up runs
+// in a goroutine of its own and on memory of the library's, from which the caller's is copied
+// or to which it is. What is given up is an Op that nobody waits for: it keeps its references,
+// its locks and its memory until the kernel is done.
+
+// States of an Op that await has started.
+const (
+	underWay uint32 = iota
+	finished
+	abandoned
+)
+
+// admit waits until the calls that were given up leave room for another.
+func (f *File) admit(ctx context.Context, name string) error {
+	if ctx.Err() == nil && forsaken.wait(ctx) {
+		return nil
+	}
+	return f.contextErr(ctx, name, false)
+}
+
+// attend runs call, which uses size bytes of the library's memory, and waits for it as long as ctx
+// lasts. If that returns no error the caller calls free; otherwise free is called when the call
+// is over.
+func (f *File) attend(ctx context.Context, name string, size int, call func() (int, error), free func()) (*Op, error) {
+	op := &Op{done: make(chan struct{})}
+	go func() {
+		op.n, op.err = call()
+		if op.state.CompareAndSwap(underWay, finished) {
+			close(op.done)
+			return
+		}
+		free()
+		forsaken.give(size)
+	}()
+	select {
+	case <-op.done:
+		return op, nil
+	case <-ctx.Done():
+	}
+	forsaken.take(size)
+	if op.state.CompareAndSwap(underWay, abandoned) {
+		return nil, f.contextErr(ctx, name, true)
+	}
+	forsaken.give(size)
+	<-op.done
+	return op, nil
+}
+
+// forsaken counts the memory of calls that were given up and are not over.
+var forsaken = budget{limit: maxForsaken}
+
+// maxForsaken is how many bytes may be in such calls for another call with a context to begin.
+const maxForsaken = 64 << 20
+
+// leastForsaken is what each of them counts for at least: its goroutine and what belongs to it.
+const leastForsaken = 16 << 10
+
+// A budget is a number of bytes that may go beyond its limit once, and then has to come back.
+type budget struct {
+	limit int64
+
+	mu    sync.Mutex
+	used  int64
+	freed chan struct{} // closed when used falls; nil if nobody waits
+}
+
+func (b *budget) take(size int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used += int64(max(size, leastForsaken))
+}
+
+func (b *budget) give(size int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= int64(max(size, leastForsaken))
+	if b.freed != nil && b.used < b.limit {
+		close(b.freed)
+		b.freed = nil
+	}
+}
+
+// wait waits until there is room. It returns false if ctx ended before.
+func (b *budget) wait(ctx context.Context) bool {
+	for {
+		b.mu.Lock()
+		if b.used < b.limit {
+			b.mu.Unlock()
+			return true
+		}
+		if b.freed == nil {
+			b.freed = make(chan struct{})
+		}
+		freed := b.freed
+		b.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// A contextError says that a context ended a call.
+type contextError struct {
+	cause, err error // context.Cause, and the context's Err
+	left       bool  // the request is still under way
+}
+
+func (e *contextError) Error() string {
+	if e.left {
+		return e.cause.Error() + " (the request is under way, its outcome unknown)"
+	}
+	return e.cause.Error()
+}
+
+func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
+
+func (f *File) contextErr(ctx context.Context, name string, left bool) error {
+	return f.wrapErr(name, &contextError{cause: context.Cause(ctx), err: ctx.Err(), left: left})
+}
+
+// detachedBuffers keep memory of the library's for calls that may be given up, by the classes of
+// pool. They are not that pool's, of which calls on a disk that hangs would leave nothing.
+var detachedBuffers [maxBounceBits - minBounceBits + 1]sync.Pool
+
+func getDetached(n int) []byte {
+	if n == 0 || n > maxBounce {
+		return AlignedBuffer(n)
+	}
+	i := classOf(n)
+	if p, ok := detachedBuffers[i].Get().(*[]byte); ok {
+		return (*p)[:n]
+	}
+	return AlignedBuffer(1 << (minBounceBits + i))[:n]
+}
+
+func putDetached(p []byte) {
+	if len(p) == 0 || len(p) > maxBounce {
+		return
+	}
+	p = p[:cap(p)]
+	detachedBuffers[classOf(len(p))].Put(&p)
+}
+
+// ReadAtContext is [File.ReadAt] for as long as ctx lasts. When that ends first, the call returns
+// at once, with the number of bytes that it has put into the beginning of p, and an error that
+// is context.Cause(ctx) and ctx.Err() to errors.Is. Nothing is written to p after that, whatever
+// the disk still does: the kernel cannot cancel a read, so the library reads into memory of its
+// own, in pieces of 1 MiB, and copies what has come.
+//
+// With a ctx that has ended already nothing is read. One that cannot end, such as
+// context.Background, makes this ReadAt, without the copy.
+//
+// Calls that were given up keep their memory, and Close leaves the descriptors to them, until the
+// disk answers. While they have 64 MiB in sum, further calls with a context wait.
+func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if ctx.Done() == nil || f.os() == nil {
+		return f.ReadAt(p, off)
+	}
+	for {
+		m, err := f.readDetached(ctx, p[n:min(len(p), n+maxBounce)], off+int64(n))
+		n += m
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := f.admit(ctx, "read"); err != nil {
+		return 0, err
+	}
+	buf := getDetached(len(p))
+	free := func() { putDetached(buf) }
+	op, err := f.attend(ctx, "read", len(buf), func() (int, error) { return f.ReadAt(buf, off) }, free)
+	if err != nil {
+		return 0, err
+	}
+	defer free()
+	copy(p, buf[:op.n])
+	return op.n, op.err
+}
+
+// WriteAtContext is [File.WriteAt] for as long as ctx lasts. When that ends first, the call returns
+// at once, with n = 0 and an error that is context.Cause(ctx) and ctx.Err() to errors.Is. Then
+// nobody knows whether the bytes are written or will be: the kernel cannot cancel a write. p is
+// the caller's again, for the library writes a copy of it, and what is written to the same
+// bytes or truncated later comes after this write.
+//
+// With a ctx that has ended already nothing is written. One that cannot end makes this WriteAt,
+// without the copy. What [File.ReadAtContext] says of calls that were given up holds here too.
+func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if ctx.Done() == nil || f.os() == nil {
+		return f.WriteAt(p, off)
+	}
+	if err := f.admit(ctx, "write"); err != nil {
+		return 0, err
+	}
+	buf := getDetached(len(p))
+	copy(buf, p)
+	free := func() { putDetached(buf) }
+	op, err := f.attend(ctx, "write", len(buf), func() (int, error) { return f.WriteAt(buf, off) }, free)
+	if err != nil {
+		return 0, err
+	}
+	free()
+	return op.n, op.err
+}
+
+// SyncContext is [File.Sync] for as long as ctx lasts. When that ends first, the call returns at
+// once, with an error that is context.Cause(ctx) and ctx.Err() to errors.Is, and nobody knows
+// whether the file is durable; a write-back error that the abandoned call meets is lost, as fsync(2)
+// reports it once.
+func (f *File) SyncContext(ctx context.Context) error {
+	if ctx.Done() == nil || f.os() == nil {
+		return f.Sync()
+	}
+	if err := f.admit(ctx, "sync"); err != nil {
+		return err
+	}
+	op, err := f.attend(ctx, "sync", 0, func() (int, error) { return 0, f.Sync() }, func() {})
+	if err != nil {
+		return err
+	}
+	return op.err
+}
