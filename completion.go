@@ -146,6 +146,11 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 	if f == nil || f.h == nil {
 		return f.os().Sync()
 	}
+	if f.h.syncErr.Load() != nil {
+		if err := f.h.syncErr.Swap(nil); err != nil {
+			return *err
+		}
+	}
 	e := shared()
 	if e.queue.TryPlain(e.few(op)) {
 		defer e.queue.Leave()

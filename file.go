@@ -177,7 +177,7 @@ func newHandle(fd int, plain *os.File, direct bool) *handle {
 	if errors.Is(err, errors.ErrUnsupported) {
 		// No direct I/O on this system, but a bound on threads.
 		if fi, err := plain.Stat(); err == nil && fi.Mode().IsRegular() {
-			return &handle{}
+			return &handle{left: new(inode.Leftovers)}
 		}
 		return nil
 	}
@@ -188,6 +188,7 @@ func newHandle(fd int, plain *os.File, direct bool) *handle {
 		dev:   info.Dev,
 		inode: inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block}),
 	}
+	h.left = &h.inode.Leftovers
 	if !direct {
 		return h
 	}
@@ -203,12 +204,16 @@ func newHandle(fd int, plain *os.File, direct bool) *handle {
 type handle struct {
 	dev    uint64
 	inode  *inode.Inode // nil on systems without direct I/O
-	twin   *dio.Twin    // nil in a plain File
-	device *device      // of the twin
+	left   *inode.Leftovers
+	twin   *dio.Twin // nil in a plain File
+	device *device   // of the twin
 
 	// seen is a size that the file had, in bytes. It is a hint, see keepsSize; it may be
 	// out of date either way.
 	seen atomic.Int64
+
+	// syncErr is that of a Sync which nobody waited for, until another returns it.
+	syncErr atomic.Pointer[error]
 
 	// state is twice the number of calls, plus 1 once the File is closed.
 	state atomic.Int64
@@ -232,6 +237,16 @@ func (h *handle) acquire() bool {
 			return true
 		}
 	}
+}
+
+// acquireWrite is acquire for a call that writes to bytes [lo, hi). It waits for writes there
+// that were given up.
+func (h *handle) acquireWrite(lo, hi int64) bool {
+	if !h.acquire() {
+		return false
+	}
+	h.left.Wait(lo, hi)
+	return true
 }
 
 // release ends a call that acquire counted.

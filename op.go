@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/go-aio/aio/internal/inode"
 )
 
 // An Op is a call that goes on while whoever has started it does something else:
@@ -90,8 +92,8 @@ func (f *File) admit(ctx context.Context, name string) error {
 
 // attend runs call, which uses size bytes of the library's memory, and waits for it as long as ctx
 // lasts. If that returns no error the caller calls free; otherwise free is called when the call
-// is over.
-func (f *File) attend(ctx context.Context, name string, size int, call func() (int, error), free func()) (*Op, error) {
+// is over and nobody waits for it. w is the write that the call is; nil for others.
+func (f *File) attend(ctx context.Context, name string, size int, w *inode.Leftover, call func() (int, error), free func(*Op)) (*Op, error) {
 	op := &Op{done: make(chan struct{})}
 	go func() {
 		op.n, op.err = call()
@@ -99,7 +101,10 @@ func (f *File) attend(ctx context.Context, name string, size int, call func() (i
 			close(op.done)
 			return
 		}
-		free()
+		if w != nil {
+			f.h.left.Remove(w)
+		}
+		free(op)
 		forsaken.give(size)
 	}()
 	select {
@@ -107,9 +112,16 @@ func (f *File) attend(ctx context.Context, name string, size int, call func() (i
 		return op, nil
 	case <-ctx.Done():
 	}
+	// All is noted before the goroutine can see that it is on its own.
 	forsaken.take(size)
+	if w != nil {
+		f.h.left.Add(w)
+	}
 	if op.state.CompareAndSwap(underWay, abandoned) {
 		return nil, f.contextErr(ctx, name, true)
+	}
+	if w != nil {
+		f.h.left.Remove(w)
 	}
 	forsaken.give(size)
 	<-op.done
@@ -242,12 +254,12 @@ func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, erro
 		return 0, err
 	}
 	buf := getDetached(len(p))
-	free := func() { putDetached(buf) }
-	op, err := f.attend(ctx, "read", len(buf), func() (int, error) { return f.ReadAt(buf, off) }, free)
+	free := func(*Op) { putDetached(buf) }
+	op, err := f.attend(ctx, "read", len(buf), nil, func() (int, error) { return f.ReadAt(buf, off) }, free)
 	if err != nil {
 		return 0, err
 	}
-	defer free()
+	defer free(op)
 	copy(p, buf[:op.n])
 	return op.n, op.err
 }
@@ -269,19 +281,33 @@ func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, 
 	}
 	buf := getDetached(len(p))
 	copy(buf, p)
-	free := func() { putDetached(buf) }
-	op, err := f.attend(ctx, "write", len(buf), func() (int, error) { return f.WriteAt(buf, off) }, free)
+	free := func(*Op) { putDetached(buf) }
+	var w *inode.Leftover
+	if f.h != nil && off >= 0 && len(buf) > 0 {
+		w = inode.NewLeftover(off, end(off, len(buf)))
+	}
+	op, err := f.attend(ctx, "write", len(buf), w, func() (int, error) { return f.writeDetached(buf, off, w) }, free)
 	if err != nil {
 		return 0, err
 	}
-	free()
+	free(op)
 	return op.n, op.err
+}
+
+// writeDetached is WriteAt for w, which may be left by now.
+func (f *File) writeDetached(p []byte, off int64, w *inode.Leftover) (int, error) {
+	if w == nil || f.appends || !f.h.acquire() {
+		return f.os().WriteAt(p, off)
+	}
+	defer f.h.release()
+	f.h.left.WaitBefore(w)
+	return f.writeAll(p, off)
 }
 
 // SyncContext is [File.Sync] for as long as ctx lasts. When that ends first, the call returns at
 // once, with an error that is context.Cause(ctx) and ctx.Err() to errors.Is, and nobody knows
-// whether the file is durable; a write-back error that the abandoned call meets is lost, as fsync(2)
-// reports it once.
+// whether the file is durable. fsync(2) reports a write-back error once: one that this call meets
+// when nobody waits for it any more is what the next Sync, Datasync or SyncContext returns.
 func (f *File) SyncContext(ctx context.Context) error {
 	if ctx.Done() == nil || f.os() == nil {
 		return f.Sync()
@@ -289,9 +315,16 @@ func (f *File) SyncContext(ctx context.Context) error {
 	if err := f.admit(ctx, "sync"); err != nil {
 		return err
 	}
-	op, err := f.attend(ctx, "sync", 0, func() (int, error) { return 0, f.Sync() }, func() {})
+	op, err := f.attend(ctx, "sync", 0, nil, func() (int, error) { return 0, f.Sync() }, f.keepSyncErr)
 	if err != nil {
 		return err
 	}
 	return op.err
+}
+
+// keepSyncErr keeps the error of a Sync that nobody waits for.
+func (f *File) keepSyncErr(op *Op) {
+	if op.err != nil && f.h != nil {
+		f.h.syncErr.Store(&op.err)
+	}
 }

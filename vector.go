@@ -75,7 +75,7 @@ func (f *File) WritevAt(bufs [][]byte, off int64) (int, error) {
 	case f.h == nil:
 		v.join()
 		return f.plain.WriteAt(v.bufs[0], off)
-	case !f.h.acquire():
+	case !f.h.acquireWrite(off, end(off, v.n)):
 		return f.plain.WriteAt(v.bufs[0], off) // it is closed
 	}
 	defer f.h.release()

@@ -21,10 +21,15 @@ import (
 // changed and written back. Neither is durable before Sync, unless the File was opened
 // with O_SYNC or O_DSYNC.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
-	if f == nil || f.h == nil || f.appends || off < 0 || len(p) == 0 || !f.h.acquire() {
+	if f == nil || f.h == nil || f.appends || off < 0 || len(p) == 0 || !f.h.acquireWrite(off, end(off, len(p))) {
 		return f.os().WriteAt(p, off)
 	}
 	defer f.h.release()
+	return f.writeAll(p, off)
+}
+
+// writeAll is WriteAt with the handle acquired.
+func (f *File) writeAll(p []byte, off int64) (int, error) {
 	n, err := f.writeAt(p, off)
 	if err != nil {
 		return 0, err // as os.File, which does not count what it wrote before
@@ -32,7 +37,7 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// writeAt is WriteAt with the handle acquired.
+// writeAt is writeAll, but counts what was written before an error.
 func (f *File) writeAt(p []byte, off int64) (int, error) {
 	n, err := f.writeBlocks(p, off)
 	if n == len(p) || err != nil {
@@ -188,7 +193,7 @@ func end(off int64, n int) int64 {
 // piece. It returns n < len(p) only with an error. In a direct File it writes as WriteAt
 // does.
 func (f *File) Write(p []byte) (int, error) {
-	if f == nil || f.h == nil || !f.h.acquire() {
+	if f == nil || f.h == nil || !f.h.acquireWrite(0, math.MaxInt64) {
 		return f.os().Write(p)
 	}
 	defer f.h.release()
@@ -234,7 +239,7 @@ func (f *File) WriteString(s string) (int, error) {
 // plain File leaves it to os.File, which may know a shorter way such as
 // copy_file_range(2) or splice(2).
 func (f *File) ReadFrom(r io.Reader) (int64, error) {
-	if f == nil || f.h == nil || !f.h.acquire() {
+	if f == nil || f.h == nil || !f.h.acquireWrite(0, math.MaxInt64) {
 		return f.os().ReadFrom(r)
 	}
 	defer f.h.release()
@@ -282,7 +287,7 @@ func (f *File) copyFrom(r io.Reader) (int64, error) {
 // Truncate changes the size of the file in bytes, as os.File's Truncate does. It waits
 // for writes in flight and does not move the offset of Read and Write.
 func (f *File) Truncate(size int64) error {
-	if f == nil || f.h == nil || !f.h.acquire() {
+	if f == nil || f.h == nil || !f.h.acquireWrite(0, math.MaxInt64) {
 		return f.os().Truncate(size)
 	}
 	defer f.h.release()
@@ -321,7 +326,7 @@ func (f *File) allocate(op string, kind callKind, off, n int64) error {
 	if f.os() == nil {
 		return os.ErrInvalid
 	}
-	if f.h == nil || !f.h.acquire() {
+	if f.h == nil || !f.h.acquireWrite(0, math.MaxInt64) {
 		return f.fallocate(op, kind, off, n)
 	}
 	defer f.h.release()

@@ -37,6 +37,8 @@ type Inode struct {
 	direct atomic.Int32
 	loose  atomic.Int32
 
+	Leftovers Leftovers
+
 	locks  locks
 	recent atomic.Pointer[recent] // nil until a buffered write beside direct ones
 }

@@ -1,0 +1,94 @@
+package inode
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
+
+// Leftovers are the writes of a file that nobody waits for any more, because a context ended
+// their calls, and that may not be over. What is written later to the same bytes has to wait for
+// them, or an old write would undo it; the lock table does not see to that, because two buffered
+// writes go at the same time there, and because a leftover may not have begun yet.
+//
+// The zero value has none. All methods may be called concurrently.
+type Leftovers struct {
+	count atomic.Int32 // of list
+	mu    sync.Mutex
+	list  []*Leftover
+}
+
+// A Leftover is one of them, or a write that may become one.
+type Leftover struct {
+	turn   uint64
+	lo, hi int64
+	over   chan struct{}
+}
+
+var turns atomic.Uint64
+
+// NewLeftover returns one of the bytes [lo, hi), for a write that is called now.
+func NewLeftover(lo, hi int64) *Leftover {
+	return &Leftover{turn: turns.Add(1), lo: lo, hi: hi, over: make(chan struct{})}
+}
+
+// Add takes note that nobody waits for w any more. It comes before the call returns.
+func (l *Leftovers) Add(w *Leftover) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, w)
+	l.count.Store(int32(len(l.list)))
+}
+
+// Remove ends what Add began, when w is over.
+func (l *Leftovers) Remove(w *Leftover) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.list {
+		if l.list[i] == w {
+			last := len(l.list) - 1
+			l.list[i], l.list[last] = l.list[last], nil
+			l.list = l.list[:last]
+			break
+		}
+	}
+	l.count.Store(int32(len(l.list)))
+	close(w.over)
+}
+
+// Wait waits until all writes to bytes of [lo, hi) that were left are over. The caller holds no
+// lock, and no permit that they might need.
+func (l *Leftovers) Wait(lo, hi int64) {
+	if l.count.Load() != 0 {
+		l.wait(lo, hi, math.MaxUint64)
+	}
+}
+
+// WaitBefore is Wait for w itself, which may be left by now: it waits for those that were called
+// before it.
+func (l *Leftovers) WaitBefore(w *Leftover) {
+	if l.count.Load() != 0 {
+		l.wait(w.lo, w.hi, w.turn)
+	}
+}
+
+func (l *Leftovers) wait(lo, hi int64, before uint64) {
+	for {
+		w := l.find(lo, hi, before)
+		if w == nil {
+			return
+		}
+		<-w.over
+	}
+}
+
+func (l *Leftovers) find(lo, hi int64, before uint64) *Leftover {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.list {
+		if w.turn < before && w.lo < hi && lo < w.hi {
+			return w
+		}
+	}
+	return nil
+}
