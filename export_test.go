@@ -104,3 +104,24 @@ func (t Turns) Release()       { t.release() }
 
 // Calls returns how many calls are under way or waiting.
 func (t Turns) Calls() int64 { return t.calls.Load() }
+
+// HoldThreads takes all turns of plain system calls, so that others wait until release.
+func HoldThreads() (release func()) {
+	t := shared().threads
+	for range t.limit {
+		t.acquire()
+	}
+	return func() {
+		for range t.limit {
+			t.release()
+		}
+	}
+}
+
+// Forsaken returns how many bytes calls count for that were given up and are not over, and the
+// limit from which others wait.
+func Forsaken() (used, limit int64) {
+	forsaken.mu.Lock()
+	defer forsaken.mu.Unlock()
+	return forsaken.used, forsaken.limit
+}

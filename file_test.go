@@ -125,6 +125,17 @@ func TestContract(t *testing.T) {
 	testContract(t, aiotest.Dir(t), true)
 }
 
+// TestContractByOtherForms is the contract of Ops and of calls with a context.
+func TestContractByOtherForms(t *testing.T) {
+	dir := aiotest.Dir(t)
+	for _, c := range aiotest.Contract {
+		t.Run(c.Name, func(t *testing.T) {
+			aiotest.Guard(t)
+			aiotest.Compare(t, dir, subject.Roundabout(t, aio.O_DIRECT), c.Do)
+		})
+	}
+}
+
 // TestContractTmpfs is the contract where there is no direct I/O.
 func TestContractTmpfs(t *testing.T) {
 	testContract(t, aiotest.TmpfsDir(t), false)

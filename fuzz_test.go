@@ -96,7 +96,7 @@ func FuzzFile(f *testing.F) {
 		// One operation at a time would never come to kernel AIO.
 		subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
 	}
-	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Package(f, 0), aiotest.Options{})
+	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Roundabout(f, 0), aiotest.Options{})
 	f.Fuzz(func(t *testing.T, program []byte) {
 		aiotest.Guard(t)
 		m.Run(t, program)

@@ -70,7 +70,7 @@ func run(t *testing.T, dir string, seed uint64, steps int) (raw int64) {
 	opt.Finished = func(t testing.TB, name string, content []byte) {
 		raw += secret.check(t, disk, name, content)
 	}
-	m := aiotest.NewMachine(t, dir, subject.Package(t, 0), opt)
+	m := aiotest.NewMachine(t, dir, subject.Roundabout(t, 0), opt)
 	programs := 0
 	for ; m.Count().Steps < steps && !t.Failed(); programs++ {
 		s := seed + uint64(programs)

@@ -3,10 +3,12 @@
 package subject
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-aio/aio"
@@ -52,6 +54,74 @@ func Package(t testing.TB, flag int) aiotest.Package {
 		},
 		Direct: flag&aio.O_DIRECT != 0 && aiotest.Direct,
 	}
+}
+
+// Roundabout is Package, but the positional calls and Sync of its Files are made by their other
+// forms, in turn: as they are, by an Op, and with a context.
+func Roundabout(t testing.TB, flag int) aiotest.Package {
+	p := Package(t, flag)
+	open, temp, atRoot, byName, create, byNumber := p.OpenFile, p.CreateTemp, p.OpenInRoot, p.Open, p.Create, p.NewFile
+	p.OpenFile = func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
+		return roundAbout(open(name, flag, perm))
+	}
+	p.Open = func(name string) (aiotest.File, error) { return roundAbout(byName(name)) }
+	p.Create = func(name string) (aiotest.File, error) { return roundAbout(create(name)) }
+	p.CreateTemp = func(dir, pattern string) (aiotest.File, error) { return roundAbout(temp(dir, pattern)) }
+	p.OpenInRoot = func(dir, name string) (aiotest.File, error) { return roundAbout(atRoot(dir, name)) }
+	p.NewFile = func(fd uintptr, name string) aiotest.File {
+		f, _ := roundAbout(byNumber(fd, name), nil)
+		return f
+	}
+	return p
+}
+
+type roundabout struct {
+	*aio.File
+	turn atomic.Uint32
+}
+
+func roundAbout(f aiotest.File, err error) (aiotest.File, error) {
+	if file, ok := f.(*aio.File); ok {
+		return &roundabout{File: file}, err
+	}
+	return f, err
+}
+
+func (f *roundabout) ReadAt(p []byte, off int64) (int, error) {
+	switch f.turn.Add(1) % 3 {
+	case 0:
+		return f.File.ReadAt(p, off)
+	case 1:
+		return f.StartReadAt(p, off).Wait()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	return f.ReadAtContext(ctx, p, off)
+}
+
+func (f *roundabout) WriteAt(p []byte, off int64) (int, error) {
+	switch f.turn.Add(1) % 3 {
+	case 0:
+		return f.File.WriteAt(p, off)
+	case 1:
+		return f.StartWriteAt(p, off).Wait()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	return f.WriteAtContext(ctx, p, off)
+}
+
+func (f *roundabout) Sync() error {
+	switch f.turn.Add(1) % 3 {
+	case 0:
+		return f.File.Sync()
+	case 1:
+		_, err := f.StartSync().Wait()
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	return f.SyncContext(ctx)
 }
 
 // wantDirect reports whether there is direct I/O on f, opened with O_DIRECT.

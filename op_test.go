@@ -1,0 +1,440 @@
+package aio_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/subject"
+)
+
+// An Op returns what the call returns, to all who ask and as often as they ask.
+func TestOp(t *testing.T) {
+	aiotest.Guard(t)
+	content := aiotest.Pattern(10000, 1)
+	for _, m := range subject.Modes {
+		t.Run(m.Name, func(t *testing.T) {
+			f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDWR|m.Flag)
+			p := make([]byte, 300)
+			op := f.StartReadAt(p, 9900)
+			for range 2 {
+				if n, err := op.Wait(); n != 100 || err != io.EOF {
+					t.Errorf("Wait of a read = %d, %v", n, err)
+				}
+				<-op.Done()
+				if err := op.Err(); err != io.EOF {
+					t.Errorf("Err of a read = %v", err)
+				}
+			}
+			if !bytes.Equal(p[:100], content[9900:]) {
+				t.Error("other bytes were read")
+			}
+			if n, err := f.StartWriteAt([]byte("some text"), 77).Wait(); n != 9 || err != nil {
+				t.Errorf("Wait of a write = %d, %v", n, err)
+			}
+			if n, err := f.StartSync().Wait(); n != 0 || err != nil {
+				t.Errorf("Wait of a sync = %d, %v", n, err)
+			}
+			f.StartReadAt(make([]byte, 300), 0) // and nobody waits
+			n, err := f.StartReadAt(p[:9], 77).Wait()
+			if n != 9 || err != nil || string(p[:9]) != "some text" {
+				t.Errorf("Wait of a read of what was written = %d, %v, %q", n, err, p[:9])
+			}
+		})
+	}
+}
+
+func TestOpUnderWay(t *testing.T) {
+	aiotest.Guard(t)
+	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", []byte("content")), os.O_RDONLY)
+	release := aio.HoldThreads()
+	p := make([]byte, 7)
+	op := f.StartReadAt(p, 0)
+	select {
+	case <-op.Done():
+		t.Error("done before it could begin")
+	case <-time.After(20 * time.Millisecond):
+	}
+	if err := op.Err(); err != nil {
+		t.Errorf("Err of an Op under way = %v", err)
+	}
+	release()
+	if n, err := op.Wait(); n != 7 || err != nil || string(p) != "content" {
+		t.Errorf("Wait = %d, %v, %q", n, err, p)
+	}
+}
+
+// Close does not wait for Ops. Each is as if it had come before Close or after it.
+func TestOpsAndClose(t *testing.T) {
+	aiotest.Guard(t)
+	content := aiotest.Pattern(1<<20, 1)
+	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range subject.Modes {
+		for range aiotest.Scaled(20) {
+			f := subject.Open(t, name, os.O_RDWR|m.Flag)
+			ops, bufs := make([]*aio.Op, 100), make([][]byte, 100)
+			for i := range ops {
+				bufs[i] = make([]byte, 4096)
+				ops[i] = f.StartReadAt(bufs[i], int64(i)*4096)
+			}
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			for i, op := range ops {
+				n, err := op.Wait()
+				switch {
+				case err == nil && n == 4096 && bytes.Equal(bufs[i], content[i*4096:][:4096]):
+				case n == 0 && errors.Is(err, fs.ErrClosed):
+				default:
+					t.Errorf("Wait = %d, %v", n, err)
+				}
+			}
+		}
+	}
+	if _, err := (*aio.File)(nil).StartReadAt(nil, 0).Wait(); err != os.ErrInvalid {
+		t.Errorf("an Op of a nil File: %v", err)
+	}
+}
+
+// A contextual call has the form of its plain one.
+type contextual struct {
+	name    string
+	plain   func(f *aio.File, p []byte, off int64) (int, error)
+	context func(ctx context.Context, f *aio.File, p []byte, off int64) (int, error)
+}
+
+var contextuals = []contextual{
+	{"read", (*aio.File).ReadAt, func(ctx context.Context, f *aio.File, p []byte, off int64) (int, error) {
+		return f.ReadAtContext(ctx, p, off)
+	}},
+	{"write", (*aio.File).WriteAt, func(ctx context.Context, f *aio.File, p []byte, off int64) (int, error) {
+		return f.WriteAtContext(ctx, p, off)
+	}},
+	{"sync", func(f *aio.File, _ []byte, _ int64) (int, error) { return 0, f.Sync() },
+		func(ctx context.Context, f *aio.File, _ []byte, _ int64) (int, error) { return 0, f.SyncContext(ctx) }},
+}
+
+// With a context that does not end, the outcome is that of the plain call.
+func TestContextThatLasts(t *testing.T) {
+	aiotest.Guard(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	const size = 3<<20 + 777
+	for _, m := range subject.Modes {
+		for _, flag := range []int{os.O_RDWR, os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND} {
+			dir := aiotest.Dir(t)
+			var files [2]*aio.File
+			for i := range files {
+				files[i] = subject.Open(t, subject.Put(t, dir, fmt.Sprint(i), aiotest.Pattern(size, 1)), flag|m.Flag)
+			}
+			for _, c := range contextuals {
+				for _, n := range []int{0, 1, 4096, 5000, 1 << 20, 1<<20 + 1, 2<<20 + 4096} {
+					for _, off := range []int64{-1, 0, 100, 8192, size - 10, size, size + 1<<20, 1<<63 - 1} {
+						a, b := aiotest.Pattern(n, 2), aiotest.Pattern(n, 2)
+						wantN, want := c.plain(files[0], a, off)
+						gotN, got := c.context(ctx, files[1], b, off)
+						if gotN != wantN || aiotest.Describe(got) != aiotest.Describe(rename(want, files[1].Name())) {
+							t.Errorf("%s, flags %#x: %s of %d bytes at %d: %d, %s; want %d, %s", m.Name, flag, c.name, n, off,
+								gotN, aiotest.Describe(got), wantN, aiotest.Describe(want))
+						}
+						if !bytes.Equal(a, b) {
+							t.Errorf("%s: %s of %d bytes at %d: other bytes", m.Name, c.name, n, off)
+						}
+					}
+				}
+			}
+			x, err := os.ReadFile(files[0].Name())
+			y, err2 := os.ReadFile(files[1].Name())
+			if err != nil || err2 != nil || !bytes.Equal(x, y) {
+				t.Errorf("%s, flags %#x: the files differ: %v, %v", m.Name, flag, err, err2)
+			}
+		}
+	}
+}
+
+// rename gives an error of another file this one's name.
+func rename(err error, name string) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return &fs.PathError{Op: path.Op, Path: name, Err: path.Err}
+	}
+	return err
+}
+
+var errCause = errors.New("a cause")
+
+// With one that has ended, nothing happens.
+func TestContextThatHasEnded(t *testing.T) {
+	aiotest.Guard(t)
+	content := aiotest.Pattern(10000, 1)
+	cancelled, cancel := context.WithCancelCause(context.Background())
+	cancel(errCause)
+	late, cancelLate := context.WithTimeout(context.Background(), -1)
+	defer cancelLate()
+	for _, m := range subject.Modes {
+		name := subject.Put(t, aiotest.Dir(t), "file", content)
+		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+		for _, c := range contextuals {
+			for _, ctx := range []context.Context{cancelled, late} {
+				p := aiotest.Pattern(4096, 9)
+				n, err := c.context(ctx, f, p, 0)
+				wantEnded(t, c.name, f, ctx, n, err)
+				if !bytes.Equal(p, aiotest.Pattern(4096, 9)) {
+					t.Errorf("%s: the buffer has changed", c.name)
+				}
+			}
+		}
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%s: the file has changed, %v", m.Name, err)
+		}
+	}
+	for _, c := range contextuals {
+		if _, err := c.context(cancelled, nil, nil, 0); err != os.ErrInvalid {
+			t.Errorf("%s of a nil File: %v", c.name, err)
+		}
+	}
+}
+
+// wantEnded checks the error of a call that ctx has ended.
+func wantEnded(t *testing.T, op string, f *aio.File, ctx context.Context, n int, err error) {
+	t.Helper()
+	path, ok := err.(*fs.PathError)
+	if !ok || path.Op != op || path.Path != f.Name() || n != 0 {
+		t.Errorf("%s: %d, %s", op, n, aiotest.Describe(err))
+	}
+	if !errors.Is(err, context.Cause(ctx)) || !errors.Is(err, ctx.Err()) {
+		t.Errorf("%s: %v is not both %v and %v", op, err, context.Cause(ctx), ctx.Err())
+	}
+}
+
+// A context that cannot end costs nothing.
+func TestContextAllocs(t *testing.T) {
+	if aiotest.Race {
+		t.Skip("the race detector allocates")
+	}
+	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1)), os.O_RDWR|aio.O_DIRECT)
+	p := aio.AlignedBuffer(4096)
+	for _, c := range contextuals {
+		c.context(context.Background(), f, p, 0)
+		if n := testing.AllocsPerRun(100, func() { c.context(context.Background(), f, p, 0) }); n != 0 {
+			t.Errorf("%s: %v allocations", c.name, n)
+		}
+	}
+}
+
+// givenUp makes a call whose context ends when it is under way.
+func givenUp(t *testing.T, c contextual, f *aio.File, p []byte, off int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	n, err := c.context(ctx, f, p, off)
+	wantEnded(t, c.name, f, ctx, n, err)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("%s returned after %v", c.name, took)
+	}
+}
+
+// settleForsaken waits until all calls that were given up are over.
+func settleForsaken(t *testing.T, goroutines int) {
+	t.Helper()
+	aiotest.Until(t, "what was given up is over", func() bool {
+		used, _ := aio.Forsaken()
+		return used == 0 && runtime.NumGoroutine() <= goroutines+1 // the reaper
+	})
+}
+
+// What was given up does not touch the caller's memory any more, and keeps the descriptor.
+func TestContextGivenUp(t *testing.T) {
+	aiotest.Guard(t)
+	content := aiotest.Pattern(10000, 1)
+	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	f := subject.Open(t, name, os.O_RDWR)
+	goroutines := runtime.NumGoroutine()
+	release := aio.HoldThreads()
+	p := aiotest.Pattern(4096, 9)
+	givenUp(t, contextuals[2], f, nil, 0) // in a crowd a Sync needs no thread
+	for range 20 {
+		givenUp(t, contextuals[0], f, p, 0)
+		givenUp(t, contextuals[1], f, p, 0)
+	}
+	if used, _ := aio.Forsaken(); used < 40*4096 {
+		t.Errorf("%d bytes for 41 calls that were given up", used)
+	}
+	written := slices.Clone(p)
+	clear(p)
+	release()
+	settleForsaken(t, goroutines)
+	if slices.Max(p) != 0 {
+		t.Error("a read has changed the buffer that it was to leave alone")
+	}
+	got, err := os.ReadFile(name)
+	if err != nil || !bytes.Equal(got, append(written, content[4096:]...)) {
+		t.Errorf("the file has not what the writes were given; %v", err)
+	}
+}
+
+// What is written or cut off after a write was given up stays so.
+func TestContextLaterWrites(t *testing.T) {
+	aiotest.Guard(t)
+	old, later := aiotest.Pattern(4096, 8), aiotest.Pattern(4096, 9)
+	for name, c := range map[string]struct {
+		do   func(f *aio.File) error
+		want func(content []byte) []byte
+	}{
+		"WriteAt": {func(f *aio.File) error { _, err := f.WriteAt(later, 0); return err }, nil},
+		"unaligned WriteAt": {func(f *aio.File) error { _, err := f.WriteAt(later[1:], 1); return err },
+			func(p []byte) []byte { p[0] = old[0]; return p }},
+		"WritevAt": {func(f *aio.File) error { _, err := f.WritevAt([][]byte{later[:100], later[100:]}, 0); return err }, nil},
+		"Write":    {func(f *aio.File) error { _, err := f.Write(later); return err }, nil},
+		"ReadFrom": {func(f *aio.File) error { _, err := f.ReadFrom(bytes.NewReader(later)); return err }, nil},
+		"Truncate": {func(f *aio.File) error { return f.Truncate(0) }, func([]byte) []byte { return nil }},
+		"WriteAtContext": {func(f *aio.File) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			_, err := f.WriteAtContext(ctx, later, 0)
+			return err
+		}, nil},
+	} {
+		for _, m := range subject.Modes {
+			t.Run(name+"/"+m.Name, func(t *testing.T) {
+				file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+				f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|m.Flag)
+				goroutines := runtime.NumGoroutine()
+				release := aio.HoldThreads()
+				var holding sync.WaitGroup
+				givenUp(t, contextuals[1], f, old, 0) // waits for a thread
+				holding.Go(func() {
+					if err := c.do(g); err != nil {
+						t.Error(err)
+					}
+				})
+				time.Sleep(5 * time.Millisecond) // for it to do harm, if it can
+				release()
+				holding.Wait()
+				settleForsaken(t, goroutines)
+				want := append(slices.Clone(later), make([]byte, 4096)...)
+				if c.want != nil {
+					want = c.want(want)
+				}
+				if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("the older write has come later; %v", err)
+				}
+			})
+		}
+	}
+}
+
+// Close leaves the descriptor to what was given up, and nobody else.
+func TestContextAndClose(t *testing.T) {
+	aiotest.Guard(t)
+	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+	goroutines := runtime.NumGoroutine()
+	before := aiotest.OpenFiles()
+	f, err := aio.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := aio.HoldThreads()
+	for _, c := range contextuals {
+		givenUp(t, c, f, aiotest.Pattern(4096, 9), 0)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	release()
+	settleForsaken(t, goroutines)
+	aiotest.Settle(t, "descriptors are left", func() bool { return len(aiotest.OpenFiles()) <= len(before) })
+}
+
+// Calls that were given up have no more memory than they may, and others wait until they have.
+func TestContextBudget(t *testing.T) {
+	aiotest.Guard(t)
+	name := filepath.Join(aiotest.Dir(t), "file")
+	f := subject.Open(t, name, os.O_RDWR|os.O_CREATE)
+	goroutines := runtime.NumGoroutine()
+	release := aio.HoldThreads()
+	p := make([]byte, 1<<20)
+	_, limit := aio.Forsaken()
+	for i := range limit >> 20 {
+		givenUp(t, contextuals[1], f, p, i<<20)
+	}
+	used, _ := aio.Forsaken()
+	if used != limit {
+		t.Errorf("%d calls of 1 MiB use %d bytes", limit>>20, used)
+	}
+	for _, c := range contextuals { // these have not begun
+		givenUp(t, c, f, p[:100], 0)
+	}
+	if now, _ := aio.Forsaken(); now != used {
+		t.Errorf("%d bytes more than the limit", now-used)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	waiting := make(chan error)
+	go func() { waiting <- f.SyncContext(ctx) }()
+	time.Sleep(5 * time.Millisecond)
+	release()
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+	settleForsaken(t, goroutines)
+	if fi, err := f.Stat(); err != nil || fi.Size() != limit {
+		t.Errorf("the file has %d bytes, %v; want %d", fi.Size(), err, limit)
+	}
+}
+
+// Contexts end at any time, beside other calls; each byte is that of the last write that returned
+// or of one that was given up after it.
+func TestContextStorm(t *testing.T) {
+	aiotest.Guard(t)
+	const writers, block = 32, 4096
+	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, writers*block))
+	goroutines := runtime.NumGoroutine()
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			p, q := aio.AlignedBuffer(block), make([]byte, block)
+			for g := range byte(aiotest.Scaled(200)) {
+				for j := range p {
+					p[j] = g
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(g%8)*20*time.Microsecond)
+				_, err := f.WriteAtContext(ctx, p[i/2%2:], int64(i*block+i/2%2))
+				cancel()
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+				if g%4 != 0 {
+					continue
+				}
+				if _, err := f.WriteAt(p, int64(i*block)); err != nil {
+					t.Error(err)
+				}
+				if _, err := f.ReadAt(q, int64(i*block)); err != nil || !bytes.Equal(p, q) {
+					t.Errorf("writer %d: after the write of %d, %v: %d", i, g, err, slices.Compact(q))
+				}
+			}
+		})
+	}
+	all.Wait()
+	settleForsaken(t, goroutines)
+}
