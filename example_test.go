@@ -2,6 +2,7 @@ package aio_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-aio/aio"
 )
@@ -255,6 +257,55 @@ func ExampleNewWriter_log() {
 	}
 	fmt.Println(fi.Size())
 	// Output: 90
+}
+
+// A read that takes too long is given up. The buffer is the caller's again, whatever the disk does.
+func ExampleFile_ReadAtContext() {
+	name := temporary("0123456789")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p := make([]byte, 4)
+	n, err := f.ReadAtContext(ctx, p, 3)
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Fatal("the disk hangs")
+	}
+	fmt.Printf("%d %v %s\n", n, err, p)
+	// Output: 4 <nil> 3456
+}
+
+// Two reads are under way while their user does something else.
+func ExampleFile_StartReadAt() {
+	name := temporary("0123456789")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	a, b := make([]byte, 5), make([]byte, 5)
+	first, second := f.StartReadAt(a, 0), f.StartReadAt(b, 5)
+	select {
+	case <-first.Done():
+	case <-second.Done():
+	}
+	if _, err := first.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := second.Wait(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s %s\n", a, b)
+	// Output: 01234 56789
 }
 
 // temporary makes a file, in a directory of its own.

@@ -32,6 +32,21 @@
 // The kernel may write to the buffer of a ReadAt at any time before that, also past the
 // bytes that it reports in the end.
 //
+// A call whose context has ended has given its buffer back, see [File.ReadAtContext]; an [Op] has
+// its buffer until it is done.
+//
+// # POSIX AIO
+//
+//	aio_read(3)     [File.StartReadAt]
+//	aio_write(3)    [File.StartWriteAt]
+//	aio_fsync(3)    [File.StartSync]
+//	aio_suspend(3)  [Op.Done] in a select, [Op.Wait]
+//	aio_error(3)    [Op.Err]
+//	aio_return(3)   [Op.Wait]
+//	aio_cancel(3)   not to be had: see [File.ReadAtContext] for what comes nearest
+//
+// Nothing has to be polled, nothing is limited to a process, and there are no signals.
+//
 // # Deadlocks
 //
 // At most [Config].Depth requests and [Config].Threads plain system calls of the process
@@ -212,8 +227,11 @@ type handle struct {
 	// out of date either way.
 	seen atomic.Int64
 
-	// syncErr is that of a Sync which nobody waited for, until another returns it.
-	syncErr atomic.Pointer[error]
+	// leftSyncs are the Syncs that nobody waits for any more, and syncErr is the error of one,
+	// until another returns it. The others wait for them, because the kernel tells only one of
+	// two that fsync(2) at the same time.
+	leftSyncs inode.Leftovers
+	syncErr   atomic.Pointer[error]
 
 	// state is twice the number of calls, plus 1 once the File is closed.
 	state atomic.Int64

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-aio/aio/internal/inode"
+	"github.com/go-aio/aio/internal/queue"
 )
 
 // An Op is a call that goes on while whoever has started it does something else:
@@ -92,7 +93,7 @@ func (f *File) admit(ctx context.Context, name string) error {
 
 // attend runs call, which uses size bytes of the library's memory, and waits for it as long as ctx
 // lasts. If that returns no error the caller calls free; otherwise free is called when the call
-// is over and nobody waits for it. w is the write that the call is; nil for others.
+// is over and nobody waits for it. w is the call to those that may have to wait for it; nil for a read.
 func (f *File) attend(ctx context.Context, name string, size int, w *inode.Leftover, call func() (int, error), free func(*Op)) (*Op, error) {
 	op := &Op{done: make(chan struct{})}
 	go func() {
@@ -101,10 +102,10 @@ func (f *File) attend(ctx context.Context, name string, size int, w *inode.Lefto
 			close(op.done)
 			return
 		}
-		if w != nil {
-			f.h.left.Remove(w)
-		}
 		free(op)
+		if w != nil {
+			w.Over()
+		}
 		forsaken.give(size)
 	}()
 	select {
@@ -115,13 +116,13 @@ func (f *File) attend(ctx context.Context, name string, size int, w *inode.Lefto
 	// All is noted before the goroutine can see that it is on its own.
 	forsaken.take(size)
 	if w != nil {
-		f.h.left.Add(w)
+		w.Leave()
 	}
 	if op.state.CompareAndSwap(underWay, abandoned) {
 		return nil, f.contextErr(ctx, name, true)
 	}
 	if w != nil {
-		f.h.left.Remove(w)
+		w.Over()
 	}
 	forsaken.give(size)
 	<-op.done
@@ -284,7 +285,7 @@ func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, 
 	free := func(*Op) { putDetached(buf) }
 	var w *inode.Leftover
 	if f.h != nil && off >= 0 && len(buf) > 0 {
-		w = inode.NewLeftover(off, end(off, len(buf)))
+		w = f.h.left.New(off, end(off, len(buf)))
 	}
 	op, err := f.attend(ctx, "write", len(buf), w, func() (int, error) { return f.writeDetached(buf, off, w) }, free)
 	if err != nil {
@@ -300,7 +301,7 @@ func (f *File) writeDetached(p []byte, off int64, w *inode.Leftover) (int, error
 		return f.os().WriteAt(p, off)
 	}
 	defer f.h.release()
-	f.h.left.WaitBefore(w)
+	w.Wait()
 	return f.writeAll(p, off)
 }
 
@@ -315,11 +316,23 @@ func (f *File) SyncContext(ctx context.Context) error {
 	if err := f.admit(ctx, "sync"); err != nil {
 		return err
 	}
-	op, err := f.attend(ctx, "sync", 0, nil, func() (int, error) { return 0, f.Sync() }, f.keepSyncErr)
+	var w *inode.Leftover
+	if f.h != nil {
+		w = f.h.leftSyncs.New(0, 1)
+	}
+	op, err := f.attend(ctx, "sync", 0, w, func() (int, error) { return 0, f.syncDetached(w) }, f.keepSyncErr)
 	if err != nil {
 		return err
 	}
 	return op.err
+}
+
+// syncDetached is Sync for w, which may be left by now.
+func (f *File) syncDetached(w *inode.Leftover) error {
+	if w != nil {
+		w.Wait()
+	}
+	return f.sync(queue.Fsync, (*File).fsync)
 }
 
 // keepSyncErr keeps the error of a Sync that nobody waits for.

@@ -361,11 +361,19 @@ func (f *File) fallocate(op string, kind callKind, off, n int64) error {
 // Sync makes what has been written durable, as os.File's Sync does, with an fsync iocb
 // (io_submit(2)). It covers the writes that returned before it was called. A write-back
 // error of the page cache is reported once per descriptor.
-func (f *File) Sync() error { return f.sync(queue.Fsync, (*File).fsync) }
+func (f *File) Sync() error { return f.syncAfter(queue.Fsync, (*File).fsync) }
 
 // Datasync is Sync without the metadata that reading the data back does not need,
 // fdatasync(2). Where the system has none it is Sync.
-func (f *File) Datasync() error { return f.sync(queue.Fdsync, (*File).datasync) }
+func (f *File) Datasync() error { return f.syncAfter(queue.Fdsync, (*File).datasync) }
+
+// syncAfter is sync, after the Syncs that were given up.
+func (f *File) syncAfter(op queue.Op, plain func(*File) error) error {
+	if f != nil && f.h != nil {
+		f.h.leftSyncs.Wait(0, 1)
+	}
+	return f.sync(op, plain)
+}
 
 // fsync and datasync are the plain system calls.
 func (f *File) fsync() error { return f.plain.Sync() }

@@ -2,6 +2,7 @@ package inode
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -18,8 +19,9 @@ type Leftovers struct {
 	list  []*Leftover
 }
 
-// A Leftover is one of them, or a write that may become one.
+// A Leftover is one of them, or a call that may become one.
 type Leftover struct {
+	of     *Leftovers
 	turn   uint64
 	lo, hi int64
 	over   chan struct{}
@@ -27,33 +29,36 @@ type Leftover struct {
 
 var turns atomic.Uint64
 
-// NewLeftover returns one of the bytes [lo, hi), for a write that is called now.
-func NewLeftover(lo, hi int64) *Leftover {
-	return &Leftover{turn: turns.Add(1), lo: lo, hi: hi, over: make(chan struct{})}
+// New returns one of the bytes [lo, hi), for what is called now.
+func (l *Leftovers) New(lo, hi int64) *Leftover {
+	return &Leftover{of: l, turn: turns.Add(1), lo: lo, hi: hi, over: make(chan struct{})}
 }
 
-// Add takes note that nobody waits for w any more. It comes before the call returns.
-func (l *Leftovers) Add(w *Leftover) {
+// Leave takes note that nobody waits for w any more. It comes before the call returns.
+func (w *Leftover) Leave() {
+	l := w.of
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = append(l.list, w)
 	l.count.Store(int32(len(l.list)))
 }
 
-// Remove ends what Add began, when w is over.
-func (l *Leftovers) Remove(w *Leftover) {
+// Over ends what Leave began, when w is over.
+func (w *Leftover) Over() {
+	l := w.of
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range l.list {
-		if l.list[i] == w {
-			last := len(l.list) - 1
-			l.list[i], l.list[last] = l.list[last], nil
-			l.list = l.list[:last]
-			break
-		}
-	}
+	i := slices.Index(l.list, w)
+	l.list = slices.Delete(l.list, i, i+1)
 	l.count.Store(int32(len(l.list)))
 	close(w.over)
+}
+
+// Wait waits for those that were called before w, which may be left itself by now.
+func (w *Leftover) Wait() {
+	if w.of.count.Load() != 0 {
+		w.of.wait(w.lo, w.hi, w.turn)
+	}
 }
 
 // Wait waits until all writes to bytes of [lo, hi) that were left are over. The caller holds no
@@ -61,14 +66,6 @@ func (l *Leftovers) Remove(w *Leftover) {
 func (l *Leftovers) Wait(lo, hi int64) {
 	if l.count.Load() != 0 {
 		l.wait(lo, hi, math.MaxUint64)
-	}
-}
-
-// WaitBefore is Wait for w itself, which may be left by now: it waits for those that were called
-// before it.
-func (l *Leftovers) WaitBefore(w *Leftover) {
-	if l.count.Load() != 0 {
-		l.wait(w.lo, w.hi, w.turn)
 	}
 }
 
