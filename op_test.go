@@ -122,15 +122,16 @@ var contextuals = []contextual{
 	{"write", (*aio.File).WriteAt, func(ctx context.Context, f *aio.File, p []byte, off int64) (int, error) {
 		return f.WriteAtContext(ctx, p, off)
 	}},
-	{"sync", func(f *aio.File, _ []byte, _ int64) (int, error) { return 0, f.Sync() },
-		func(ctx context.Context, f *aio.File, _ []byte, _ int64) (int, error) { return 0, f.SyncContext(ctx) }},
+	{
+		"sync", func(f *aio.File, _ []byte, _ int64) (int, error) { return 0, f.Sync() },
+		func(ctx context.Context, f *aio.File, _ []byte, _ int64) (int, error) { return 0, f.SyncContext(ctx) },
+	},
 }
 
 // With a context that does not end, the outcome is that of the plain call.
 func TestContextThatLasts(t *testing.T) {
 	aiotest.Guard(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := t.Context()
 	const size = 3<<20 + 777
 	for _, m := range subject.Modes {
 		for _, flag := range []int{os.O_RDWR, os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND} {
@@ -295,8 +296,10 @@ func TestContextLaterWrites(t *testing.T) {
 		want func(content []byte) []byte
 	}{
 		"WriteAt": {func(f *aio.File) error { _, err := f.WriteAt(later, 0); return err }, nil},
-		"unaligned WriteAt": {func(f *aio.File) error { _, err := f.WriteAt(later[1:], 1); return err },
-			func(p []byte) []byte { p[0] = old[0]; return p }},
+		"unaligned WriteAt": {
+			func(f *aio.File) error { _, err := f.WriteAt(later[1:], 1); return err },
+			func(p []byte) []byte { p[0] = old[0]; return p },
+		},
 		"WritevAt": {func(f *aio.File) error { _, err := f.WritevAt([][]byte{later[:100], later[100:]}, 0); return err }, nil},
 		"Write":    {func(f *aio.File) error { _, err := f.Write(later); return err }, nil},
 		"ReadFrom": {func(f *aio.File) error { _, err := f.ReadFrom(bytes.NewReader(later)); return err }, nil},
@@ -381,8 +384,7 @@ func TestContextBudget(t *testing.T) {
 	if now, _ := aio.Forsaken(); now != used {
 		t.Errorf("%d bytes more than the limit", now-used)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := t.Context()
 	waiting := make(chan error)
 	go func() { waiting <- f.SyncContext(ctx) }()
 	time.Sleep(5 * time.Millisecond)
