@@ -93,9 +93,9 @@ var mutations = []mutation{
 	},
 	{
 		"an event is dropped now and then", "internal/queue/reap.go",
-		`		q.slots[events[i].Data].finish(events[i].Res)
+		`		s.finish(events[i].Res)
 `, `		if events[i].Data != 7 || runtime.NumGoroutine()%31 > 0 {
-			q.slots[events[i].Data].finish(events[i].Res)
+			s.finish(events[i].Res)
 		}
 `,
 		program("soak", "-for=1m"),
@@ -132,5 +132,42 @@ var mutations = []mutation{
 `, `		var err error
 `,
 		program("powercut"),
+	},
+	{
+		"the reaper goes back to the poller before all that does not ring has come", "internal/queue/reap.go",
+		`	if q.silent.Load() == 0 {`, `	if true {`,
+		tests("queue", "/internal/queue", "^TestCollect"),
+	},
+	{
+		"a device gives a turn too many", "completion.go",
+		`	if t.calls.Add(1) > t.limit {`, `	if t.calls.Add(1) > t.limit+1 {`,
+		tests("device", "", "^TestTurns"),
+	},
+	{
+		"a bounced ReadvAt gives more than there is in the file", "vector.go",
+		`return v.scatter(block[skip:n]), nil`, `return v.scatter(block[skip:]), nil`,
+		tests("contract", "", "^TestContract$"),
+	},
+	{
+		"what was just written is read after PunchHole", "writer.go",
+		`		f.h.inode.Forget(0, math.MaxInt64)
+`, ``,
+		tests("allocation", "", "."),
+	},
+	{
+		"a later write does not wait for one that was given up", "internal/inode/leftover.go",
+		`l.wait(lo, hi, math.MaxUint64)`, `l.wait(lo, lo, math.MaxUint64)`,
+		tests("contexts", "", "^TestContext"),
+	},
+	{
+		"a read that was given up has the caller's buffer", "op.go",
+		`return f.ReadAt(buf, off) }, free)`, `return f.ReadAt(p, off) }, free)`,
+		tests("contexts", "", "^TestContext"),
+	},
+	{
+		"the error of a Sync that was given up is lost", "op.go",
+		`		f.h.syncErr.Store(&op.err)
+`, ``,
+		tests("faults", "/internal/aiotest/trials/faults", "^TestSyncErrorNobodyWaitedFor$"),
 	},
 }
