@@ -44,11 +44,9 @@ func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
 		m, end, err := f.readOnce(p[n:], off+int64(n))
 		n += m
-		switch err {
-		case nil:
-		case syscall.EINVAL, syscall.EOPNOTSUPP:
-			// The page cache reads what direct I/O on this file cannot; of a bad range
-			// it tells what is bad.
+		switch {
+		case err == nil:
+		case f.forPageCache(err, off+int64(n), len(p)-n):
 			m, err := f.readPlain(p[n:], off+int64(n))
 			return n + m, err
 		default:
@@ -59,6 +57,23 @@ func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// forPageCache reports whether the page cache is to read n bytes at off, of which a direct read
+// returned err: what direct I/O on this file cannot read, and a bad range, of which it tells what
+// is bad.
+func (f *File) forPageCache(err error, off int64, n int) bool {
+	switch err {
+	case syscall.EINVAL, syscall.EOPNOTSUPP:
+		return true
+	case syscall.EIO:
+		// xfs has space reserved beyond the end of a file that grows. Once fallocate(2) has
+		// taken a part of that, a direct read past the end meets the rest, and fails
+		// (Linux 6.18: IOMAP_DELALLOC in iomap_dio_iter).
+		size, err := f.h.twin.Size()
+		return err == nil && end(off, n) > size
+	}
+	return false
 }
 
 // readCached reads p if all of it is in the page cache, where a write has just put it: a

@@ -137,9 +137,9 @@ func (f *File) readvDirect(v *vector, off int64) (n int, err error) {
 		m, end, err := f.readvOnce(v, off+int64(n))
 		n += m
 		v.advance(m)
-		switch err {
-		case nil:
-		case syscall.EINVAL, syscall.EOPNOTSUPP:
+		switch {
+		case err == nil:
+		case f.forPageCache(err, off+int64(n), v.n):
 			m, err := f.readvPlain(v, off+int64(n)) // as ReadAt
 			return n + m, err
 		default:

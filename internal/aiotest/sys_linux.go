@@ -292,3 +292,14 @@ func Tags(t testing.TB, dir string) int {
 	}
 	return 0
 }
+
+// AddressSpace returns n bytes that must not be touched.
+func AddressSpace(t testing.TB, n int) []byte {
+	t.Helper()
+	p, err := unix.Mmap(-1, 0, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(p) })
+	return p
+}

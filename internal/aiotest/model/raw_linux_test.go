@@ -14,7 +14,12 @@ func TestRawBlocks(t *testing.T) {
 		name, value, _ := strings.Cut(env, "=")
 		t.Setenv(name, value)
 	}
-	if raw := run(t, dir, *seed, stepsOr(600)); raw == 0 {
+	// Not every program leaves a file whose blocks have places on the device.
+	var raw int64
+	for i := uint64(0); raw == 0 && i < 10 && !t.Failed(); i++ {
+		raw = run(t, dir, *seed+100*i, stepsOr(600))
+	}
+	if raw == 0 {
 		t.Error("no bytes of the device were compared")
 	}
 }

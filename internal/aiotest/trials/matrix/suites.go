@@ -25,7 +25,7 @@ type suite struct {
 
 const (
 	// otherPlaces are tests that choose their filesystem.
-	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem"
+	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestReadPastReservedSpace"
 	// otherProcesses run the others again, without kernel AIO or with room for one request.
 	otherProcesses = "TestRefused|TestConfigure"
 )
