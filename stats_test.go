@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
@@ -262,7 +263,7 @@ func TestStatsConcurrently(t *testing.T) {
 				select {
 				case <-quit:
 					return
-				default:
+				case <-time.After(50 * time.Microsecond):
 				}
 			}
 		})
