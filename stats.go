@@ -102,7 +102,7 @@ type LatencyBucket struct {
 }
 
 // ReadStats returns what has been counted until now. It may be called at any time and does not
-// count as a use of the library. A call takes about a microsecond and holds up requests for
+// count as a use of the library. A call takes less than a microsecond and holds up requests for
 // some nanoseconds of that; counting costs them nothing that could be measured.
 //
 // Fields are read one after the other, so they may be a few requests apart.

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// counts are what a queue counts, under its mu, beside what it needs itself. Who holds mu
-// anyway pays a nanosecond for one of these; an atomic counter of many processors would be
-// as much as all the rest of a request.
+// counts are what a queue counts, beside what it needs itself. They are guarded by its mu: who
+// holds that anyway pays a nanosecond for one of these, where an atomic counter would cost the more
+// the more processors write to it.
 type counts struct {
 	slotWaits int64
 	batches   int64
