@@ -91,13 +91,16 @@ const (
 type class struct {
 	free chan []byte
 	make chan struct{}
+	// uses counts what get has returned, bytes its length. The channels have locks, which
+	// every use writes to, so this is little more.
+	uses, bytes atomic.Int64
 }
 
 func newPool() *pool {
 	b := new(pool)
 	for i := range b.classes {
 		count := min(classCount, classBytes>>(minBounceBits+i))
-		b.classes[i] = class{free: make(chan []byte, count), make: make(chan struct{}, count)}
+		b.classes[i].free, b.classes[i].make = make(chan []byte, count), make(chan struct{}, count)
 		for range count {
 			b.classes[i].make <- struct{}{}
 		}
@@ -112,6 +115,8 @@ func classOf(n int) int { return max(bits.Len(uint(n-1)), minBounceBits) - minBo
 // are those of an earlier use.
 func (b *pool) get(n int) []byte {
 	c := &b.classes[classOf(n)]
+	c.uses.Add(1)
+	c.bytes.Add(int64(n))
 	select {
 	case p := <-c.free:
 		return p[:n]
@@ -127,3 +132,12 @@ func (b *pool) get(n int) []byte {
 
 // put gives back what get returned.
 func (b *pool) put(p []byte) { b.classes[classOf(len(p))].free <- p[:cap(p)] }
+
+// uses returns how many buffers get has returned, and their bytes.
+func (b *pool) uses() (n, bytes int64) {
+	for i := range b.classes {
+		n += b.classes[i].uses.Load()
+		bytes += b.classes[i].bytes.Load()
+	}
+	return n, bytes
+}

@@ -1,8 +1,10 @@
 package aio
 
 import (
+	"context"
 	"errors"
 	"runtime"
+	"runtime/trace"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,14 +19,17 @@ type engine struct {
 	queue     *queue.Queue
 	fewReads  int // see few
 	fewWrites int
-	threads   *turns // plain system calls
+	threads   *threads
 	bounce    *pool
+	counts    *counts // not in here, where what every call reads is
 }
 
 var (
 	current     atomic.Pointer[engine]
 	configuring sync.Mutex
-	configured  bool // guarded by configuring
+	configured  bool // guarded by configuring, as is the next
+
+	recordLatency bool
 )
 
 var errConfigured = errors.New("aio: Configure called twice, or after the first use")
@@ -47,7 +52,8 @@ func newEngine(c Config) *engine {
 	if c.Threads == 0 {
 		c.Threads = 256
 	}
-	e := &engine{queue: queue.New(c.Depth), threads: newTurns(c.Threads), bounce: newPool()}
+	e := &engine{queue: queue.New(c.Depth), threads: newThreads(c.Threads), bounce: newPool(), counts: new(counts)}
+	e.queue.RecordLatency(recordLatency)
 	switch procs := runtime.GOMAXPROCS(0); {
 	case c.Synchronous == 0:
 		e.fewReads, e.fewWrites = min(procs, mostFew), min(2*procs, mostFew)
@@ -92,8 +98,11 @@ func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) 
 		if err != queue.ErrUnavailable {
 			return n, err
 		}
+		e.counts.unavailable.Add(1)
+	} else {
+		e.counts.extending.Add(1)
 	}
-	e.threads.acquire()
+	e.threads.turns.acquire()
 	defer e.threads.release()
 	return transfer(op, h.twin.Fd, p, bufs, off)
 }
@@ -151,6 +160,9 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 			return *err
 		}
 	}
+	if trace.IsEnabled() {
+		defer trace.StartRegion(context.Background(), "aio.Sync").End()
+	}
 	e := shared()
 	if e.queue.TryPlain(e.few(op)) {
 		defer e.queue.Leave()
@@ -164,13 +176,16 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 		return nil
 	case queue.ErrUnavailable, errClosed, syscall.EINVAL:
 		// EINVAL: before Linux 4.18, or a file that cannot be synced, and plain says so.
+		if err == queue.ErrUnavailable {
+			e.counts.unavailable.Add(1)
+		}
 		return f.syncPlain(e, plain)
 	}
 	return f.wrapErr("sync", err)
 }
 
 func (f *File) syncPlain(e *engine, plain func(*File) error) error {
-	e.threads.acquire()
+	e.threads.turns.acquire()
 	defer e.threads.release()
 	return plain(f)
 }
@@ -258,6 +273,7 @@ type turns struct {
 	limit int64
 	calls atomic.Int64  // under way, and waiting
 	next  chan struct{} // one place handed from a call that ends to one that waits
+	waits atomic.Int64  // calls that had to wait
 }
 
 func newTurns(limit int) *turns {
@@ -267,6 +283,7 @@ func newTurns(limit int) *turns {
 
 func (t *turns) acquire() {
 	if t.calls.Add(1) > t.limit {
+		t.waits.Add(1)
 		<-t.next
 	}
 }
@@ -275,4 +292,26 @@ func (t *turns) release() {
 	if t.calls.Add(-1) >= t.limit {
 		t.next <- struct{}{}
 	}
+}
+
+// load returns how many calls are under way, and how many wait.
+func (t *turns) load() (under, waiting int64) {
+	n := t.calls.Load()
+	return min(n, t.limit), max(n-t.limit, 0)
+}
+
+// threads are the turns of plain system calls.
+type threads struct {
+	turns
+	pageCache atomic.Int64 // those through the page cache; beside calls, which they write to anyway
+}
+
+func newThreads(limit int) *threads {
+	return &threads{turns: turns{limit: int64(limit), next: make(chan struct{}, limit)}}
+}
+
+// acquire is for a call through the page cache; what goes past it acquires turns.
+func (t *threads) acquire() {
+	t.pageCache.Add(1)
+	t.turns.acquire()
 }

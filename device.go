@@ -39,6 +39,20 @@ func deviceOf(dev uint64) *device {
 	return known.(*device)
 }
 
+// deviceTurns returns how many requests wait for their turn of a device, and how many have had
+// to.
+func deviceTurns() (queued, waits int64) {
+	devices.Range(func(_, d any) bool {
+		if t := d.(*device).turns; t != nil {
+			_, waiting := t.load()
+			queued += waiting
+			waits += t.waits.Load()
+		}
+		return true
+	})
+	return queued, waits
+}
+
 // do makes a request by the kernel's queue when it is its turn.
 func (d *device) do(q *queue.Queue, op queue.Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
 	if d.turns == nil {

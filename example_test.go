@@ -3,7 +3,9 @@ package aio_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
+	"expvar"
 	"fmt"
 	"io"
 	"log"
@@ -306,6 +308,33 @@ func ExampleFile_StartReadAt() {
 	}
 	fmt.Printf("%s %s\n", a, b)
 	// Output: 01234 56789
+}
+
+// What the library has done is published beside what else the program has to say, at
+// /debug/vars.
+func ExampleReadStats() {
+	if expvar.Get("aio") == nil { // a name may be published once
+		expvar.Publish("aio", expvar.Func(func() any { return aio.ReadStats() }))
+	}
+	name := temporary("0123456789")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.Open(name)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	before := aio.ReadStats()
+	if _, err := f.ReadAt(make([]byte, 5), 0); err != nil {
+		log.Fatal(err)
+	}
+	var after aio.Stats
+	if err := json.Unmarshal([]byte(expvar.Get("aio").String()), &after); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(after.PageCache - before.PageCache)
+	// Output: 1
 }
 
 // temporary makes a file, in a directory of its own.

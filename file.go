@@ -18,7 +18,7 @@
 //
 // Where there is no kernel AIO (another system, a seccomp filter,
 // /proc/sys/fs/aio-max-nr used up) or no direct I/O (some filesystems), the same calls
-// run as plain system calls; that is never an error. [File.Direct] tells.
+// run as plain system calls; that is never an error. [File.Direct] tells, and [ReadStats] why.
 //
 // # Concurrency
 //

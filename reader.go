@@ -1,8 +1,10 @@
 package aio
 
 import (
+	"context"
 	"io"
 	"os"
+	"runtime/trace"
 	"sync"
 	"syscall"
 
@@ -38,6 +40,9 @@ func (f *File) readPlain(p []byte, off int64) (int, error) {
 
 // readDirect is ReadAt through the twin, which the caller has acquired.
 func (f *File) readDirect(p []byte, off int64) (n int, err error) {
+	if trace.IsEnabled() {
+		defer trace.StartRegion(context.Background(), "aio.ReadAt").End()
+	}
 	if f.h.inode.Recent(off, end(off, len(p))) && f.readCached(p, off) {
 		return len(p), nil
 	}
@@ -47,6 +52,7 @@ func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 		switch {
 		case err == nil:
 		case f.forPageCache(err, off+int64(n), len(p)-n):
+			shared().counts.unsupported.Add(1)
 			m, err := f.readPlain(p[n:], off+int64(n))
 			return n + m, err
 		default:
@@ -83,6 +89,7 @@ func (f *File) readCached(p []byte, off int64) bool {
 	c.kind, c.off, c.dev = callReadCached, off, f.h.dev
 	c.with(p)
 	if n, _ := c.on(f.conn); n == len(p) {
+		shared().counts.recentReads.Add(1)
 		return true
 	}
 	f.h.inode.Forget(off, end(off, len(p)))

@@ -1,9 +1,11 @@
 package aio
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math"
+	"runtime/trace"
 	"sync"
 	"syscall"
 
@@ -130,6 +132,9 @@ func (f *File) callVec(kind callKind, bufs [][]byte, off int64) (int, error) {
 
 // readvDirect is ReadvAt through the twin, which the caller has acquired.
 func (f *File) readvDirect(v *vector, off int64) (n int, err error) {
+	if trace.IsEnabled() {
+		defer trace.StartRegion(context.Background(), "aio.ReadvAt").End()
+	}
 	if f.h.inode.Recent(off, end(off, v.n)) && f.readvCached(v, off) {
 		return v.n, nil
 	}
@@ -140,6 +145,7 @@ func (f *File) readvDirect(v *vector, off int64) (n int, err error) {
 		switch {
 		case err == nil:
 		case f.forPageCache(err, off+int64(n), v.n):
+			shared().counts.unsupported.Add(1)
 			m, err := f.readvPlain(v, off+int64(n)) // as ReadAt
 			return n + m, err
 		default:
@@ -156,6 +162,7 @@ func (f *File) readvDirect(v *vector, off int64) (n int, err error) {
 func (f *File) readvCached(v *vector, off int64) bool {
 	if len(v.bufs) <= maxBuffers {
 		if n, _ := f.callVec(callReadCached, v.bufs, off); n == v.n {
+			shared().counts.recentReads.Add(1)
 			return true
 		}
 	}
@@ -224,6 +231,9 @@ func (f *File) writevAt(v *vector, off int64) (n int, err error) {
 // writevDirect writes whole blocks through the twin, in ascending order. It returns a bare
 // syscall.Errno.
 func (f *File) writevDirect(v *vector, off int64) (n int, err error) {
+	if trace.IsEnabled() {
+		defer trace.StartRegion(context.Background(), "aio.WritevAt").End()
+	}
 	r := inode.Range{Class: inode.Direct, Lo: off, Hi: end(off, v.n)}
 	f.h.inode.Lock(r)
 	defer f.h.inode.Unlock(r)

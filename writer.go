@@ -1,11 +1,13 @@
 package aio
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"math"
 	"os"
+	"runtime/trace"
 	"syscall"
 
 	"github.com/go-aio/aio/internal/inode"
@@ -67,8 +69,10 @@ func (f *File) directErr(err error) error {
 	case syscall.EINVAL, syscall.EOPNOTSUPP:
 		// A bad range, of which the page cache tells what is bad, or a limit of
 		// the file's size within a block (RLIMIT_FSIZE).
+		shared().counts.unsupported.Add(1)
 	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
 		// Direct, all of it or nothing; os.File writes what fits.
+		shared().counts.noSpace.Add(1)
 	default:
 		return f.wrapErr("write", err)
 	}
@@ -84,6 +88,9 @@ func (f *File) writesDirect(off int64, n int) bool {
 // writeDirect writes whole blocks through the twin, in ascending order. It returns a
 // bare syscall.Errno.
 func (f *File) writeDirect(p []byte, off int64) (n int, err error) {
+	if trace.IsEnabled() {
+		defer trace.StartRegion(context.Background(), "aio.WriteAt").End()
+	}
 	r := inode.Range{Class: inode.Direct, Lo: off, Hi: end(off, len(p))}
 	f.h.inode.Lock(r)
 	defer f.h.inode.Unlock(r)

@@ -216,3 +216,28 @@ func BenchmarkLoose(b *testing.B) {
 		}
 	}
 }
+
+// Waits counts who had to wait, on whatever inode.
+func TestWaits(t *testing.T) {
+	aiotest.Guard(t)
+	n := Open(Key{Dev: 7, Ino: 7})
+	defer n.Close()
+	r := Everything(Exclusive)
+	before := Waits()
+	n.Lock(r)
+	if got := Waits() - before; got != 0 {
+		t.Errorf("%d waits for a lock that nobody held", got)
+	}
+	done := make(chan struct{})
+	go func() {
+		n.Lock(r)
+		n.Unlock(r)
+		close(done)
+	}()
+	aiotest.Until(t, "the second waits", func() bool { return Waits()-before == 1 })
+	n.Unlock(r)
+	<-done
+	if got := Waits() - before; got != 1 {
+		t.Errorf("%d waits, want 1", got)
+	}
+}

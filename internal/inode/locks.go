@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A Class is a kind of lock; see the table in the package comment.
@@ -51,6 +52,13 @@ type waiter struct {
 
 var waiters = sync.Pool{New: func() any { return &waiter{granted: make(chan struct{}, 1)} }}
 
+// waits counts, for all inodes, the entries that had to wait. Each parks a goroutine, so one
+// counter will do.
+var waits atomic.Int64
+
+// Waits returns how many calls of Lock have had to wait.
+func Waits() int64 { return waits.Load() }
+
 // Lock waits until r conflicts with nothing held. While it is held, nothing but I/O
 // may be awaited, and no second lock taken: that is why there can be no deadlock.
 func (n *Inode) Lock(r Range) {
@@ -63,6 +71,7 @@ func (n *Inode) Lock(r Range) {
 	}
 	w := waiters.Get().(*waiter)
 	w.want = r
+	waits.Add(1)
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
 

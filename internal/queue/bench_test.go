@@ -28,6 +28,18 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
+// BenchmarkDoTimed is BenchmarkDo with latency recorded: the difference is what that costs.
+func BenchmarkDoTimed(b *testing.B) {
+	for _, depth := range depths {
+		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
+			k, q := newFake(b, DefaultDepth)
+			k.logging = false
+			q.RecordLatency(true)
+			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+		})
+	}
+}
+
 // BenchmarkDoStarved has 32 slots for more goroutines than that.
 func BenchmarkDoStarved(b *testing.B) {
 	for _, depth := range []int{64, 1024} {

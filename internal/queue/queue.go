@@ -23,15 +23,20 @@ type Queue struct {
 	// reached retryAt, requests are refused.
 	kernel   atomic.Pointer[kernel]
 	starting sync.Mutex
-	retryAt  atomic.Int64 // Unix nanoseconds; math.MaxInt64: never
+	retryAt  atomic.Int64           // Unix nanoseconds; math.MaxInt64: never
+	why      atomic.Pointer[string] // of that: the reason, for Stats
+	timed    atomic.Bool            // latency is recorded
 
 	active     atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
+	plain      atomic.Int64 // of the latter, those that have ended; beside active, which they write to anyway
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
 	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect
 	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
 	noCollect  bool         // the reaper's own
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
+	wakes      atomic.Int64 // of the reaper
+	collects   atomic.Int64 // calls of io_getevents(2) by it
 
 	// others and comeBack are submitOthers and resume on the kernel: a go statement
 	// with arguments would allocate.
@@ -45,6 +50,7 @@ type Queue struct {
 	slots      []*slot // by index, made as they are needed; len is depth
 	made       int
 	free       []*slot
+	completed  int64            // requests that gave their slot back
 	starved    fifo[chan *slot] // requests without a slot
 	pending    fifo[*slot]      // requests with a slot, not yet given to the kernel
 	submitting int              // goroutines in submit, at most procs but for relieve
@@ -54,6 +60,9 @@ type Queue struct {
 	patience   time.Duration    // for how long
 	seen       uint64           // pushes, when it was set
 	batches    []*batch         // spare ones
+	counts     counts
+
+	latency histogram // of requests, while timed
 }
 
 // A slot is a request on its way. It is a heap object that holds the caller's buffer
@@ -62,6 +71,7 @@ type slot struct {
 	iocb   libaio.IOCB // iocb.Data is the slot's index
 	res    int64       // as in libaio.Event, or unavailable
 	silent bool        // does not ring; see collect
+	began  int64       // when it was given to the kernel, see now
 	done   chan struct{}
 }
 
@@ -115,7 +125,10 @@ func (q *Queue) TryPlain(limit int) bool {
 }
 
 // Leave ends what a successful TryPlain began.
-func (q *Queue) Leave() { q.active.Add(-1) }
+func (q *Queue) Leave() {
+	q.plain.Add(1)
+	q.active.Add(-1)
+}
 
 func result(res int64) (int, error) {
 	switch {
@@ -155,6 +168,9 @@ func (q *Queue) start() kernel {
 		return nil
 	}
 	k, err := q.open(q.depth)
+	if err != nil {
+		q.refusedWith(err)
+	}
 	switch err {
 	case nil:
 	case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
@@ -170,6 +186,7 @@ func (q *Queue) start() kernel {
 	q.slots = make([]*slot, q.depth)
 	q.others, q.comeBack = func() { q.submitOthers(k) }, func() { q.resume(k) }
 	q.procs.Store(int32(runtime.GOMAXPROCS(0)))
+	q.why.Store(nil)
 	q.retryAt.Store(0)
 	q.kernel.Store(&k)
 	go q.watch(k)
@@ -185,6 +202,7 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off in
 	if s == nil {
 		turn := turns.Get().(chan *slot)
 		q.starved.push(turn)
+		q.counts.slotWaits++
 		q.mu.Unlock()
 		s = <-turn
 		turns.Put(turn)
@@ -256,6 +274,7 @@ func (q *Queue) release(s *slot) {
 	s.iocb.Release() // let go of the buffer
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.completed++
 	if turn, ok := q.starved.pop(); ok {
 		turn <- s
 		return

@@ -19,3 +19,9 @@ func (q *Queue) TryPlain(int) bool { return true }
 
 // Leave ends what TryPlain began.
 func (q *Queue) Leave() {}
+
+// Stats returns why there is nothing to count.
+func (q *Queue) Stats() Stats { return Stats{Unavailable: "this system has none"} }
+
+// RecordLatency does nothing.
+func (q *Queue) RecordLatency(bool) {}

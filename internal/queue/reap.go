@@ -14,6 +14,7 @@ func (q *Queue) watch(k kernel) {
 	events := make([]libaio.Event, 128)
 	k.watch(func() {
 		q.procs.Store(int32(runtime.GOMAXPROCS(0)))
+		q.wakes.Add(1)
 		q.drain(k, events)
 		if q.inKernel.Load() >= collectFrom && !q.noCollect {
 			q.collect(k, events)
@@ -52,6 +53,7 @@ func (q *Queue) collect(k kernel, events []libaio.Event) {
 		if quiet {
 			least, wait = 1, -1 // the disk hangs; an idle process has no timer
 		}
+		q.collects.Add(1)
 		got, err := k.collect(least, events, wait)
 		if err != nil {
 			q.sweep(k, events)
@@ -122,8 +124,12 @@ func (q *Queue) deliver(events []libaio.Event) {
 	if len(events) == 0 {
 		return
 	}
+	now := q.now()
 	for i := range events {
 		s := q.slots[events[i].Data]
+		if now != 0 && s.began != 0 {
+			q.latency.add(time.Duration(now - s.began))
+		}
 		q.heard(s)
 		s.finish(events[i].Res)
 		events[i] = libaio.Event{}
@@ -136,6 +142,7 @@ func (q *Queue) deliver(events []libaio.Event) {
 
 // heard ends what arm began: s is not in the kernel any more.
 func (q *Queue) heard(s *slot) {
+	s.began = 0
 	if s.silent {
 		s.silent = false
 		q.silent.Add(-1)

@@ -19,6 +19,8 @@ type batch struct {
 	slots  []*slot
 	iocbs  []*libaio.IOCB // of slots
 	events [4 * batchSize]libaio.Event
+
+	calls, taken, largest int // of io_submit(2), see counts.add
 }
 
 // submit gives pending requests to the kernel until there are none. own is the
@@ -41,6 +43,7 @@ func (q *Queue) submit(k kernel, own *slot) {
 		q.push(k, b)
 		q.look(k, b)
 		q.mu.Lock()
+		q.counts.add(b)
 		others := q.pushes != before
 		q.pushes++
 		if others && q.submitting > int(q.procs.Load()) {
@@ -130,6 +133,7 @@ func (q *Queue) relieve(k kernel) {
 		return
 	}
 	q.submitting++
+	q.counts.relieved++
 	q.submit(k, nil)
 }
 
@@ -165,10 +169,12 @@ func (q *Queue) push(k kernel, b *batch) {
 	// Counted before they are there, so that the count is never too low; see stall.
 	q.inKernel.Add(int64(len(slots)))
 	q.arm(k, slots)
+	q.clock(slots)
 	for len(slots) > 0 {
 		n, err := k.submit(iocbs)
 		slots, iocbs = slots[n:], iocbs[n:]
 		if n > 0 {
+			b.calls, b.taken, b.largest = b.calls+1, b.taken+n, max(b.largest, n)
 			continue // a short submit: the next call tells why
 		}
 		switch err {
@@ -183,6 +189,7 @@ func (q *Queue) push(k kernel, b *batch) {
 		case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
 			// A seccomp filter has been installed since; that does not pass.
 			q.retryAt.Store(never)
+			q.refusedWith(err)
 			for len(slots) > 0 {
 				slots, iocbs = q.refuse(slots, iocbs, unavailable)
 			}

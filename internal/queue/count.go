@@ -1,0 +1,136 @@
+//go:build linux
+
+package queue
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// counts are what a queue counts, beside what it needs itself. They are guarded by its mu: who
+// holds that anyway pays a nanosecond for one of these, where an atomic counter would cost the more
+// the more processors write to it.
+type counts struct {
+	slotWaits int64
+	batches   int64
+	batched   int64
+	largest   int64
+	relieved  int64
+}
+
+// add takes over what b has counted outside of mu.
+func (c *counts) add(b *batch) {
+	c.batches += int64(b.calls)
+	c.batched += int64(b.taken)
+	c.largest = max(c.largest, int64(b.largest))
+	b.calls, b.taken, b.largest = 0, 0, 0
+}
+
+// Stats returns what q has counted until now. It holds q.mu for some nanoseconds.
+func (q *Queue) Stats() Stats {
+	s := Stats{
+		Wakes:    q.wakes.Load(),
+		Collects: q.collects.Load(),
+		Plain:    q.plain.Load(),
+		Latency:  q.latency.read(),
+	}
+	if why := q.why.Load(); why != nil {
+		s.Unavailable = *why
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	used := int64(q.made - len(q.free))
+	s.Completed = q.completed
+	s.Submitted = q.completed + used
+	s.Pending = int64(q.pending.len())
+	// It is lowered a moment after the slots of what was delivered may be free.
+	s.InFlight = min(q.inKernel.Load(), used-s.Pending)
+	s.Starved = int64(q.starved.len())
+	s.SlotWaits = q.counts.slotWaits
+	s.Batches, s.Batched, s.LargestBatch = q.counts.batches, q.counts.batched, q.counts.largest
+	s.Relieved = q.counts.relieved
+	return s
+}
+
+// RecordLatency has q.latency filled from now on, or no longer. It is off at first: two looks
+// at the clock would be a fifth of what a request costs here. In a crowd a batch shares them
+// (BenchmarkDoTimed).
+func (q *Queue) RecordLatency(on bool) { q.timed.Store(on) }
+
+var epoch = time.Now()
+
+// now is the time while latency is recorded, in nanoseconds, and 0 otherwise.
+func (q *Queue) now() int64 {
+	if !q.timed.Load() {
+		return 0
+	}
+	return int64(time.Since(epoch))
+}
+
+// clock takes the time of requests that are about to be submitted.
+func (q *Queue) clock(slots []*slot) {
+	now := q.now()
+	if now == 0 {
+		return
+	}
+	for _, s := range slots {
+		s.began = now
+	}
+}
+
+// A histogram is a Latency that many may add to.
+type histogram struct {
+	counts [LatencyBounds + 1]atomic.Int64
+	sum    atomic.Int64
+}
+
+func (h *histogram) add(d time.Duration) {
+	d = max(d, 0)
+	h.counts[min(bits.Len64(uint64(d/time.Microsecond)), LatencyBounds)].Add(1)
+	h.sum.Add(int64(d))
+}
+
+func (h *histogram) read() (l Latency) {
+	for i := range h.counts {
+		l.Counts[i] = h.counts[i].Load()
+	}
+	l.Sum = time.Duration(h.sum.Load())
+	return l
+}
+
+// refusedWith takes note of why the kernel has refused to set up a context, or to take any
+// request.
+func (q *Queue) refusedWith(err error) {
+	why := reason(err)
+	q.why.Store(&why)
+}
+
+// reason says what err means where a context is made. A limit is told with its value.
+func reason(err error) string {
+	switch err {
+	case syscall.EAGAIN: // io_setup(2); see setup
+		return fmt.Sprintf("io_setup: %v: /proc/sys/fs/aio-nr is %s, /proc/sys/fs/aio-max-nr is %s",
+			err, limit("aio-nr"), limit("aio-max-nr"))
+	case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
+		return fmt.Sprintf("%v: a seccomp filter forbids it, or the kernel has no CONFIG_AIO", err)
+	case syscall.EMFILE:
+		return fmt.Sprintf("eventfd2: %v: RLIMIT_NOFILE", err)
+	case syscall.ENFILE:
+		return fmt.Sprintf("eventfd2: %v: /proc/sys/fs/file-max is %s", err, limit("file-max"))
+	}
+	return err.Error()
+}
+
+// limit returns what the file of that name in /proc/sys/fs holds.
+func limit(name string) string {
+	text, err := os.ReadFile("/proc/sys/fs/" + name)
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(text))
+}
