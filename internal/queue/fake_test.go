@@ -31,6 +31,8 @@ type fakeKernel struct {
 	mu      sync.Mutex
 	arrived sync.Cond // of mu: events, or what ends collect
 	ending  bool
+	late    bool // the time of collect is over; or that of an earlier one, which does no harm
+	timer   *time.Timer
 	faults  map[step]fault
 	refused map[int64]error // requests that submit refuses, by offset
 	results map[int64]int64 // results, by offset, other than all bytes
@@ -113,6 +115,13 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 		logging: true,
 	}
 	k.arrived.L = &k.mu
+	k.timer = time.AfterFunc(time.Hour, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.late = true
+		k.arrived.Broadcast()
+	})
+	k.timer.Stop()
 	t.Cleanup(func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -239,16 +248,12 @@ func (k *fakeKernel) collect(least int, events []libaio.Event, timeout time.Dura
 	if f := k.begin(collecting); f.err != nil {
 		return 0, f.err
 	}
-	late := false
+	k.late = false
 	if timeout >= 0 {
-		defer time.AfterFunc(timeout, func() {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			late = true
-			k.arrived.Broadcast()
-		}).Stop()
+		k.timer.Reset(timeout)
+		defer k.timer.Stop()
 	}
-	for len(k.ring)-k.head < least && !late {
+	for len(k.ring)-k.head < least && !k.late {
 		if k.ending {
 			return 0, syscall.EINVAL
 		}
