@@ -28,9 +28,10 @@ type Queue struct {
 	active     atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
-	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect
+	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group
+	handed     atomic.Bool  // who collects has left that to the reaper; see resign
 	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
-	noCollect  bool         // the reaper's own
+	noCollect  atomic.Bool  // io_getevents(2) is refused
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
 
 	// others and comeBack are submitOthers and resume on the kernel: a go statement
@@ -63,6 +64,7 @@ type slot struct {
 	res    int64       // as in libaio.Event, or unavailable
 	silent bool        // does not ring; see collect
 	done   chan struct{}
+	group  *Group // whose done it is instead; nil for a request of its own
 }
 
 // unavailable as a result says that the kernel did not take the request.
@@ -256,6 +258,11 @@ func (q *Queue) release(s *slot) {
 	s.iocb.Release() // let go of the buffer
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.pass(s)
+}
+
+// pass is release of a slot without a buffer. q.mu is held.
+func (q *Queue) pass(s *slot) {
 	if turn, ok := q.starved.pop(); ok {
 		turn <- s
 		return
