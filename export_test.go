@@ -104,3 +104,14 @@ func (t Turns) Release()       { t.release() }
 
 // Calls returns how many calls are under way or waiting.
 func (t Turns) Calls() int64 { return t.calls.Load() }
+
+// DeviceCalls returns how many turns of the device of f are taken or waited for.
+func DeviceCalls(f *File) int64 {
+	if !f.Direct() || f.h.device.turns == nil {
+		return 0
+	}
+	return f.h.device.turns.calls.Load()
+}
+
+// Grouped returns how many members the last group of b has had.
+func Grouped(b *Batch) int { return len(b.grouped) }
