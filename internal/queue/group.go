@@ -168,7 +168,7 @@ func (q *Queue) attend(g *Group) {
 const (
 	// groupAwaited is how long the owner of a group waits at a time for all of it. Others'
 	// requests may be done meanwhile, which began when he had the kernel to himself.
-	groupAwaited = 100 * time.Microsecond
+	groupAwaited = 300 * time.Microsecond
 	// quietAwaited is that when nothing has been done for so long, for any one request.
 	quietAwaited = 10 * time.Millisecond
 )
