@@ -66,7 +66,8 @@ What:
                     cached-read, cached-write, stream-read, stream-write, cold-read: no O_DIRECT;
                     odd-100, odd-4k, odd-1m: unaligned writes, each with a Sync; fresh-read: an
                     unaligned write, read back; large-read: 1 MiB; copy: io.Copy of a cold file;
-                    extend, fill: writes at the end of a file, and into holes
+                    extend, fill: writes at the end of a file, and into holes;
+                    batch-read, batch-sync: aio.File has one goroutine with a Batch
   -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024",
                     for workloads beyond the first three what suits them)
   -trace-submit     add how long calls of io_submit(2) took in aio.File's rounds, from the kernel's

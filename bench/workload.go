@@ -26,6 +26,9 @@ const (
 
 	extendWork workload = "extend"
 	fillWork   workload = "fill"
+
+	batchReadWork workload = "batch-read"
+	batchSyncWork workload = "batch-sync"
 )
 
 // defaultWorkloads are what the library is for; the others are where it might cost something.
@@ -36,6 +39,7 @@ var allWorkloads = []workload{
 	cachedReadWork, cachedWriteWork, streamReadWork, streamWriteWork, coldReadWork,
 	smallWork, pageWork, megabyteWork, freshReadWork,
 	largeReadWork, copyWork, extendWork, fillWork,
+	batchReadWork, batchSyncWork,
 }
 
 // defaultDepths are the numbers of goroutines, and of fio's requests in flight.
@@ -51,6 +55,9 @@ type spec struct {
 	plain  bool     // aio.File is opened without O_DIRECT, as os.File is
 
 	do     func(l *lane) error
+	// batched is what aio.File does instead, if it is not nil: one goroutine does, in one Batch, as
+	// many operations as the others have goroutines.
+	batched func(l *lane) error
 	before func(w *worker) error  // ahead of every round, and not measured
 	once   bool                   // a round is one operation of each goroutine, however long that takes
 	weight func(size int64) int64 // what one operation counts for; nil: one
@@ -128,7 +135,18 @@ var specs = map[workload]spec{
 		call: "filling WriteAt", about: "4 KiB into holes, in random order and each once",
 		length: blockSize, depths: []int{1, 8, 64}, rivals: []engine{osEngine}, do: fillHoles, before: hollow, fresh: true,
 	},
+	batchReadWork: {
+		call: "Batch of ReadAt", about: "4 KiB at random offsets; aio.File's by one goroutine, so many in each Batch",
+		length: blockSize, depths: []int{32}, rivals: []engine{osEngine, fioEngine}, do: readRandom, batched: batchRead,
+	},
+	batchSyncWork: {
+		call: "Batch of WriteAt, Sync", about: "4 KiB at a random offset, then Sync; aio.File's by one goroutine, with one Sync for so many writes in each Batch",
+		length: blockSize, depths: []int{128}, rivals: []engine{osEngine}, do: writeAndSync, batched: batchSync,
+	},
 }
+
+// reads reports whether fio's work is to read.
+func (w workload) reads() bool { return w == readWork || w == batchReadWork }
 
 func (w workload) spec() spec       { return specs[w] }
 func (w workload) call() string     { return specs[w].call }
