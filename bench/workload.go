@@ -54,14 +54,14 @@ type spec struct {
 	rivals []engine // whom aio.File is compared with
 	plain  bool     // aio.File is opened without O_DIRECT, as os.File is
 
-	do     func(l *lane) error
+	do func(l *lane) error
 	// batched is what aio.File does instead, if it is not nil: one goroutine does, in one Batch, as
 	// many operations as the others have goroutines.
 	batched func(l *lane) error
-	before func(w *worker) error  // ahead of every round, and not measured
-	once   bool                   // a round is one operation of each goroutine, however long that takes
-	weight func(size int64) int64 // what one operation counts for; nil: one
-	fresh  bool                   // works on a file of its own, which begins empty
+	before  func(w *worker) error  // ahead of every round, and not measured
+	once    bool                   // a round is one operation of each goroutine, however long that takes
+	weight  func(size int64) int64 // what one operation counts for; nil: one
+	fresh   bool                   // works on a file of its own, which begins empty
 }
 
 const (
