@@ -275,7 +275,7 @@ func Tags(t testing.TB, dir string) int {
 		t.Fatal(err)
 	}
 	device := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev))) //nolint:unconvert // uint32 on 32-bit MIPS
-	for _, disk := range []string{device, device + "/.."} { // of a partition it is the second
+	for _, disk := range []string{device, device + "/.."} {                                               // of a partition it is the second
 		queues, _ := filepath.Glob(disk + "/mq/*")
 		if len(queues) == 0 {
 			continue
