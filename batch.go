@@ -221,14 +221,18 @@ func (b *Batch) runGroup(next []int) (rest []int) {
 	q := shared().queue
 	room := q.Reserve(&b.group, min(len(next), mostGrouped))
 	n := b.fillGroup(next, room)
+	crowded := n < len(next) && len(b.grouped) < mostHelpers
+	if crowded {
+		// Others have most places, and those who wait for one get it first. So wait like them.
+		waiting := next[n:min(len(next), n+mostHelpers)]
+		b.leave(waiting)
+		n += len(waiting)
+	}
 	q.Run(&b.group)
 	b.endGroup()
 	q.Free(&b.group)
 	b.settle()
-	if n == 0 {
-		// Others have all places, and those who wait for one get it first. So wait like them.
-		n = min(len(next), mostHelpers)
-		b.leave(next[:n])
+	if crowded {
 		b.work()
 	}
 	return next[n:]

@@ -171,6 +171,39 @@ func TestBatch(t *testing.T) {
 	})
 }
 
+// TestBatchRandom has writes of any place and length, no two of which overlap but many share a
+// block, and reads of the same.
+func TestBatchRandom(t *testing.T) {
+	dir := aiotest.Dir(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	eachMode(t, func(t *testing.T, flag int) {
+		aiotest.Compare(t, dir, subject.Package(t, flag), func(s *aiotest.Side) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			s.Put("file", aiotest.Pattern(r.IntN(400000), 1))
+			f := s.MustOpen("file", os.O_RDWR)
+			for range aiotest.Scaled(60) {
+				var w, all []batched
+				for off := int64(0); len(w) < 40; {
+					n := r.IntN(20000)
+					if r.IntN(2) == 0 {
+						off, n = (off+4095)&^4095, (n+4095)&^4095
+					}
+					p := aiotest.Buffer(n, r.IntN(4)/3*r.IntN(512))
+					copy(p, aiotest.Pattern(n, byte(r.IntN(256))))
+					w = append(w, batched{"WriteAt", f, p, off})
+					all = append(all, batched{"ReadAt", f, aiotest.Buffer(n, 0), off})
+					off += int64(n + r.IntN(3)/2*r.IntN(30000))
+				}
+				w = append(w, batched{call: "Barrier"}, batched{call: "Sync", f: f}, batched{call: "Barrier"})
+				inBatch(s, append(w, all...)...)
+				s.State(f)
+				s.Note("Truncate", f.Truncate(r.Int64N(400000)))
+			}
+		})
+	})
+}
+
 // TestBatchOfFiles has members of Files that are not alike in one Batch.
 func TestBatchOfFiles(t *testing.T) {
 	dir := aiotest.Dir(t)
@@ -434,13 +467,13 @@ func TestBatchLarge(t *testing.T) {
 
 // TestBatchRefused has no kernel AIO, TestBatchCramped has little room.
 func TestBatchRefused(t *testing.T) {
-	subject.Refused(t, "^TestBatch(|OfFiles|InOrder|Skips|Overlaps|Cancelled)$")
+	subject.Refused(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Cancelled)$")
 }
 
 func TestBatchCramped(t *testing.T) {
 	aiotest.Guard(t)
 	for _, depth := range []string{"1", "7", "32"} {
-		aiotest.RunChild(t, "^TestBatch(|OfFiles|InOrder|Skips|Overlaps|Large|Cancelled)$", "configure", depth, "1")
+		aiotest.RunChild(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Large|Cancelled)$", "configure", depth, "1")
 	}
 }
 
