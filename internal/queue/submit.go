@@ -160,16 +160,15 @@ func (q *Queue) fill(b *batch) {
 	}
 }
 
-// takes reports whether s is to go with those in b. A group has calls of its own, which may be
-// larger because they hold up nobody else.
+// takes reports whether s is to go with those in b. A group has calls of its own.
 func (b *batch) takes(s *slot) bool {
 	switch n := len(b.slots); {
 	case n == 0:
 		return true
 	case s.group != b.slots[0].group:
 		return false
-	case s.group != nil:
-		return n < groupBatchSize
+	case s.group != nil && b.slots[0] == s.group.slots[0]:
+		return n < groupFirst
 	default:
 		return n < batchSize
 	}
