@@ -65,7 +65,7 @@ func (q *Queue) Reserve(g *Group, most int) int {
 		g.slots = append(g.slots, s)
 	}
 	q.mu.Unlock()
-	q.active.Add(int64(len(g.slots)))
+	q.active.Add(1) // of threads in the kernel it is one at most; see TryPlain
 	return len(g.slots)
 }
 
@@ -106,10 +106,14 @@ func (q *Queue) Run(g *Group) {
 // Result returns what Do would return of the request that was added as number i, from 0.
 func (g *Group) Result(i int) (int, error) { return result(g.slots[i].res) }
 
-// Free gives all places back.
+// Free gives all places back. If there were none it does nothing.
 func (q *Queue) Free(g *Group) {
+	if g.kernel == nil {
+		return
+	}
 	q.giveBack(g, 0)
 	g.kernel, g.added = nil, 0
+	q.active.Add(-1)
 }
 
 // giveBack gives back all places but the first so many.
@@ -127,7 +131,6 @@ func (q *Queue) giveBack(g *Group, but int) {
 		q.pass(s)
 	}
 	q.mu.Unlock()
-	q.active.Add(-int64(len(back)))
 	clear(back)
 	g.slots = g.slots[:but]
 }

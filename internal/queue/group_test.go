@@ -77,6 +77,25 @@ func TestGroup(t *testing.T) {
 	checkIdle(t, q)
 }
 
+// A plain call beside a group has the company of one.
+func TestGroupIsOneInFlight(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	group := startGroup(q, upTo(30)...)
+	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == 30 })
+	if q.TryPlain(1) {
+		t.Error("the group is not counted")
+	}
+	if !q.TryPlain(2) {
+		t.Error("the group is counted more than once")
+	} else {
+		q.Leave()
+	}
+	k.letGo()
+	wantGroup(t, upTo(30), <-group, nil)
+	checkIdle(t, q)
+}
+
 // A group takes what is free, and waits for nothing.
 func TestGroupWithoutRoom(t *testing.T) {
 	k, q := newFake(t, 4)

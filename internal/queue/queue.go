@@ -25,7 +25,7 @@ type Queue struct {
 	starting sync.Mutex
 	retryAt  atomic.Int64 // Unix nanoseconds; math.MaxInt64: never
 
-	active     atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
+	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
 	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group
