@@ -288,6 +288,19 @@ func (t *turns) acquire() {
 	}
 }
 
+// try is acquire where that does not wait, and false where it would.
+func (t *turns) try() bool {
+	for {
+		n := t.calls.Load()
+		if n >= t.limit {
+			return false
+		}
+		if t.calls.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
 func (t *turns) release() {
 	if t.calls.Add(-1) >= t.limit {
 		t.next <- struct{}{}

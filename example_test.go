@@ -149,6 +149,44 @@ func ExampleFile_Allocate() {
 	// Output: 1048576
 }
 
+// Pages are written and made durable by one goroutine, at once: the Sync begins when all are
+// written, and not if one of them could not be.
+func ExampleBatch() {
+	name := temporary("")
+	defer os.RemoveAll(filepath.Dir(name))
+
+	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	var b aio.Batch // may be used again, after Reset
+	for i := range int64(8) {
+		page := aio.AlignedBuffer(4096)
+		copy(page, fmt.Sprintf("page %d", i))
+		b.WriteAt(f, page, i*4096)
+	}
+	b.Barrier()
+	b.Sync(f)
+	if err := b.Do(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+
+	b.Reset()
+	text := make([]byte, 6)
+	read := b.ReadAt(f, text, 5*4096)
+	beyond := b.ReadAt(f, make([]byte, 6), 1<<20)
+	first := b.Do(context.Background())
+	n, err := b.Result(read)
+	fmt.Printf("%d %v %s\n", n, err, text)
+	n, err = b.Result(beyond)
+	fmt.Println(n, err, first)
+	// Output:
+	// 6 <nil> page 5
+	// 0 EOF EOF
+}
+
 // What is not needed any more is given back to the filesystem, in the midst of a file.
 func ExampleFile_PunchHole() {
 	name := temporary("0123456789")

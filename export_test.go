@@ -125,3 +125,14 @@ func Forsaken() (used, limit int64) {
 	defer forsaken.mu.Unlock()
 	return forsaken.used, forsaken.limit
 }
+
+// DeviceCalls returns how many turns of the device of f are taken or waited for.
+func DeviceCalls(f *File) int64 {
+	if !f.Direct() || f.h.device.turns == nil {
+		return 0
+	}
+	return f.h.device.turns.calls.Load()
+}
+
+// Grouped returns how many members the last group of b has had.
+func Grouped(b *Batch) int { return len(b.grouped) }

@@ -30,7 +30,8 @@ type Stats struct {
 	// the largest. Neither counts the call that is under way.
 	Batches, Batched, LargestBatch int64
 	// ReaperWakes is how often the runtime's poller woke the goroutine that takes completions,
-	// Collects how often that waited in io_getevents(2) instead, as it does in a crowd.
+	// Collects how often that waited in io_getevents(2) instead, as it does in a crowd, or the
+	// goroutine of a [Batch] in its place.
 	ReaperWakes, Collects int64
 	// Relieved is how often another goroutine went to io_submit(2) because it blocked for
 	// those that were there: each time a thread, and a sign of a device that stalls.

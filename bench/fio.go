@@ -29,7 +29,7 @@ type fio struct {
 // it is submitted (lat, not clat).
 func (f fio) args(w workload, depth int, d time.Duration) []string {
 	rw := "randwrite"
-	if w == readWork {
+	if w.reads() {
 		rw = "randread"
 	}
 	args := []string{
@@ -128,7 +128,7 @@ func parseFio(output []byte, w workload) (fioResult, error) {
 		return fioResult{}, fmt.Errorf("its job failed: %w", syscall.Errno(j.Error))
 	}
 	side := j.Write
-	if w == readWork {
+	if w.reads() {
 		side = j.Read
 	}
 	if side.TotalIOs == 0 || side.Runtime == 0 {

@@ -68,7 +68,8 @@ What:
                     unaligned write, read back; large-read: 1 MiB; copy: io.Copy of a cold file;
                     extend, fill: writes at the end of a file, and into holes; seq-read,
                     seq-write: a whole file through NewReader and NewWriter, with what is left in
-                    the page cache; log-append: 200 bytes and Sync through NewWriter
+                    the page cache; log-append: 200 bytes and Sync through NewWriter;
+                    batch-read, batch-sync: aio.File has one goroutine with a Batch
   -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024",
                     for workloads beyond the first three what suits them)
   -trace-submit     add how long calls of io_submit(2) took in aio.File's rounds, from the kernel's

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -36,6 +37,25 @@ func writeAndSync(l *lane) error {
 		return err
 	}
 	return l.w.file.Sync()
+}
+
+func batchRead(l *lane) error {
+	l.batch.Reset()
+	for _, p := range l.bufs {
+		l.batch.ReadAt(l.w.file.(*aio.File), p, l.offset())
+	}
+	return l.batch.Do(context.Background())
+}
+
+func batchSync(l *lane) error {
+	f := l.w.file.(*aio.File)
+	l.batch.Reset()
+	for _, p := range l.bufs {
+		l.batch.WriteAt(f, p, l.offset())
+	}
+	l.batch.Barrier()
+	l.batch.Sync(f)
+	return l.batch.Do(context.Background())
 }
 
 // odd makes an offset one that no block begins at.

@@ -142,6 +142,10 @@ func newWorker(j job) (*worker, error) {
 		spec: j.Workload.spec(), name: j.File, size: j.Size,
 		file: f, direct: direct, latency: newLatency(),
 	}
+	if j.Engine == aioEngine && w.spec.batched != nil {
+		w.lanes = []*lane{newBatchLane(w, j)}
+		return w, nil
+	}
 	for i := range j.Depth {
 		w.lanes = append(w.lanes, newLane(w, j, uint64(i)))
 	}
@@ -202,6 +206,9 @@ type lane struct {
 	strides uint64
 	buf     []byte
 	rng     *rand.PCG
+	batch   aio.Batch
+	bufs    [][]byte        // of the members of batch
+	weight  int64           // operations in one call of do
 	samples []time.Duration // latencies that are not in the histogram yet
 	ops     int64
 	err     error
@@ -222,9 +229,21 @@ func newLane(w *worker, j job, i uint64) *lane {
 		strides: uint64(j.Size) / uint64(stride),
 		buf:     directio.AlignedBlock(stride)[:w.spec.length],
 		rng:     rand.NewPCG(j.Seed, i),
+		weight:  1,
 		samples: make([]time.Duration, 0, samplesPerLane),
 	}
 	fillRandom(l.buf, l.rng)
+	return l
+}
+
+// newBatchLane makes one lane that does the work of all.
+func newBatchLane(w *worker, j job) *lane {
+	l := newLane(w, j, 0)
+	l.do, l.weight = w.spec.batched, int64(j.Depth)
+	for range j.Depth {
+		l.bufs = append(l.bufs, directio.AlignedBlock(len(l.buf)))
+		fillRandom(l.bufs[len(l.bufs)-1], l.rng)
+	}
 	return l
 }
 
@@ -247,7 +266,7 @@ func (l *lane) run(deadline time.Time) {
 		}
 		end := time.Now()
 		samples = append(samples, end.Sub(begin))
-		l.ops++
+		l.ops += l.weight
 		if l.once || !end.Before(deadline) {
 			return
 		}

@@ -30,6 +30,8 @@ const (
 	seqReadWork   workload = "seq-read"
 	seqWriteWork  workload = "seq-write"
 	logAppendWork workload = "log-append"
+	batchReadWork workload = "batch-read"
+	batchSyncWork workload = "batch-sync"
 )
 
 // defaultWorkloads are what the library is for; the others are where it might cost something.
@@ -41,6 +43,7 @@ var allWorkloads = []workload{
 	smallWork, pageWork, megabyteWork, freshReadWork,
 	largeReadWork, copyWork, extendWork, fillWork,
 	seqReadWork, seqWriteWork, logAppendWork,
+	batchReadWork, batchSyncWork,
 }
 
 // defaultDepths are the numbers of goroutines, and of fio's requests in flight.
@@ -55,12 +58,15 @@ type spec struct {
 	rivals []engine // whom aio.File is compared with
 	plain  bool     // aio.File is opened without O_DIRECT, as os.File is
 
-	do     func(l *lane) error
-	before func(w *worker) error  // ahead of every round, and not measured
-	once   bool                   // a round is one operation of each goroutine, however long that takes
-	weight func(size int64) int64 // what one operation counts for; nil: one
-	fresh  bool                   // works on a file of its own, which begins empty
-	cached bool                   // what a round leaves in the page cache is of interest
+	do func(l *lane) error
+	// batched is what aio.File does instead, if it is not nil: one goroutine does, in one Batch, as
+	// many operations as the others have goroutines.
+	batched func(l *lane) error
+	before  func(w *worker) error  // ahead of every round, and not measured
+	once    bool                   // a round is one operation of each goroutine, however long that takes
+	weight  func(size int64) int64 // what one operation counts for; nil: one
+	fresh   bool                   // works on a file of its own, which begins empty
+	cached  bool                   // what a round leaves in the page cache is of interest
 }
 
 const (
@@ -148,9 +154,20 @@ var specs = map[workload]spec{
 		call: "NewWriter, Exclusive: Write+Sync", about: "200 bytes at the end of a file that begins empty, then Sync; os.File with O_APPEND: one operation is both",
 		length: 200, depths: []int{1, 8, 64}, rivals: []engine{cachedEngine}, do: appendAndSync, before: emptyLog, fresh: true,
 	},
+	batchReadWork: {
+		call: "Batch of ReadAt", about: "4 KiB at random offsets; aio.File's by one goroutine, so many in each Batch",
+		length: blockSize, depths: []int{32}, rivals: []engine{osEngine, fioEngine}, do: readRandom, batched: batchRead,
+	},
+	batchSyncWork: {
+		call: "Batch of WriteAt, Sync", about: "4 KiB at a random offset, then Sync; aio.File's by one goroutine, with one Sync for so many writes in each Batch",
+		length: blockSize, depths: []int{128}, rivals: []engine{osEngine}, do: writeAndSync, batched: batchSync,
+	},
 }
 
 func mebibytes(size int64) int64 { return size / mebibyte }
+
+// reads reports whether fio's work is to read.
+func (w workload) reads() bool { return w == readWork || w == batchReadWork }
 
 func (w workload) spec() spec       { return specs[w] }
 func (w workload) call() string     { return specs[w].call }

@@ -61,6 +61,9 @@ func (w *Leftover) Wait() {
 	}
 }
 
+// None reports whether there are none.
+func (l *Leftovers) None() bool { return l.count.Load() == 0 }
+
 // Wait waits until all writes to bytes of [lo, hi) that were left are over. The caller holds no
 // lock, and no permit that they might need.
 func (l *Leftovers) Wait(lo, hi int64) {

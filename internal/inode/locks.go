@@ -79,7 +79,20 @@ func (n *Inode) Lock(r Range) {
 	waiters.Put(w)
 }
 
-// Unlock gives back a lock that Lock of an equal Range took.
+// TryLock takes r as Lock does, but returns false where that would wait. Who holds locks may
+// call it: what does not wait is in no deadlock.
+func (n *Inode) TryLock(r Range) bool {
+	l := &n.locks
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.blocked(r, l.waiting) {
+		return false
+	}
+	l.hold(r)
+	return true
+}
+
+// Unlock gives back a lock that Lock, or TryLock, of an equal Range took.
 func (n *Inode) Unlock(r Range) {
 	l := &n.locks
 	l.mu.Lock()

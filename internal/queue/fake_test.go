@@ -40,8 +40,8 @@ type fakeKernel struct {
 	mute    bool            // completions do not ring the bell
 	turns   [3]int
 	inside  []request // taken and not complete
-	ring    []libaio.Event
-	head    int    // of ring
+	due     []libaio.Event
+	head    int    // of due
 	busy    []bool // by IOCB.Data: from submit until the event is taken
 	logging bool
 	log     []request // taken, in order
@@ -125,7 +125,7 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 	t.Cleanup(func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if n := len(k.inside) + len(k.ring) - k.head; n != 0 && !t.Failed() {
+		if n := len(k.inside) + len(k.due) - k.head; n != 0 && !t.Failed() {
 			t.Errorf("%d requests or events have been left in the kernel", n)
 		}
 	})
@@ -175,7 +175,7 @@ func (k *fakeKernel) submit(iocbs []*libaio.IOCB) (int, error) {
 }
 
 func (k *fakeKernel) verdict(r request) error {
-	if k.capacity > 0 && len(k.inside)+len(k.ring)-k.head >= k.capacity {
+	if k.capacity > 0 && len(k.inside)+len(k.due)-k.head >= k.capacity {
 		return syscall.EAGAIN
 	}
 	if len(k.refused) == 0 {
@@ -219,7 +219,7 @@ func (k *fakeKernel) finish(r request) {
 			res = other
 		}
 	}
-	k.ring = append(k.ring, libaio.Event{Obj: r.cb, Data: r.cb.Data, Res: res})
+	k.due = append(k.due, libaio.Event{Obj: r.cb, Data: r.cb.Data, Res: res})
 	k.arrived.Broadcast()
 	if r.armed && !k.mute {
 		signal(k.bell)
@@ -253,7 +253,7 @@ func (k *fakeKernel) collect(least int, events []libaio.Event, timeout time.Dura
 		k.timer.Reset(timeout)
 		defer k.timer.Stop()
 	}
-	for len(k.ring)-k.head < least && !k.late {
+	for len(k.due)-k.head < least && !k.late {
 		if k.ending {
 			return 0, syscall.EINVAL
 		}
@@ -264,13 +264,13 @@ func (k *fakeKernel) collect(least int, events []libaio.Event, timeout time.Dura
 
 // events moves events out of the ring. k.mu is held.
 func (k *fakeKernel) events(events []libaio.Event) int {
-	n := copy(events, k.ring[k.head:])
+	n := copy(events, k.due[k.head:])
 	for _, e := range events[:n] {
 		k.busy[e.Data] = false
 	}
-	if k.head += n; k.head == len(k.ring) {
-		clear(k.ring)
-		k.ring, k.head = k.ring[:0], 0
+	if k.head += n; k.head == len(k.due) {
+		clear(k.due)
+		k.due, k.head = k.due[:0], 0
 	}
 	return n
 }
@@ -285,6 +285,8 @@ func (k *fakeKernel) watch(fn func()) {
 		}
 	}
 }
+
+func (k *fakeKernel) ring() { signal(k.bell) }
 
 func (k *fakeKernel) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }
 

@@ -27,13 +27,14 @@ type Queue struct {
 	why      atomic.Pointer[string] // of that: the reason, for Stats
 	timed    atomic.Bool            // latency is recorded
 
-	active     atomic.Int64 // requests in Do, and plain calls that TryPlain has let go
+	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
 	plain      atomic.Int64 // of the latter, those that have ended; beside active, which they write to anyway
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
-	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect
+	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group
+	handed     atomic.Bool  // who collects has left that to the reaper; see resign
 	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
-	noCollect  bool         // the reaper's own
+	noCollect  atomic.Bool  // io_getevents(2) is refused
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
 	wakes      atomic.Int64 // of the reaper
 	collects   atomic.Int64 // calls of io_getevents(2) by it
@@ -73,6 +74,7 @@ type slot struct {
 	silent bool        // does not ring; see collect
 	began  int64       // when it was given to the kernel, see now
 	done   chan struct{}
+	group  *Group // whose done it is instead; nil for a request of its own
 }
 
 // unavailable as a result says that the kernel did not take the request.
@@ -275,6 +277,11 @@ func (q *Queue) release(s *slot) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.completed++
+	q.pass(s)
+}
+
+// pass is release of a slot without a buffer. q.mu is held.
+func (q *Queue) pass(s *slot) {
 	if turn, ok := q.starved.pop(); ok {
 		turn <- s
 		return

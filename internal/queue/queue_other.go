@@ -17,6 +17,24 @@ func (q *Queue) DoVec(Op, int, []byte, [][]byte, int64) (int, error) { return 0,
 // TryPlain reports that nothing is in flight.
 func (q *Queue) TryPlain(int) bool { return true }
 
+// A Group has no room for any request.
+type Group struct{}
+
+// Reserve takes no place.
+func (q *Queue) Reserve(*Group, int) int { return 0 }
+
+// Add is not called: there is no place.
+func (g *Group) Add(Op, int, []byte, int64) {}
+
+// Run runs nothing.
+func (q *Queue) Run(*Group) {}
+
+// Result is that of no request.
+func (g *Group) Result(int) (int, error) { return 0, ErrUnavailable }
+
+// Free gives back nothing.
+func (q *Queue) Free(*Group) {}
+
 // Leave ends what TryPlain began.
 func (q *Queue) Leave() {}
 

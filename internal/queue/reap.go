@@ -15,8 +15,15 @@ func (q *Queue) watch(k kernel) {
 	k.watch(func() {
 		q.procs.Store(int32(runtime.GOMAXPROCS(0)))
 		q.wakes.Add(1)
+		switch {
+		case q.handed.Swap(false):
+			q.collect(k, events)
+			return
+		case q.collecting.Load():
+			return // the owner of a group, who will drain the ring too
+		}
 		q.drain(k, events)
-		if q.inKernel.Load() >= collectFrom && !q.noCollect {
+		if q.inKernel.Load() >= collectFrom && !q.noCollect.Load() && q.collecting.CompareAndSwap(false, true) {
 			q.collect(k, events)
 		}
 	})
@@ -37,9 +44,9 @@ const (
 )
 
 // collect takes events until there is no crowd any more. Requests that are submitted meanwhile do
-// not ring, for that would wake the poller too; they are q.silent.
+// not ring, for that would wake the poller too; they are q.silent. The caller has set
+// q.collecting, which one goroutine at a time can.
 func (q *Queue) collect(k kernel, events []libaio.Event) {
-	q.collecting.Store(true)
 	for quiet := false; ; {
 		// Who has just been woken is about to make the next request. Once is not enough:
 		// another P takes the first goroutine that it finds, which is this one.
@@ -56,6 +63,7 @@ func (q *Queue) collect(k kernel, events []libaio.Event) {
 		q.collects.Add(1)
 		got, err := k.collect(least, events, wait)
 		if err != nil {
+			q.noCollect.Store(true)
 			q.sweep(k, events)
 			break
 		}
@@ -67,20 +75,16 @@ func (q *Queue) collect(k kernel, events []libaio.Event) {
 
 // disperse ends collecting. It returns false, and does not, if requests are in the kernel
 // that do not ring. A submitter counts these and then looks at q.collecting; here it is the other
-// way round, so one of both sees the other.
+// way round, so one of both sees the other. If somebody else begins to collect meanwhile, these
+// are his.
 func (q *Queue) disperse() bool {
 	q.collecting.Store(false)
-	if q.silent.Load() == 0 {
-		return true
-	}
-	q.collecting.Store(true)
-	return false
+	return q.silent.Load() == 0 || !q.collecting.CompareAndSwap(false, true)
 }
 
 // sweep ends collecting for good, where io_getevents(2) is refused: by a seccomp filter that has been
 // installed since. The ring can be read without it.
 func (q *Queue) sweep(k kernel, events []libaio.Event) {
-	q.noCollect = true
 	for !q.disperse() {
 		n, err := k.reap(events)
 		if err != nil {
@@ -149,8 +153,21 @@ func (q *Queue) heard(s *slot) {
 	}
 }
 
-// finish hands the result to the goroutine in Do. The slot is its own from then on.
+// finish hands the result to the goroutine in Do. The slot is its own from then on. Of a group
+// the last one does so for all.
 func (s *slot) finish(res int64) {
 	s.res = res
-	s.done <- struct{}{}
+	if s.group == nil {
+		s.done <- struct{}{}
+	} else if s.group.left.Add(-1) == 0 {
+		s.group.done <- struct{}{}
+	}
+}
+
+// over reports whether the goroutine that owns s has been woken.
+func (s *slot) over() bool {
+	if s.group != nil {
+		return s.group.over()
+	}
+	return len(s.done) > 0
 }

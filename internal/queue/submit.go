@@ -30,8 +30,9 @@ func (q *Queue) submit(k kernel, own *slot) {
 	q.gather()
 	b := q.batch()
 	for q.pending.len() > 0 {
-		if own != nil && len(own.done) > 0 {
-			// The caller's own request is done; others must not keep him here.
+		if own != nil && (own.over() || own.group != nil && own.group.given) {
+			// The caller's own request is done; others must not keep him here. Nor from
+			// the completions of his group.
 			q.spare(b)
 			q.mu.Unlock()
 			go q.others()
@@ -153,13 +154,27 @@ func (q *Queue) spare(b *batch) { q.batches = append(q.batches, b) }
 // fill moves pending requests to b. q.mu is held.
 func (q *Queue) fill(b *batch) {
 	b.slots, b.iocbs = b.slots[:0], b.iocbs[:0]
-	for len(b.slots) < batchSize {
-		s, ok := q.pending.pop()
-		if !ok {
-			return
+	for q.pending.len() > 0 && b.takes(*q.pending.at(0)) {
+		s, _ := q.pending.pop()
+		if s.group != nil {
+			s.group.given = s == s.group.last()
 		}
 		b.slots = append(b.slots, s)
 		b.iocbs = append(b.iocbs, &s.iocb)
+	}
+}
+
+// takes reports whether s is to go with those in b. A group has calls of its own.
+func (b *batch) takes(s *slot) bool {
+	switch n := len(b.slots); {
+	case n == 0:
+		return true
+	case s.group != b.slots[0].group:
+		return false
+	case s.group != nil && b.slots[0] == s.group.slots[0]:
+		return n < groupFirst
+	default:
+		return n < batchSize
 	}
 }
 
@@ -207,6 +222,9 @@ func (q *Queue) push(k kernel, b *batch) {
 
 // arm makes the completion of each ring, unless the reaper waits for it elsewhere.
 func (q *Queue) arm(k kernel, slots []*slot) {
+	if slots[0].group != nil && q.hush(slots) {
+		return
+	}
 	if q.collecting.Load() {
 		n := int64(len(slots))
 		q.silent.Add(n)

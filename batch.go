@@ -1,0 +1,468 @@
+package aio
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/go-aio/aio/internal/inode"
+	"github.com/go-aio/aio/internal/queue"
+)
+
+// ErrSkipped is the error of the members of a [Batch] that were not begun because one before a
+// Barrier failed.
+var ErrSkipped = errors.New("aio: not begun, because a member before the barrier failed")
+
+// A Batch is many reads, writes and syncs, of one File or several, that are done together, by one
+// goroutine: lio_listio(3) with LIO_WAIT. Its members are added first, by ReadAt, WriteAt, Sync
+// and Datasync, and begin with Do, which waits for all of them. What can go to kernel AIO goes
+// there by a few calls of io_submit(2), and the goroutine is woken once, when the last is done;
+// so a member costs less of the processor than a call of its own.
+//
+//	var b aio.Batch
+//	for i, p := range pages {
+//		b.WriteAt(f, p, int64(i)*4096)
+//	}
+//	b.Barrier()
+//	b.Sync(f)
+//	err := b.Do(ctx)
+//
+// # Order
+//
+// Members run at the same time, in any order; of two writes that overlap either may win. What is
+// added after a [Batch.Barrier] begins when all before it are done. If one of these failed, with
+// io.EOF or whatever else, what is added after the barrier is not begun and has the error [ErrSkipped]:
+// the data of a commit record did not arrive, or a Sync would vouch for what was not written.
+// (lio_listio(3) knows no order.)
+//
+// # Results
+//
+// Each member has an n and an error of its own, see [Batch.Result]: those that the method of
+// the same name of *File would have returned, a nil File's and a closed one's included.
+//
+// # Buffers
+//
+// A buffer belongs to the Batch from the call that adds it until Do has returned, and longer if
+// Do is to be called again. Two members that read into the same memory leave it as anyone's guess.
+// [Batch.Reset] forgets the buffers.
+//
+// # Concurrency
+//
+// The zero value is an empty Batch. It is for one goroutine at a time, and must not be copied.
+// Different ones may run at the same time, on the same Files, beside all other calls. It may be
+// as long as there is memory for; no more of it are under way at a time than [Config] allows.
+// Do allocates nothing once there has been a Batch as long.
+type Batch struct {
+	members []member
+	stage   int // number of barriers so far; that of the members added next
+
+	// For the time of Do.
+	ctx     context.Context
+	group   queue.Group
+	grouped []int // members that are in group, in its order
+	next    []int // members between two barriers that kernel AIO may take
+
+	// Members that are made as ordinary calls, by the goroutine in Do and by others that
+	// help it.
+	mu       sync.Mutex
+	ordinary []int
+	taken    int            // the first so many have been begun; guarded by mu, as ordinary is
+	helpers  int            // guarded by mu
+	help     func()         // b.helper; a method value at each go statement would allocate
+	helping  sync.WaitGroup // helpers
+}
+
+// A member is one request of a Batch.
+type member struct {
+	f     *File
+	p     []byte
+	off   int64
+	kind  memberKind
+	stage int
+	n     int
+	err   error
+}
+
+type memberKind uint8
+
+const (
+	memberReadAt memberKind = iota
+	memberWriteAt
+	memberSync
+	memberDatasync
+)
+
+const (
+	// mostGrouped bounds the members in the kernel at a time: each holds a place and, if it is
+	// a write, a lock until all are done. A device has no gain from more.
+	mostGrouped = 256
+	// leastGrouped is the number of members from which a group is worth it.
+	leastGrouped = 3
+	// mostHelpers bounds the goroutines that make ordinary calls for one Batch.
+	mostHelpers = 32
+)
+
+// ReadAt adds a f.ReadAt(p, off) and returns its number, for Result.
+func (b *Batch) ReadAt(f *File, p []byte, off int64) int {
+	return b.add(member{f: f, p: p, off: off, kind: memberReadAt})
+}
+
+// WriteAt adds a f.WriteAt(p, off) and returns its number, for Result.
+func (b *Batch) WriteAt(f *File, p []byte, off int64) int {
+	return b.add(member{f: f, p: p, off: off, kind: memberWriteAt})
+}
+
+// Sync adds a f.Sync() and returns its number, for Result. It covers writes of the Batch only if
+// a Barrier is between them.
+func (b *Batch) Sync(f *File) int { return b.add(member{f: f, kind: memberSync}) }
+
+// Datasync adds a f.Datasync() and returns its number, for Result. It covers writes of the Batch
+// only if a Barrier is between them.
+func (b *Batch) Datasync(f *File) int { return b.add(member{f: f, kind: memberDatasync}) }
+
+func (b *Batch) add(m member) int {
+	m.stage = b.stage
+	b.members = append(b.members, m)
+	return len(b.members) - 1
+}
+
+// Barrier has what is added after it begin when all before it are done, and only if none of these
+// failed.
+func (b *Batch) Barrier() { b.stage++ }
+
+// Len returns the number of members. They are numbered from 0, in the order in which they were
+// added; a Barrier is none.
+func (b *Batch) Len() int { return len(b.members) }
+
+// Result returns what came of member i in the last Do. n is the number of bytes transferred, 0
+// for a sync; before any Do it returns 0, nil. It panics if there is no such member.
+func (b *Batch) Result(i int) (n int, err error) { return b.members[i].n, b.members[i].err }
+
+// Reset removes all members. The memory for them is kept for the next ones; no buffer and no File is.
+func (b *Batch) Reset() {
+	clear(b.members)
+	b.members, b.stage = b.members[:0], 0
+}
+
+// Do runs all members and waits for them. It returns the first error, in the order of members, or nil
+// if all did what they should. It may be called again, which runs them again.
+//
+// If ctx has ended nothing begins. If it ends while the Batch is under way, no further member
+// begins, and Do still waits for those that have: kernel AIO does not cancel transfers
+// (io_cancel(2)), and the buffers are the caller's. Members that were not begun have the error
+// context.Cause(ctx).
+func (b *Batch) Do(ctx context.Context) error {
+	b.ctx = ctx
+	defer func() { b.ctx = nil }()
+	var first error
+	for lo, hi := 0, 0; lo < len(b.members); lo = hi {
+		for hi < len(b.members) && b.members[hi].stage == b.members[lo].stage {
+			hi++
+		}
+		if first == nil {
+			first = b.run(lo, hi)
+		} else {
+			b.skip(lo, hi)
+		}
+	}
+	return first
+}
+
+// skip leaves out members [lo, hi), because one before them failed or was not begun itself.
+func (b *Batch) skip(lo, hi int) {
+	err := ErrSkipped
+	if b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	for i := lo; i < hi; i++ {
+		b.members[i].n, b.members[i].err = 0, err
+	}
+}
+
+// run runs members [lo, hi), which have no barrier between them, and returns the first error.
+func (b *Batch) run(lo, hi int) error {
+	b.next, b.ordinary, b.taken = b.next[:0], b.ordinary[:0], 0
+	for i := lo; i < hi; i++ {
+		if hi-lo >= leastGrouped && b.members[i].mayGroup() {
+			b.next = append(b.next, i)
+		} else {
+			b.ordinary = append(b.ordinary, i)
+		}
+	}
+	rest := b.next
+	if len(rest) == 0 {
+		b.getHelp(len(b.ordinary) - 1) // the caller has nothing else to do than the other one
+	} else {
+		b.getHelp(len(b.ordinary))
+	}
+	for len(rest) > 0 {
+		rest = b.runGroup(rest)
+	}
+	b.work()
+	b.helping.Wait()
+	for i := lo; i < hi; i++ {
+		if err := b.members[i].err; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runGroup has kernel AIO do as many members, from the first of next on, as there is room for
+// now, and returns the others. No lock and no place is waited for while any is held, so two
+// members that overlap, or two Batches, do not wait for one another.
+func (b *Batch) runGroup(next []int) (rest []int) {
+	if b.ctx.Err() != nil {
+		b.leave(next) // to be ended there
+		return nil
+	}
+	q := shared().queue
+	room := q.Reserve(&b.group, min(len(next), mostGrouped))
+	n := b.fillGroup(next, room)
+	crowded := n < len(next) && len(b.grouped) < mostHelpers
+	if crowded {
+		// Others have most places, and those who wait for one get it first. So wait like them.
+		waiting := next[n:min(len(next), n+mostHelpers)]
+		b.leave(waiting)
+		n += len(waiting)
+	}
+	q.Run(&b.group)
+	b.endGroup()
+	q.Free(&b.group)
+	b.settle()
+	if crowded {
+		b.work()
+	}
+	return next[n:]
+}
+
+// fillGroup begins members from the first of next on: room requests, or as many as their device
+// has turns for. Those that are not for kernel AIO it leaves. It returns how many it has dealt with.
+func (b *Batch) fillGroup(next []int, room int) int {
+	b.grouped = b.grouped[:0]
+	for n, i := range next {
+		if len(b.grouped) == room {
+			return n
+		}
+		m := &b.members[i]
+		switch m.begin() {
+		case begun:
+			b.group.Add(m.op(), m.f.h.twin.Fd, m.p, m.off)
+			b.grouped = append(b.grouped, i)
+		case crowded:
+			return n
+		case unfit:
+			b.leave(next[n : n+1])
+		}
+	}
+	return len(next)
+}
+
+// endGroup takes the results, and gives back what the requests held.
+func (b *Batch) endGroup() {
+	for n, i := range b.grouped {
+		m := &b.members[i]
+		m.n, m.err = b.group.Result(n)
+		if m.kind == memberWriteAt {
+			m.f.h.inode.Unlock(m.locked())
+		}
+		if t := m.f.h.device.turns; t != nil {
+			t.release()
+		}
+	}
+}
+
+// settle makes the results of requests those of the methods. What did not go as it should have is
+// finished as an ordinary call.
+func (b *Batch) settle() {
+	for n, i := range b.grouped {
+		m := &b.members[i]
+		switch {
+		case m.err == queue.ErrUnavailable:
+			b.leave(b.grouped[n : n+1])
+		case m.err == nil && m.n == len(m.p):
+		case m.kind == memberReadAt:
+			m.n, m.err = m.f.readRest(m.p, m.off, m.n, m.err)
+		default:
+			m.n, m.err = m.f.writeRest(m.p, m.off, m.n, m.err)
+		}
+		m.f.h.release()
+	}
+}
+
+// leave has members made as ordinary calls.
+func (b *Batch) leave(members []int) {
+	b.mu.Lock()
+	b.ordinary = append(b.ordinary, members...)
+	b.mu.Unlock()
+	b.getHelp(len(members))
+}
+
+// getHelp starts goroutines that make ordinary calls: so many, if there are not enough already.
+func (b *Batch) getHelp(n int) {
+	if n <= 0 {
+		return
+	}
+	if b.help == nil {
+		b.help = b.helper
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range min(n, mostHelpers-b.helpers) {
+		b.helpers++
+		b.helping.Add(1)
+		go b.help()
+	}
+}
+
+func (b *Batch) helper() {
+	defer b.helping.Done()
+	for b.workOne() {
+	}
+	b.mu.Lock()
+	b.helpers--
+	b.mu.Unlock()
+}
+
+// work makes ordinary calls until none is left to begin.
+func (b *Batch) work() {
+	for b.workOne() {
+	}
+}
+
+// workOne makes one ordinary call. It returns false if there is none to begin.
+func (b *Batch) workOne() bool {
+	b.mu.Lock()
+	if b.taken == len(b.ordinary) {
+		b.mu.Unlock()
+		return false
+	}
+	m := &b.members[b.ordinary[b.taken]]
+	b.taken++
+	b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		m.n, m.err = 0, context.Cause(b.ctx)
+	} else {
+		m.call()
+	}
+	return true
+}
+
+// call makes m the ordinary call.
+func (m *member) call() {
+	switch m.kind {
+	case memberReadAt:
+		m.n, m.err = m.f.ReadAt(m.p, m.off)
+	case memberWriteAt:
+		m.n, m.err = m.f.WriteAt(m.p, m.off)
+	case memberSync:
+		m.n, m.err = 0, m.f.Sync()
+	case memberDatasync:
+		m.n, m.err = 0, m.f.Datasync()
+	}
+}
+
+// mayGroup reports whether m is a transfer that a direct File takes as it is.
+func (m *member) mayGroup() bool {
+	if m.kind > memberWriteAt || !m.f.Direct() || m.off < 0 || len(m.p) == 0 || len(m.p) > maxDirect {
+		return false
+	}
+	t := m.f.h.twin
+	if m.kind == memberReadAt {
+		return aligned(m.p, m.off, t.Read, t.Mem)
+	}
+	return !m.f.appends && t.Writes && aligned(m.p, m.off, t.Write, t.Mem)
+}
+
+func (m *member) op() queue.Op {
+	if m.kind == memberReadAt {
+		return queue.Pread
+	}
+	return queue.Pwrite
+}
+
+// locked is the lock of a write.
+func (m *member) locked() inode.Range {
+	return inode.Range{Class: inode.Direct, Lo: m.off, Hi: end(m.off, len(m.p))}
+}
+
+// A beginning is what came of begin.
+type beginning uint8
+
+const (
+	begun   beginning = iota
+	crowded           // the device has no turn for it now
+	unfit             // an ordinary call does better, or has to wait
+)
+
+// begin takes what a request holds while it is under way: a call of the handle, a turn of the
+// device and, for a write, its lock. It waits for none.
+func (m *member) begin() beginning {
+	h := m.f.h
+	if m.kind == memberReadAt && h.inode.Recent(m.off, end(m.off, len(m.p))) || !h.acquire() {
+		return unfit
+	}
+	if h.device.turns != nil && !h.device.turns.try() {
+		h.release()
+		return crowded
+	}
+	if m.kind == memberWriteAt && !m.beginWrite() {
+		if h.device.turns != nil {
+			h.device.turns.release()
+		}
+		h.release()
+		return unfit
+	}
+	if m.kind == memberReadAt && h.twin.Resident {
+		touch(m.p) // as readInto
+	}
+	return begun
+}
+
+// beginWrite takes the lock and does what writeDirect does before its first request. It returns
+// false if the lock is not free, or if the write is not for kernel AIO.
+func (m *member) beginWrite() bool {
+	h, r := m.f.h, m.locked()
+	if h.inode.Loose() || !h.left.None() || !h.inode.TryLock(r) {
+		return false
+	}
+	if !h.keepsSize(m.off + int64(len(m.p))) {
+		h.inode.Unlock(r)
+		return false
+	}
+	h.inode.Forget(r.Lo, r.Hi)
+	return true
+}
+
+// readRest is readDirect after its first request, for all of p, returned n, err.
+func (f *File) readRest(p []byte, off int64, n int, err error) (int, error) {
+	switch {
+	case err != nil && f.forPageCache(err, off, len(p)):
+		shared().counts.unsupported.Add(1)
+		return f.readPlain(p, off)
+	case err != nil:
+		return 0, f.wrapErr("read", err)
+	case n == 0 || f.endsAt(off+int64(n)):
+		return n, io.EOF
+	}
+	m, err := f.readDirect(p[n:], off+int64(n))
+	return n + m, err
+}
+
+// writeRest is WriteAt after its first request, for all of p, returned n, err.
+func (f *File) writeRest(p []byte, off int64, n int, err error) (int, error) {
+	if err = f.directErr(err); err != nil {
+		return 0, err
+	}
+	var m int
+	if n > 0 {
+		m, err = f.writeAt(p[n:], off+int64(n))
+	} else {
+		m, err = f.writeBuffered(p, off, false)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n + m, nil
+}

@@ -1,0 +1,366 @@
+//go:build linux
+
+package queue
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+// readGroup reserves places for a read at each offset, of as many bytes, and runs those that there
+// was room for.
+func readGroup(q *Queue, g *Group, offsets ...int64) []outcome {
+	offsets = offsets[:q.Reserve(g, len(offsets))]
+	for _, off := range offsets {
+		g.Add(Pread, 3, memory[:off], off)
+	}
+	q.Run(g)
+	outcomes := make([]outcome, len(offsets))
+	for i := range outcomes {
+		outcomes[i].n, outcomes[i].err = g.Result(i)
+	}
+	q.Free(g)
+	return outcomes
+}
+
+// startGroup is readGroup in a goroutine.
+func startGroup(q *Queue, offsets ...int64) <-chan []outcome {
+	done := make(chan []outcome, 1)
+	go func() { done <- readGroup(q, new(Group), offsets...) }()
+	return done
+}
+
+// wantGroup compares the outcomes with those of reads that went well, but for those at other.
+func wantGroup(t testing.TB, offsets []int64, got []outcome, other map[int64]outcome) {
+	t.Helper()
+	if len(got) != len(offsets) {
+		t.Fatalf("there was room for %d requests of %d", len(got), len(offsets))
+	}
+	for i, off := range offsets {
+		want, ok := other[off]
+		if !ok {
+			want = outcome{int(off), nil}
+		}
+		if got[i] != want {
+			t.Errorf("the request at %d returned %v, want %v", off, got[i], want)
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	k, q := newFake(t, 300)
+	var g Group
+	for _, n := range []int{1, 2, 40, 127, 300, 5} {
+		k.log, k.largestBatch = nil, 0
+		before := k.calls(submitting)
+		wantGroup(t, upTo(n), readGroup(q, &g, upTo(n)...), nil)
+		if !slices.Equal(k.order(), upTo(n)) {
+			t.Errorf("the kernel got them as %d", k.order())
+		}
+		calls := 1 + (max(n-groupFirst, 0)+batchSize-1)/batchSize
+		if got := k.calls(submitting) - before; got != calls || k.largestBatch > batchSize {
+			t.Errorf("%d requests in %d calls of up to %d", n, got, k.largestBatch)
+		}
+		checkIdle(t, q)
+	}
+	if q.Reserve(&g, 3) != 3 {
+		t.Error("no room")
+	}
+	q.Run(&g) // nothing has been added
+	q.Free(&g)
+	checkIdle(t, q)
+}
+
+// A plain call beside a group has the company of one.
+func TestGroupIsOneInFlight(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	group := startGroup(q, upTo(30)...)
+	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == 30 })
+	if q.TryPlain(1) {
+		t.Error("the group is not counted")
+	}
+	if !q.TryPlain(2) {
+		t.Error("the group is counted more than once")
+	} else {
+		q.Leave()
+	}
+	k.letGo()
+	wantGroup(t, upTo(30), <-group, nil)
+	checkIdle(t, q)
+}
+
+// A group takes what is free, and waits for nothing.
+func TestGroupWithoutRoom(t *testing.T) {
+	k, q := newFake(t, 4)
+	k.hold()
+	done := startAll(t, k, q, 1, 2, 3)
+	group := startGroup(q, 10, 11, 12)
+	aiotest.Until(t, "one of the group is in the kernel", func() bool { return k.insideNow() == 4 })
+	if got := readGroup(q, new(Group), 20); len(got) != 0 {
+		t.Errorf("there was room: %v", got)
+	}
+	late := startAll(t, k, q, 4)
+	k.letGo()
+	wantDone(t, upTo(3), done)
+	wantDone(t, []int64{4}, late)
+	wantGroup(t, []int64{10}, <-group, nil)
+	checkIdle(t, q)
+}
+
+// Places that a group has reserved and not used go to those who wait.
+func TestGroupGivesBackPlaces(t *testing.T) {
+	k, q := newFake(t, 3)
+	k.hold()
+	var g Group
+	if n := q.Reserve(&g, 10); n != 3 {
+		t.Fatalf("there is room for %d", n)
+	}
+	done := []<-chan outcome{start(q, 1), start(q, 2)}
+	aiotest.Until(t, "both wait for a place", func() bool { return countStarved(q) == 2 })
+	g.Add(Pread, 3, memory[:9], 9)
+	ran := make(chan struct{})
+	go func() {
+		q.Run(&g)
+		close(ran)
+	}()
+	aiotest.Until(t, "all are in the kernel", func() bool { return k.insideNow() == 3 })
+	k.letGo()
+	wantDone(t, upTo(2), done)
+	<-ran
+	if n, err := g.Result(0); n != 9 || err != nil {
+		t.Errorf("the group's request returned %d, %v", n, err)
+	}
+	q.Free(&g)
+	checkIdle(t, q)
+}
+
+func TestGroupUnavailable(t *testing.T) {
+	q := newTestQueue(t, 4, func(int) (kernel, error) { return nil, syscall.ENOSYS })
+	if got := readGroup(q, new(Group), 1, 2, 3); len(got) != 0 {
+		t.Errorf("there was room without a kernel: %v", got)
+	}
+}
+
+// What is refused is refused alone, wherever it is, also the one that would be last.
+func TestGroupRefused(t *testing.T) {
+	k, q := newFake(t, 64)
+	for _, off := range []int64{1, 7, 32} {
+		for _, errno := range []syscall.Errno{syscall.EINVAL, syscall.EIO, syscall.EBADF} {
+			k.refuse(off, errno)
+			wantGroup(t, upTo(32), readGroup(q, new(Group), upTo(32)...), map[int64]outcome{off: {0, errno}})
+			k.refuse(off, nil)
+			checkIdle(t, q)
+		}
+	}
+	all := make(map[int64]outcome)
+	for _, off := range upTo(32) {
+		k.refuse(off, syscall.EINVAL)
+		all[off] = outcome{0, syscall.EINVAL}
+	}
+	wantGroup(t, upTo(32), readGroup(q, new(Group), upTo(32)...), all)
+	checkIdle(t, q)
+}
+
+// Short and failed transfers reach their own request.
+func TestGroupResults(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.answer(3, 1)
+	k.answer(4, 0)
+	k.answer(5, -int64(syscall.EIO))
+	wantGroup(t, upTo(8), readGroup(q, new(Group), upTo(8)...),
+		map[int64]outcome{3: {1, nil}, 4: {0, nil}, 5: {0, syscall.EIO}})
+	checkIdle(t, q)
+}
+
+// Submits that fall short, or find no room, go on when there is some.
+func TestGroupShortSubmits(t *testing.T) {
+	for name, f := range map[string]fault{
+		"short": {take: 3}, "none": {none: true}, "EAGAIN": {err: syscall.EAGAIN}, "EINTR": {err: syscall.EINTR},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, q := newFake(t, 64)
+			k.hold()
+			first := startAll(t, k, q, 100) // whose completion makes room
+			k.at(submitting, 2, f)
+			group := startGroup(q, upTo(20)...)
+			aiotest.Until(t, "it waits, or is in the kernel", func() bool { return countPending(q) == 20 || k.insideNow() == 21 })
+			k.letGo()
+			wantDone(t, []int64{100}, first)
+			wantGroup(t, upTo(20), <-group, nil)
+			checkIdle(t, q)
+		})
+	}
+}
+
+// A kernel with room for few at a time.
+func TestGroupFullContext(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.capacity = 5
+	k.delay = func() time.Duration { return rand.N(50 * time.Microsecond) }
+	for range 20 {
+		wantGroup(t, upTo(40), readGroup(q, new(Group), upTo(40)...), nil)
+	}
+	checkIdle(t, q)
+}
+
+// A filter installed later: nothing is left in the group's hands.
+func TestGroupForbidden(t *testing.T) {
+	k, q := newFake(t, 64)
+	wantGroup(t, upTo(4), readGroup(q, new(Group), upTo(4)...), nil)
+	k.at(submitting, 2, fault{err: syscall.ENOSYS})
+	all := make(map[int64]outcome)
+	for _, off := range upTo(4) {
+		all[off] = outcome{0, ErrUnavailable}
+	}
+	wantGroup(t, upTo(4), readGroup(q, new(Group), upTo(4)...), all)
+	checkIdle(t, q)
+}
+
+// The owner waits himself: nothing of the group rings, nor need it.
+func TestGroupIsSilent(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	k.silence(true)
+	group := startGroup(q, upTo(30)...)
+	aiotest.Until(t, "the owner collects", q.collecting.Load)
+	for _, off := range upTo(30) {
+		if k.armed(t, off) {
+			t.Fatalf("the request at %d rings", off)
+		}
+	}
+	k.complete(upTo(30)[:29]...)
+	still(t, "waiting", func() bool { return len(group) == 0 })
+	k.complete(30)
+	wantGroup(t, upTo(30), <-group, nil)
+	k.silence(false)
+	k.letGo()
+	want(t, 40, start(q, 40), 40, nil)
+	if !k.armed(t, 40) {
+		t.Error("a request after the group does not ring")
+	}
+	checkIdle(t, q)
+}
+
+// Requests of others that came meanwhile, and do not ring, are the reaper's when the group is done.
+func TestGroupHandsOver(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	group := startGroup(q, upTo(30)...)
+	aiotest.Until(t, "the owner collects", func() bool { return q.collecting.Load() && k.insideNow() == 30 })
+	done := startAll(t, k, q, 101, 102)
+	aiotest.Until(t, "they are in the kernel", func() bool { return k.insideNow() == 32 })
+	k.complete(101)
+	want(t, 101, done[0], 101, nil) // the owner delivers it
+	k.complete(upTo(30)...)
+	wantGroup(t, upTo(30), <-group, nil)
+	still(t, "waiting", func() bool { return len(done[1]) == 0 })
+	k.complete(102)
+	want(t, 102, done[1], 102, nil)
+	k.letGo()
+	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	checkIdle(t, q)
+}
+
+// While the reaper collects it delivers a group too.
+func TestGroupBesideTheReaper(t *testing.T) {
+	const n = 40
+	k, q, done := collectingFake(t, n)
+	group := startGroup(q, 101, 102, 103)
+	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == n-1+3 })
+	k.complete(101, 102)
+	still(t, "waiting", func() bool { return len(group) == 0 })
+	k.complete(103)
+	wantGroup(t, []int64{101, 102, 103}, <-group, nil)
+	k.letGo()
+	wantDone(t, upTo(n)[1:], done[1:])
+	checkIdle(t, q)
+}
+
+// The owner is refused io_getevents(2): the reaper sweeps, for this group and later ones.
+func TestGroupCannotCollect(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	k.at(collecting, 1, fault{err: syscall.EPERM})
+	k.at(collecting, 2, fault{err: syscall.EPERM})
+	group := startGroup(q, upTo(20)...)
+	aiotest.Until(t, "it is in the kernel, and nobody waits there", func() bool { return k.insideNow() == 20 && q.noCollect.Load() })
+	k.complete(upTo(20)...)
+	wantGroup(t, upTo(20), <-group, nil)
+	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	k.letGo()
+	wantGroup(t, upTo(20), readGroup(q, new(Group), upTo(20)...), nil)
+	if n := k.calls(collecting); n > 2 {
+		t.Errorf("io_getevents(2) has been tried %d times", n)
+	}
+	checkIdle(t, q)
+}
+
+// A submitter that is stuck with others' requests has the group's taken by the next.
+func TestGroupWhileOthersSubmit(t *testing.T) {
+	k, q, release := blockedFake(t, 64)
+	group := startGroup(q, upTo(8)...)
+	aiotest.Until(t, "it waits for the submitter", func() bool { return countPending(q) == 8 })
+	release()
+	wantGroup(t, upTo(8), <-group, nil)
+	if n := k.calls(submitting); n != 3 {
+		t.Errorf("%d calls of submit, want 3: one for the request before, two for the group", n)
+	}
+	checkIdle(t, q)
+}
+
+// Groups and single requests, with faults, late completions and few places.
+func TestGroupsInACrowd(t *testing.T) {
+	k, q := newFake(t, 50)
+	k.logging = false
+	k.capacity = 40
+	k.delay = func() time.Duration { return rand.N(100 * time.Microsecond) }
+	k.refuse(13, syscall.EINVAL)
+	other := map[int64]outcome{13: {0, syscall.EINVAL}}
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			var g Group
+			for range aiotest.Scaled(500) {
+				offsets := upTo(rand.N(30) + 1)
+				got := readGroup(q, &g, offsets...)
+				wantGroup(t, offsets[:len(got)], got, other)
+			}
+		})
+		wg.Go(func() {
+			for range aiotest.Scaled(2000) {
+				off := rand.Int64N(12) + 1
+				want(t, off, start(q, off), int(off), nil)
+			}
+		})
+	}
+	wg.Wait()
+	aiotest.Until(t, "nobody collects", func() bool { return !q.collecting.Load() })
+	checkIdle(t, q)
+}
+
+func TestGroupAllocs(t *testing.T) {
+	if aiotest.Race {
+		t.Skip("the race detector allocates")
+	}
+	k, q := newFake(t, 64)
+	k.logging = false
+	var g Group
+	got := testing.AllocsPerRun(100, func() {
+		q.Reserve(&g, 32)
+		for range 32 {
+			g.Add(Pread, 3, memory[:512], 512)
+		}
+		q.Run(&g)
+		q.Free(&g)
+	})
+	if got > 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
