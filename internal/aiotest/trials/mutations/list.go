@@ -135,7 +135,7 @@ var mutations = []mutation{
 	},
 	{
 		"the reaper goes back to the poller before all that does not ring has come", "internal/queue/reap.go",
-		`	if q.silent.Load() == 0 {`, `	if true {`,
+		`return q.silent.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
 		tests("queue", "/internal/queue", "^TestCollect"),
 	},
 	{
@@ -169,5 +169,17 @@ var mutations = []mutation{
 		`		f.h.syncErr.Store(&op.err)
 `, ``,
 		tests("faults", "/internal/aiotest/trials/faults", "^TestSyncErrorNobodyWaitedFor$"),
+	},
+	{
+		"a Batch runs on after a barrier behind which something failed", "batch.go",
+		`		if first == nil {
+			first = b.run(lo, hi)`, `		if err := b.run(lo, hi); err != nil || first == nil {
+			first = err`,
+		tests("batches", "", "^TestBatch"),
+	},
+	{
+		"a member of a Batch that fell short is not finished", "batch.go",
+		`case m.err == nil && m.n == len(m.p):`, `case m.err == nil:`,
+		tests("batches", "", "^TestBatch"),
 	},
 }
