@@ -20,7 +20,7 @@ type Op struct {
 	done  chan struct{}
 	n     int // this and err are written before done is closed
 	err   error
-	state atomic.Uint32 // of an Op whose caller may leave it; see await
+	state atomic.Uint32 // of an Op whose caller may leave it; see attend
 }
 
 // start runs call in a goroutine of its own.
@@ -76,7 +76,7 @@ func (op *Op) Err() error {
 // or to which it is. What is given up is an Op that nobody waits for: it keeps its references,
 // its locks and its memory until the kernel is done.
 
-// States of an Op that await has started.
+// States of an Op that attend has started.
 const (
 	underWay uint32 = iota
 	finished
