@@ -316,7 +316,7 @@ func (t *turns) load() (under, waiting int64) {
 // threads are the turns of plain system calls.
 type threads struct {
 	turns
-	pageCache atomic.Int64 // those through the page cache; beside calls, which they write to anyway
+	pageCache tally // those through the page cache
 }
 
 func newThreads(limit int) *threads {
@@ -325,6 +325,6 @@ func newThreads(limit int) *threads {
 
 // acquire is for a call through the page cache; what goes past it acquires turns.
 func (t *threads) acquire() {
-	t.pageCache.Add(1)
+	t.pageCache.add()
 	t.turns.acquire()
 }

@@ -125,7 +125,7 @@ func TestContract(t *testing.T) {
 	testContract(t, aiotest.Dir(t), true)
 }
 
-// TestContractByOtherForms is the contract of Ops and of calls with a context.
+// TestContractByOtherForms is the contract of Ops, of calls with a context and of Batches.
 func TestContractByOtherForms(t *testing.T) {
 	dir := aiotest.Dir(t)
 	for _, c := range aiotest.Contract {

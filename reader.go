@@ -89,7 +89,7 @@ func (f *File) readCached(p []byte, off int64) bool {
 	c.kind, c.off, c.dev = callReadCached, off, f.h.dev
 	c.with(p)
 	if n, _ := c.on(f.conn); n == len(p) {
-		shared().counts.recentReads.Add(1)
+		shared().counts.recentReads.add()
 		return true
 	}
 	f.h.inode.Forget(off, end(off, len(p)))

@@ -162,7 +162,7 @@ func (f *File) readvDirect(v *vector, off int64) (n int, err error) {
 func (f *File) readvCached(v *vector, off int64) bool {
 	if len(v.bufs) <= maxBuffers {
 		if n, _ := f.callVec(callReadCached, v.bufs, off); n == v.n {
-			shared().counts.recentReads.Add(1)
+			shared().counts.recentReads.add()
 			return true
 		}
 	}

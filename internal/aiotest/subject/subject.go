@@ -57,7 +57,7 @@ func Package(t testing.TB, flag int) aiotest.Package {
 }
 
 // Roundabout is Package, but the positional calls and Sync of its Files are made by their other
-// forms, in turn: as they are, by an Op, and with a context.
+// forms, in turn: as they are, by an Op, with a context, and as members of a Batch.
 func Roundabout(t testing.TB, flag int) aiotest.Package {
 	p := Package(t, flag)
 	open, temp, atRoot, byName, create, byNumber := p.OpenFile, p.CreateTemp, p.OpenInRoot, p.Open, p.Create, p.NewFile
@@ -80,6 +80,18 @@ type roundabout struct {
 	turn atomic.Uint32
 }
 
+// batched makes a call the last member of a Batch. If the File is direct there are others, so that
+// it may be a group; what comes of them does not matter.
+func (f *roundabout) batched(add func(b *aio.Batch) int) (int, error) {
+	var b aio.Batch
+	for f.Direct() && b.Len() < 2 {
+		b.ReadAt(f.File, aio.AlignedBuffer(4096), 0)
+	}
+	i := add(&b)
+	_ = b.Do(context.Background())
+	return b.Result(i)
+}
+
 func roundAbout(f aiotest.File, err error) (aiotest.File, error) {
 	if file, ok := f.(*aio.File); ok {
 		return &roundabout{File: file}, err
@@ -88,11 +100,13 @@ func roundAbout(f aiotest.File, err error) (aiotest.File, error) {
 }
 
 func (f *roundabout) ReadAt(p []byte, off int64) (int, error) {
-	switch f.turn.Add(1) % 3 {
+	switch f.turn.Add(1) % 4 {
 	case 0:
 		return f.File.ReadAt(p, off)
 	case 1:
 		return f.StartReadAt(p, off).Wait()
+	case 2:
+		return f.batched(func(b *aio.Batch) int { return b.ReadAt(f.File, p, off) })
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -100,11 +114,13 @@ func (f *roundabout) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *roundabout) WriteAt(p []byte, off int64) (int, error) {
-	switch f.turn.Add(1) % 3 {
+	switch f.turn.Add(1) % 4 {
 	case 0:
 		return f.File.WriteAt(p, off)
 	case 1:
 		return f.StartWriteAt(p, off).Wait()
+	case 2:
+		return f.batched(func(b *aio.Batch) int { return b.WriteAt(f.File, p, off) })
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -112,11 +128,14 @@ func (f *roundabout) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *roundabout) Sync() error {
-	switch f.turn.Add(1) % 3 {
+	switch f.turn.Add(1) % 4 {
 	case 0:
 		return f.File.Sync()
 	case 1:
 		_, err := f.StartSync().Wait()
+		return err
+	case 2:
+		_, err := f.batched(func(b *aio.Batch) int { return b.Sync(f.File) })
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
