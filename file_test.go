@@ -161,9 +161,7 @@ func testContract(t *testing.T, dir string, direct bool) {
 // the file has: a direct read fails there (EIO), once fallocate(2) has taken some of it.
 func TestReadPastReservedSpace(t *testing.T) {
 	aiotest.Guard(t)
-	aiotest.NeedsMounts(t)
-	dir, _ := aiotest.XFS.NewDir(t)
-	aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
+	aiotest.Compare(t, aiotest.XFSDir(t), subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
 		f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
 		n, err := f.WriteAt(aiotest.Pattern(122_061, 1), 0)
 		s.Note("WriteAt", n, err, f.Sync())

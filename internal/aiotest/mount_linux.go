@@ -208,3 +208,10 @@ func InNamespace() {
 	}
 	runtime.UnlockOSThread() // not allowed here; tests that need mounts will say so
 }
+
+// XFSDir returns a directory in a new xfs.
+func XFSDir(t testing.TB) string {
+	t.Helper()
+	dir, _ := XFS.NewDir(t)
+	return dir
+}

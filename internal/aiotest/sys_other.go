@@ -92,3 +92,9 @@ func AddressSpace(t testing.TB, _ int) []byte {
 	t.Skip("address space without memory is not to be had in one way everywhere")
 	return nil
 }
+
+// XFSDir skips the test.
+func XFSDir(t testing.TB) string {
+	NeedsMounts(t)
+	return ""
+}

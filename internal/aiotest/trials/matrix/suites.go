@@ -26,6 +26,8 @@ type suite struct {
 const (
 	// otherPlaces are tests that choose their filesystem.
 	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestReadPastReservedSpace"
+	// counts are tests of what is counted, which depends on where they run.
+	counts = "TestStats.*|TestTraceRegions"
 	// otherProcesses run the others again, without kernel AIO or with room for one request.
 	otherProcesses = "TestRefused|TestConfigure"
 )
@@ -34,7 +36,7 @@ const (
 func suites(only string) []suite {
 	const root = "github.com/go-aio/aio"
 	all := []suite{
-		{name: "contract", pkg: root, skip: otherPlaces + "|" + otherProcesses},
+		{name: "contract", pkg: root, skip: otherPlaces + "|" + otherProcesses + "|" + counts},
 		{name: "model", pkg: root + "/internal/aiotest/model"},
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
 		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linear"},
