@@ -119,11 +119,19 @@ func cancelInFlight(s *stage, f *aio.File) {
 	if err := <-done; err != cause {
 		s.Errorf("Do: %v", err)
 	}
+	written := 0
 	for i := range b.Len() {
-		n, err := b.Result(i)
-		if i < after && (n != 4096 || err != nil) || i >= after && (n != 0 || err != cause) {
+		switch n, err := b.Result(i); {
+		case i < after && n == 4096 && err == nil:
+			written++
+		case (i >= after || s.on.plain) && n == 0 && err == cause:
+			// In a plain File members are calls of their own, of which some may not have begun.
+		default:
 			s.Errorf("member %d: %d, %v", i, n, err)
 		}
+	}
+	if written <= members/2 {
+		s.Errorf("%d members were under way, and %d are written", members/2+1, written)
 	}
 	s.good()
 	p := aiotest.Buffer(4096, 0)
