@@ -53,7 +53,7 @@ func readUpTo(s *stage, f *aio.File, o aio.ReaderOptions, bad int64) {
 		if !errors.Is(err, syscall.EIO) {
 			s.Errorf("%s: %v", what, err)
 		}
-		if at := o.Offset + int64(got.Len()); at != bad&^4095 && !s.on.buffers {
+		if at := o.Offset + int64(got.Len()); at > bad || at != bad&^4095 && !s.on.buffers && !s.on.plain { // FUSE fails requests of 128 KiB
 			s.Errorf("%s: it has read up to %d", what, at)
 		}
 	}
