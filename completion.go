@@ -91,6 +91,7 @@ func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) 
 	if e.queue.TryPlain(h.device.few(e.few(op))) {
 		n, err := h.device.transfer(op, h.twin.Fd, p, bufs, off)
 		e.queue.Leave()
+		e.counts.synchronous.add()
 		return n, err
 	}
 	if op == queue.Pread || h.keepsSize(off+int64(len(p)+total(bufs))) {
@@ -155,10 +156,8 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 	if f == nil || f.h == nil {
 		return f.os().Sync()
 	}
-	if f.h.syncErr.Load() != nil {
-		if err := f.h.syncErr.Swap(nil); err != nil {
-			return *err
-		}
+	if err := f.h.takeSyncErr(); err != nil {
+		return err
 	}
 	if trace.IsEnabled() {
 		defer trace.StartRegion(context.Background(), "aio.Sync").End()
@@ -166,6 +165,7 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 	e := shared()
 	if e.queue.TryPlain(e.few(op)) {
 		defer e.queue.Leave()
+		e.counts.synchronous.add()
 		return f.syncPlain(e, plain)
 	}
 	c := calls.Get().(*call)
@@ -315,13 +315,11 @@ func (t *turns) load() (under, waiting int64) {
 
 // threads are the turns of plain system calls.
 type threads struct {
-	turns
+	*turns
 	pageCache tally // those through the page cache
 }
 
-func newThreads(limit int) *threads {
-	return &threads{turns: turns{limit: int64(limit), next: make(chan struct{}, limit)}}
-}
+func newThreads(limit int) *threads { return &threads{turns: newTurns(limit)} }
 
 // acquire is for a call through the page cache; what goes past it acquires turns.
 func (t *threads) acquire() {

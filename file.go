@@ -243,6 +243,17 @@ func (h *handle) attach(t *dio.Twin) {
 	h.inode.AddDirect()
 }
 
+// takeSyncErr returns the error of a Sync that nobody waited for, once.
+func (h *handle) takeSyncErr() error {
+	if h.syncErr.Load() == nil { // as nearly always, and nobody writes to that
+		return nil
+	}
+	if err := h.syncErr.Swap(nil); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // acquire counts a call. It returns false once the File is closed; then the methods of
 // plain answer, as those of a closed os.File.
 func (h *handle) acquire() bool {

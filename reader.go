@@ -114,19 +114,25 @@ func (f *File) readOnce(p []byte, off int64) (n int, end bool, err error) {
 
 // readBounced reads the whole blocks around p, which fit a bounce buffer.
 func (f *File) readBounced(p []byte, off int64) (int, error) {
-	lo, hi, ok := widen(off, len(p), f.h.twin.Read)
+	return f.readAround(len(p), off, func(got []byte) int { return copy(p, got) })
+}
+
+// readAround reads the whole blocks around n bytes at off, which fit a bounce buffer, and has
+// take copy those of the n that it has got.
+func (f *File) readAround(n int, off int64, take func(got []byte) int) (int, error) {
+	lo, hi, ok := widen(off, n, f.h.twin.Read)
 	if !ok {
 		return 0, syscall.EINVAL
 	}
 	bounce := shared().bounce
 	block := bounce.get(int(hi - lo))
 	defer bounce.put(block)
-	n, err := f.readInto(block, lo)
+	got, err := f.readInto(block, lo)
 	skip := int(off - lo)
-	if err != nil || n <= skip {
+	if err != nil || got <= skip {
 		return 0, err
 	}
-	return copy(p, block[skip:n]), nil
+	return take(block[skip:got]), nil
 }
 
 // readInto reads whole blocks into aligned memory.

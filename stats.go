@@ -126,7 +126,7 @@ func ReadStats() Stats {
 		InFlight: q.InFlight, Queued: q.Pending + q.Starved, QueueWaits: q.SlotWaits,
 		Batches: q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
 		ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
-		Synchronous: q.Plain,
+		Synchronous: e.counts.synchronous.load(),
 		PageCache:   e.threads.pageCache.load(),
 		RecentReads: e.counts.recentReads.load(),
 		ThreadWaits: e.threads.waits.Load(),
@@ -173,12 +173,11 @@ func latencyOf(l queue.Latency) Latency {
 	return out
 }
 
-// counts has what happens seldom enough for one counter of all processors. What happens with
-// every request is counted where a lock or a counter is written to anyway: by the queue, by
-// threads and by the pool.
+// counts is what is not counted where a lock is held or a counter written to anyway: by the queue,
+// by the turns and by the pool.
 type counts struct {
-	recentReads                                  tally
-	unavailable, extending, unsupported, noSpace atomic.Int64
+	synchronous, recentReads                     tally
+	unavailable, extending, unsupported, noSpace atomic.Int64 // happen seldom
 }
 
 // A tally counts what takes a microsecond or less and is done by many at a time: on one cache line

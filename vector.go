@@ -179,7 +179,7 @@ func (f *File) readvOnce(v *vector, off int64) (n int, end bool, err error) {
 		n, err = f.readvInto(bufs, off)
 	} else {
 		want = min(v.n, maxBounce-int(off)&(t.Read-1))
-		n, err = f.readvBounced(v, want, off)
+		n, err = f.readAround(want, off, v.scatter)
 	}
 	if err != nil || n == want {
 		return n, false, err
@@ -195,24 +195,6 @@ func (f *File) readvInto(bufs [][]byte, off int64) (int, error) {
 		}
 	}
 	return f.do(queue.Pread, nil, bufs, off)
-}
-
-// readvBounced reads the whole blocks around the first want bytes of v, which fit a bounce
-// buffer.
-func (f *File) readvBounced(v *vector, want int, off int64) (int, error) {
-	lo, hi, ok := widen(off, want, f.h.twin.Read)
-	if !ok {
-		return 0, syscall.EINVAL
-	}
-	bounce := shared().bounce
-	block := bounce.get(int(hi - lo))
-	defer bounce.put(block)
-	n, err := f.readInto(block, lo)
-	skip := int(off - lo)
-	if err != nil || n <= skip {
-		return 0, err
-	}
-	return v.scatter(block[skip:n]), nil
 }
 
 // writevAt is WritevAt with the handle acquired.

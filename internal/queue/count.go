@@ -16,6 +16,8 @@ import (
 // holds that anyway pays a nanosecond for one of these, where an atomic counter would cost the more
 // the more processors write to it.
 type counts struct {
+	submitted int64 // requests that got a slot
+	completed int64 // of these, those that gave it back
 	slotWaits int64
 	batches   int64
 	batched   int64
@@ -36,7 +38,6 @@ func (q *Queue) Stats() Stats {
 	s := Stats{
 		Wakes:    q.wakes.Load(),
 		Collects: q.collects.Load(),
-		Plain:    q.plain.Load(),
 		Latency:  q.latency.read(),
 	}
 	if why := q.why.Load(); why != nil {
@@ -44,12 +45,10 @@ func (q *Queue) Stats() Stats {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	used := int64(q.made - len(q.free))
-	s.Completed = q.completed
-	s.Submitted = q.completed + used
+	s.Submitted, s.Completed = q.counts.submitted, q.counts.completed
 	s.Pending = int64(q.pending.len())
-	// It is lowered a moment after the slots of what was delivered may be free.
-	s.InFlight = min(q.inKernel.Load(), used-s.Pending)
+	// q.inKernel is lowered a moment after those that were delivered may have ended.
+	s.InFlight = min(q.inKernel.Load(), s.Submitted-s.Completed-s.Pending)
 	s.Starved = int64(q.starved.len())
 	s.SlotWaits = q.counts.slotWaits
 	s.Batches, s.Batched, s.LargestBatch = q.counts.batches, q.counts.batched, q.counts.largest

@@ -89,6 +89,7 @@ func (q *Queue) Run(g *Group) {
 	g.attended.Store(!q.noCollect.Load())
 	q.mu.Lock()
 	g.given = false
+	q.counts.submitted += int64(g.added)
 	for _, s := range g.slots {
 		q.pending.push(s)
 	}
@@ -127,7 +128,7 @@ func (q *Queue) giveBack(g *Group, but int) {
 		s.group = nil
 	}
 	q.mu.Lock()
-	q.completed += int64(max(g.added-but, 0))
+	q.counts.completed += int64(max(g.added-but, 0))
 	for _, s := range back {
 		q.pass(s)
 	}

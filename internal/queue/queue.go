@@ -28,7 +28,6 @@ type Queue struct {
 	timed    atomic.Bool            // latency is recorded
 
 	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
-	plain      atomic.Int64 // of the latter, those that have ended; beside active, which they write to anyway
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
 	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group
@@ -51,7 +50,6 @@ type Queue struct {
 	slots      []*slot // by index, made as they are needed; len is depth
 	made       int
 	free       []*slot
-	completed  int64            // requests that gave their slot back
 	starved    fifo[chan *slot] // requests without a slot
 	pending    fifo[*slot]      // requests with a slot, not yet given to the kernel
 	submitting int              // goroutines in submit, at most procs but for relieve
@@ -127,10 +125,7 @@ func (q *Queue) TryPlain(limit int) bool {
 }
 
 // Leave ends what a successful TryPlain began.
-func (q *Queue) Leave() {
-	q.plain.Add(1)
-	q.active.Add(-1)
-}
+func (q *Queue) Leave() { q.active.Add(-1) }
 
 func result(res int64) (int, error) {
 	switch {
@@ -217,6 +212,7 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off in
 		prepareVec(&s.iocb, op, fd, bufs, off)
 		q.mu.Lock()
 	}
+	q.counts.submitted++
 	q.pending.push(s)
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(k)
@@ -276,7 +272,7 @@ func (q *Queue) release(s *slot) {
 	s.iocb.Release() // let go of the buffer
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.completed++
+	q.counts.completed++
 	q.pass(s)
 }
 

@@ -18,8 +18,6 @@ type Stats struct {
 	Collects     int64 // calls of io_getevents(2) by the reaper, see collect
 	Relieved     int64 // submitters that relieve has brought in
 
-	Plain int64 // plain calls that TryPlain has let go, and that have ended
-
 	// Unavailable says why there is no kernel AIO; it is empty if there is, or if nobody
 	// has asked.
 	Unavailable string

@@ -80,19 +80,6 @@ func TestStatsOfRefusedRequests(t *testing.T) {
 	}
 }
 
-func TestStatsOfPlainCalls(t *testing.T) {
-	_, q := newFake(t, 64)
-	for range 3 {
-		if q.TryPlain(1) {
-			q.Leave()
-		}
-	}
-	q.TryPlain(0)
-	if s := q.Stats(); s.Plain != 3 {
-		t.Errorf("%d plain calls, want 3", s.Plain)
-	}
-}
-
 func TestStatsOfRelief(t *testing.T) {
 	procs(t, 1)
 	k, q := newFake(t, 64)
@@ -262,4 +249,27 @@ func TestStatsWhenIOSubmitIsForbidden(t *testing.T) {
 	if text := q.Stats().Unavailable; !strings.Contains(text, "seccomp") {
 		t.Errorf("Unavailable is %q", text)
 	}
+}
+
+// Places that a group takes and does not use are no requests.
+func TestStatsOfGroups(t *testing.T) {
+	_, q := newFake(t, 64)
+	var g Group
+	for round := range int64(3) {
+		if n := q.Reserve(&g, 10); n != 10 {
+			t.Fatalf("%d places", n)
+		}
+		if s := q.Stats(); s.Submitted != 4*round || s.Completed != 4*round || s.InFlight != 0 {
+			t.Errorf("round %d, before: %+v", round, s)
+		}
+		for i := range int64(4) {
+			g.Add(Pread, 3, memory[:1], i)
+		}
+		q.Run(&g)
+		q.Free(&g)
+		if s := q.Stats(); s.Submitted != 4*round+4 || s.Completed != s.Submitted {
+			t.Errorf("round %d, after: %+v", round, s)
+		}
+	}
+	checkIdle(t, q)
 }
