@@ -70,11 +70,17 @@ func TestCollect(t *testing.T) {
 	k.complete(103)
 	want(t, 103, late[2], 103, nil)
 	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	wantBell(t, k, q, 104)
+}
+
+// wantBell has a request without company ring. Then the queue is idle.
+func wantBell(t testing.TB, k *fakeKernel, q *Queue, off int64) {
+	t.Helper()
 	k.silence(false)
 	k.letGo()
-	want(t, 104, start(q, 104), 104, nil)
-	if !k.armed(t, 104) {
-		t.Error("no bell for a request without company")
+	want(t, off, start(q, off), int(off), nil)
+	if !k.armed(t, off) {
+		t.Errorf("the request at %d does not ring", off)
 	}
 	checkIdle(t, q)
 }

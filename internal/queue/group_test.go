@@ -239,13 +239,7 @@ func TestGroupIsSilent(t *testing.T) {
 	still(t, "waiting", func() bool { return len(group) == 0 })
 	k.complete(30)
 	wantGroup(t, upTo(30), <-group, nil)
-	k.silence(false)
-	k.letGo()
-	want(t, 40, start(q, 40), 40, nil)
-	if !k.armed(t, 40) {
-		t.Error("a request after the group does not ring")
-	}
-	checkIdle(t, q)
+	wantBell(t, k, q, 40)
 }
 
 // Requests of others that came meanwhile, and do not ring, are the reaper's when the group is done.
