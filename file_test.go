@@ -681,6 +681,7 @@ func TestAllocs(t *testing.T) {
 				f := subject.Open(t, name, os.O_RDWR|m.Flag)
 				defer crowded(t, name, crowd)()
 				testAllocs(t, f)
+				testVectoredAllocs(t, f)
 			})
 		}
 	}

@@ -293,17 +293,7 @@ func TestStreamAllocs(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			least := math.Inf(1)
-			for range 5 {
-				least = min(least, testing.AllocsPerRun(5, func() {
-					if err := call(); err != nil {
-						t.Error(err)
-					}
-				}))
-			}
-			if least > 0 {
-				t.Errorf("%s: %s: %v allocations", m.Name, what, least)
-			}
+			atMost(t, 0, m.Name+": "+what, call)
 		}
 		if err := errors.Join(r.Close(), w.Close(), x.Close()); err != nil {
 			t.Error(err)
