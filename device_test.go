@@ -120,3 +120,79 @@ func TestDeviceOfFiles(t *testing.T) {
 		t.Errorf("%d requests at a time, for %d tags", got, tags)
 	}
 }
+
+// TestDeviceBoundsRequests has a device that takes four requests at a time: there never are more
+// in the kernel, whoever makes them.
+func TestDeviceBoundsRequests(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.InChild() {
+		aiotest.RunChild(t, "^TestDeviceBoundsRequests$", "configure", "256", "8") // all go by kernel AIO
+		return
+	}
+	if !aiotest.Direct {
+		t.Skip("there is no direct I/O")
+	}
+	const limit, blocks = 4, 256
+	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(blocks*4096, 1)), os.O_RDONLY|aio.O_DIRECT)
+	aio.LimitDevice(f, limit)
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			p := aio.AlignedBuffer(4096)
+			for j := range 50 {
+				if _, err := f.ReadAt(p, int64((i+j)%blocks)*4096); err != nil {
+					t.Error(err)
+				}
+				if n := aio.ReadStats().InFlight; n > limit {
+					t.Errorf("%d requests in the kernel", n)
+				}
+			}
+		})
+	}
+	var b aio.Batch
+	for i := range blocks {
+		b.ReadAt(f, aio.AlignedBuffer(4096), int64(i)*4096)
+	}
+	for range 5 {
+		if err := b.Do(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	all.Wait()
+	if s := aio.ReadStats(); s.LargestBatch > limit || s.Submitted == 0 {
+		t.Errorf("%d requests in one io_submit(2), of %d", s.LargestBatch, s.Submitted)
+	}
+}
+
+// TestPromptDeviceHasPlainCalls has a crowd on a device that was prompt: none of it goes by kernel
+// AIO, and what the calls took is noted.
+func TestPromptDeviceHasPlainCalls(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.Direct {
+		t.Skip("there is no direct I/O")
+	}
+	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
+	aio.LimitDevice(f, 1000)
+	const prompt = 1 << 20 // so that it stays so
+	aio.SetPrompt(f, prompt)
+	before := aio.ReadStats()
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			p := aio.AlignedBuffer(4096)
+			for j := range 50 {
+				if _, err := f.ReadAt(p, int64(16*j+i)%256*4096); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	s := aio.ReadStats()
+	if n := s.Submitted - before.Submitted; n > 0 || s.Synchronous-before.Synchronous < 800 {
+		t.Errorf("%d of 800 reads went by kernel AIO", n)
+	}
+	if aio.Prompt(f) == prompt {
+		t.Error("no call was timed")
+	}
+}

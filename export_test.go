@@ -72,8 +72,12 @@ func Recent(f *File, lo, hi int64) bool { return f.h.inode.Recent(lo, hi) }
 // WritesDirect reports whether a write of whole blocks goes past the page cache.
 func WritesDirect(f *File) bool { return f.h.twin.Writes }
 
-// FewOn returns what few is on the device of f, where it is disk on a disk.
-func FewOn(f *File, disk int) int { return f.h.device.few(disk) }
+// SetPrompt says how prompt the device of f has been, and Prompt how prompt it is.
+func SetPrompt(f *File, n int32) { f.h.device.prompt.Store(n) }
+func Prompt(f *File) int32       { return f.h.device.prompt.Load() }
+
+// LimitDevice puts f on a device of its own that takes n requests at a time.
+func LimitDevice(f *File, n int) { f.h.device = &device{turns: newTurns(n)} }
 
 // SameDevice reports whether two Files share a device.
 func SameDevice(f, g *File) bool { return f.h.device == g.h.device }

@@ -338,6 +338,39 @@ func TestContextLaterWrites(t *testing.T) {
 	}
 }
 
+// A member of a Batch waits for a write that was given up, also for one that waits itself and has
+// no lock yet. (They are in different folios of 2 MiB, or the lock table would keep them apart.)
+func TestContextAndBatch(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.Direct {
+		t.Skip("there is no direct I/O")
+	}
+	const far = 4 << 20
+	file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, far+3*4096))
+	f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|aio.O_DIRECT)
+	goroutines := runtime.NumGoroutine()
+	release := aio.HoldThreads()
+	givenUp(t, contextuals[1], f, aiotest.Pattern(100, 7), 0)        // waits for a thread
+	givenUp(t, contextuals[1], f, aiotest.Pattern(far+3*4096, 8), 0) // waits for that
+	later, p := aiotest.Pattern(3*4096, 9), aio.AlignedBuffer(3*4096)
+	copy(p, later)
+	var b aio.Batch
+	for i := range 3 {
+		b.WriteAt(g, p[i*4096:][:4096], int64(far+i*4096))
+	}
+	done := make(chan error, 1)
+	go func() { done <- b.Do(t.Context()) }()
+	time.Sleep(5 * time.Millisecond) // for it to do harm, if it can
+	release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	settleForsaken(t, goroutines)
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got[far:], later) {
+		t.Errorf("an older write has come later; %v", err)
+	}
+}
+
 // Close leaves the descriptor to what was given up, and nobody else.
 func TestContextAndClose(t *testing.T) {
 	aiotest.Guard(t)
