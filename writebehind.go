@@ -239,9 +239,20 @@ func (w *Writer) Close() error {
 	w.off = w.written() // what is behind an error will never be
 	w.cur, w.spare = nil, nil
 	if w.claimed {
-		if cut := w.f.Truncate(w.off); err == nil {
+		if cut := w.cut(); err == nil {
 			err = cut
 		}
+	}
+	return err
+}
+
+// cut gives the file its exact size. After writes that failed it may have to try again: btrfs
+// waits for one such write each time, and fails with its error before it truncates anything
+// (btrfs_wait_ordered_range, seen on Linux 6.18).
+func (w *Writer) cut() error {
+	err := w.f.Truncate(w.off)
+	for tries := 0; err != nil && w.err != nil && tries < w.depth; tries++ {
+		err = w.f.Truncate(w.off)
 	}
 	return err
 }
