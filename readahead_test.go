@@ -232,19 +232,6 @@ func contentOf(t *testing.T, name string) []byte {
 	return content
 }
 
-// sameError reports whether both have the same errno or value at the root. The call by which a
-// File is found closed is another.
-func sameError(a, b error) bool {
-	for {
-		inner := errors.Unwrap(a)
-		if inner == nil {
-			break
-		}
-		a = inner
-	}
-	return a != nil && (errors.Is(b, a) || strings.HasSuffix(b.Error(), a.Error()))
-}
-
 // TestStreamsDropped drops Readers and Writers with requests in flight.
 func TestStreamsDropped(t *testing.T) {
 	aiotest.Guard(t)

@@ -1,6 +1,7 @@
 package aio
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"math"
@@ -290,6 +291,9 @@ func (w *Writer) begin() error {
 		return w.fail(err, w.start)
 	}
 	fi, err := w.f.Stat()
+	if errors.Is(err, fs.ErrClosed) {
+		err = w.f.wrapErr("write", fs.ErrClosed)
+	}
 	if err != nil {
 		return w.fail(err, w.start)
 	}

@@ -127,7 +127,7 @@ func (m *Machine) step() {
 			})
 			return b, r
 		})
-	case 5, 6:
+	case 5:
 		n, shift := m.length(), m.address()
 		off := Offset(m.want.handles[i].Fd())
 		m.both(fmt.Sprintf("Write %d bytes, address %d", n, shift), i, func(_ *half, f File) (_ []byte, r []any) {
@@ -138,6 +138,8 @@ func (m *Machine) step() {
 			return nil, r
 		})
 		m.wrote.off, m.wrote.n = off, n
+	case 6:
+		m.stream(i, m.next())
 	case 7:
 		n, shift := m.length(), m.address()
 		m.both(fmt.Sprintf("Read %d bytes, address %d", n, shift), i, func(_ *half, f File) (b []byte, r []any) {

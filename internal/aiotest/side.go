@@ -52,6 +52,11 @@ type Package struct {
 	OpenInRoot func(dir, name string) (File, error)
 	NewFile    func(fd uintptr, name string) File
 	Direct     bool // what it opens is direct
+
+	// NewReader and NewWriter return nil for a File that is of another package. They may be nil
+	// themselves.
+	NewReader func(f File, s Stream) io.ReadCloser
+	NewWriter func(f File, s Stream) StreamWriter
 }
 
 // OS is package os, the oracle. It never opens for direct I/O: only a file that pays no

@@ -5,6 +5,7 @@ package subject
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,8 +53,37 @@ func Package(t testing.TB, flag int) aiotest.Package {
 			f, _ := aiotest.Lift(aio.NewFile(fd, name), nil)
 			return f
 		},
-		Direct: flag&aio.O_DIRECT != 0 && aiotest.Direct,
+		Direct:    flag&aio.O_DIRECT != 0 && aiotest.Direct,
+		NewReader: newReader,
+		NewWriter: newWriter,
 	}
+}
+
+func newReader(f aiotest.File, s aiotest.Stream) io.ReadCloser {
+	file := fileOf(f)
+	if file == nil {
+		return nil
+	}
+	return aio.NewReader(file, aio.ReaderOptions{Offset: s.Offset, BlockSize: s.BlockSize, Depth: s.Depth})
+}
+
+func newWriter(f aiotest.File, s aiotest.Stream) aiotest.StreamWriter {
+	file := fileOf(f)
+	if file == nil {
+		return nil
+	}
+	return aio.NewWriter(file, aio.WriterOptions{Offset: s.Offset, BlockSize: s.BlockSize, Depth: s.Depth, Exclusive: s.Exclusive})
+}
+
+// fileOf returns the File that f is, or nil.
+func fileOf(f aiotest.File) *aio.File {
+	switch f := f.(type) {
+	case *aio.File:
+		return f
+	case *roundabout:
+		return f.File
+	}
+	return nil
 }
 
 // Roundabout is Package, but the positional calls and Sync of its Files are made by their other
