@@ -37,6 +37,11 @@ type Stats struct {
 	// Relieved is how often another goroutine went to io_submit(2) because it blocked for
 	// those that were there: each time a thread, and a sign of a device that stalls.
 	Relieved int64
+	// Overlooked is how often a watchdog, which looks once a second while requests are under way,
+	// found a completion that nobody had come for, or a request that nobody submitted, and saw to
+	// it. It should be 0: please report anything else, with Incident, which describes the first.
+	Overlooked int64
+	Incident   string
 
 	// Synchronous is the number of direct requests, and of syncs, that were plain system
 	// calls because so few were in flight, see [Config], or because the device answers promptly.
@@ -126,6 +131,7 @@ func ReadStats() Stats {
 		InFlight: q.InFlight, Queued: q.Pending + q.Starved, QueueWaits: q.SlotWaits,
 		Batches: q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
 		ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
+		Overlooked: q.Overlooked, Incident: q.Incident,
 		Synchronous: e.counts.synchronous.load(),
 		PageCache:   e.threads.pageCache.load(),
 		RecentReads: e.counts.recentReads.load(),

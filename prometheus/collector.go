@@ -50,6 +50,7 @@ var metrics = []metric{
 	counter("reaper_wakes_total", "Times that the poller woke the reaper.", func(s *aio.Stats) int64 { return s.ReaperWakes }),
 	counter("collects_total", "Times that the reaper waited in io_getevents.", func(s *aio.Stats) int64 { return s.Collects }),
 	counter("relieved_total", "Times that another goroutine went to io_submit because it blocked.", func(s *aio.Stats) int64 { return s.Relieved }),
+	counter("overlooked_total", "Times that a watchdog found a request that had been forgotten; anything but 0 is a bug of aio.", func(s *aio.Stats) int64 { return s.Overlooked }),
 	counter("synchronous_requests_total", "Direct requests and syncs that were plain system calls because so few were in flight.", func(s *aio.Stats) int64 { return s.Synchronous }),
 	counter("page_cache_calls_total", "Calls through the page cache.", func(s *aio.Stats) int64 { return s.PageCache }),
 	counter("recent_reads_total", "Reads of direct files that the page cache answered.", func(s *aio.Stats) int64 { return s.RecentReads }),

@@ -23,6 +23,8 @@ type counts struct {
 	batched   int64
 	largest   int64
 	relieved  int64
+
+	overlooked int64
 }
 
 // add takes over what b has counted outside of mu.
@@ -53,6 +55,7 @@ func (q *Queue) Stats() Stats {
 	s.SlotWaits = q.counts.slotWaits
 	s.Batches, s.Batched, s.LargestBatch = q.counts.batches, q.counts.batched, q.counts.largest
 	s.Relieved = q.counts.relieved
+	s.Overlooked, s.Incident = q.counts.overlooked, q.incident
 	return s
 }
 

@@ -286,6 +286,12 @@ func (k *fakeKernel) watch(fn func()) {
 	}
 }
 
+func (k *fakeKernel) waiting() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.due) > k.head
+}
+
 func (k *fakeKernel) ring() { signal(k.bell) }
 
 func (k *fakeKernel) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }

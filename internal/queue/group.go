@@ -93,6 +93,7 @@ func (q *Queue) Run(g *Group) {
 	for _, s := range g.slots {
 		q.pending.push(s)
 	}
+	q.guard(g.kernel)
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(g.kernel)
 		q.mu.Unlock() // one of them will take them

@@ -22,7 +22,12 @@ func queueOn(depth int, open func(int) (kernel, error)) *Queue {
 func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *Queue {
 	aiotest.Guard(t)
 	q := queueOn(depth, open)
-	t.Cleanup(func() { closeQueue(q) })
+	t.Cleanup(func() {
+		closeQueue(q)
+		if s := q.Stats(); s.Overlooked > 0 && !t.Failed() && q.dog.every == patrolEvery {
+			t.Errorf("the watchdog found something forgotten: %s", s.Incident)
+		}
+	})
 	return q
 }
 
@@ -30,6 +35,9 @@ func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *Queu
 func closeQueue(q *Queue) {
 	if q.relief != nil {
 		q.relief.Stop()
+	}
+	if q.dog.timer != nil {
+		q.dog.timer.Stop()
 	}
 	if k := q.kernel.Swap(nil); k != nil {
 		(*k).close()

@@ -24,6 +24,8 @@ type kernel interface {
 	// watch calls fn again and again, each time after events may have come, until the
 	// kernel is closed.
 	watch(fn func())
+	// waiting reports whether there is an event to be taken. It takes none.
+	waiting() bool
 	// ring has watch call fn.
 	ring()
 	// arm makes the completion of cb one that watch notices.
@@ -102,6 +104,12 @@ func (c *context) reap(events []libaio.Event) (int, error) { return c.GetEvents(
 
 func (c *context) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
 	return c.GetEvents(least, events, timeout)
+}
+
+// waiting asks the kernel, not the mapped ring.
+func (c *context) waiting() bool {
+	n, err := c.QueueWait(0)
+	return err == nil && n > 0
 }
 
 // watch sleeps in the poller. The eventfd is registered edge-triggered and is never

@@ -60,6 +60,8 @@ type Queue struct {
 	seen       uint64           // pushes, when it was set
 	batches    []*batch         // spare ones
 	counts     counts
+	incident   string // the first that the watchdog has found
+	dog        watchdog
 
 	latency histogram // of requests, while timed
 }
@@ -83,7 +85,7 @@ const unavailable = math.MinInt64
 func New(depth int) *Queue { return newQueue(depth, newContext) }
 
 func newQueue(depth int, open func(int) (kernel, error)) *Queue {
-	return &Queue{depth: depth, open: open, stuckAfter: 30 * time.Millisecond}
+	return &Queue{depth: depth, open: open, stuckAfter: 30 * time.Millisecond, dog: watchdog{every: patrolEvery}}
 }
 
 // Do runs one request and waits for it: op on the descriptor fd, for Pread and Pwrite
@@ -214,6 +216,7 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off in
 	}
 	q.counts.submitted++
 	q.pending.push(s)
+	q.guard(k)
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(k)
 		q.mu.Unlock() // one of them will take it

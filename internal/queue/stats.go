@@ -17,6 +17,10 @@ type Stats struct {
 	Wakes        int64 // of the reaper by the poller
 	Collects     int64 // calls of io_getevents(2) by the reaper, see collect
 	Relieved     int64 // submitters that relieve has brought in
+	Overlooked   int64 // times that the watchdog found something forgotten
+
+	// Incident describes the first of these.
+	Incident string
 
 	// Unavailable says why there is no kernel AIO; it is empty if there is, or if nobody
 	// has asked.

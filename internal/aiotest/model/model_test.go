@@ -17,7 +17,6 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
-	"github.com/go-aio/aio/internal/inode"
 )
 
 // The same programs every time, unless others are asked for:
@@ -34,7 +33,7 @@ func TestMain(m *testing.M) {
 		// One operation at a time would never come to kernel AIO; and it takes longer there.
 		subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
 	}
-	aiotest.Main(m, inode.Count, nil)
+	aiotest.Main(m, subject.Count, nil)
 }
 
 // sizes are those of the files in the beginning: where something changes, and beside it.

@@ -20,12 +20,11 @@ import (
 
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
-	"github.com/go-aio/aio/internal/inode"
 )
 
 var histories = flag.Int("linear.histories", 40, "histories of each kind to record and check")
 
-func TestMain(m *testing.M) { aiotest.Main(m, inode.Count, nil) }
+func TestMain(m *testing.M) { aiotest.Main(m, subject.Count, nil) }
 
 // An event is an operation, and what came of it.
 type event struct {

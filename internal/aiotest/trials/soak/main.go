@@ -16,6 +16,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
@@ -85,6 +86,9 @@ func run(p plan) int {
 		err = s.verify()
 	}
 	s.close()
+	if found := aio.ReadStats(); err == nil && found.Overlooked > 0 {
+		err = fmt.Errorf("the watchdog found something forgotten %d times: %s", found.Overlooked, found.Incident)
+	}
 	s.report(before, err)
 	if err == nil && s.left(before) {
 		return 1

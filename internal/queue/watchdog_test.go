@@ -1,0 +1,93 @@
+//go:build linux
+
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/libaio"
+)
+
+// A deaf kernel tells nobody of completions.
+type deaf struct{ kernel }
+
+func (deaf) arm(*libaio.IOCB) {}
+
+// patrolled returns a queue whose watchdog looks often, so that it may find something.
+func patrolled(t *testing.T, open func(int) (kernel, error)) *Queue {
+	q := newTestQueue(t, 64, open)
+	q.dog.every = 2 * time.Millisecond
+	return q
+}
+
+func TestWatchdogFindsCompletions(t *testing.T) {
+	fd := directFile(t, 4)
+	q := patrolled(t, func(depth int) (kernel, error) {
+		k, err := newContext(depth)
+		return deaf{k}, err
+	})
+	for i := range 4 {
+		p := alignedBlocks(1)
+		if n, err := q.Do(Pread, fd, p, int64(i)*block); n != block || err != nil || string(p) != string(patternOf(i, 0)) {
+			t.Errorf("block %d: %d, %v", i, n, err)
+		}
+	}
+	// Not each: who submits looks once by himself, and may be in time.
+	if s := q.Stats(); s.Completed != 4 || s.Overlooked > 4 || (s.Overlooked == 0) != (s.Incident == "") {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWatchdogCounts(t *testing.T) {
+	k := newFakeKernel(t)
+	k.hold()
+	k.silence(true)
+	q := patrolled(t, func(int) (kernel, error) { return k, nil })
+	done := startAll(t, k, q, 1, 2, 3)
+	k.complete(2, 1, 3)
+	wantDone(t, upTo(3), done)
+	if s := settledStats(t, q); s.Overlooked == 0 || s.Incident == "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWatchdogFindsWhatNobodySubmits(t *testing.T) {
+	procs(t, 1)
+	k := newFakeKernel(t)
+	q := patrolled(t, func(int) (kernel, error) { return k, nil })
+	want(t, 1, start(q, 1), 1, nil)
+	q.mu.Lock()
+	q.submitting++ // somebody who is not there
+	q.mu.Unlock()
+	done := start(q, 2)
+	aiotest.Until(t, "a request pends", func() bool { return countPending(q) == 1 })
+	still(t, "a request pends", func() bool { return countPending(q) == 1 })
+	q.mu.Lock()
+	q.submitting--
+	q.mu.Unlock()
+	want(t, 2, done, 2, nil)
+	if s := settledStats(t, q); s.Overlooked != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A request may take as long as it likes; and when there is none there is no timer.
+func TestWatchdogWaits(t *testing.T) {
+	k := newFakeKernel(t)
+	k.hold()
+	q := patrolled(t, func(int) (kernel, error) { return k, nil })
+	done := startAll(t, k, q, upTo(20)...)
+	time.Sleep(30 * time.Millisecond)
+	k.letGo()
+	wantDone(t, upTo(20), done)
+	aiotest.Until(t, "the watchdog sleeps", func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return !q.dog.set
+	})
+	if s := settledStats(t, q); s.Overlooked != 0 {
+		t.Errorf("%+v", s)
+	}
+}
