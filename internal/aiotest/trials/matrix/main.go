@@ -57,17 +57,19 @@ func (r runner) run() error {
 		return err
 	}
 	var rows []row
-	var failed error
+	failed := 0
 	for i, at := range places() {
 		if !strings.Contains(at.name, r.only) {
 			continue
 		}
 		row, err := r.place(at, all, filepath.Join(dir, fmt.Sprint(i)))
-		failed = errors.Join(failed, err)
-		rows = append(rows, row)
+		if rows = append(rows, row); err != nil {
+			failed++
+			fmt.Fprintln(os.Stderr, err) // now, not when all are done
+		}
 	}
-	if failed != nil {
-		return failed
+	if failed > 0 {
+		return fmt.Errorf("failed on %d of %d filesystems", failed, len(rows))
 	}
 	table := markdown(all, rows)
 	fmt.Print("\n", table)
