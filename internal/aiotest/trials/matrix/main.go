@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
@@ -56,18 +58,7 @@ func (r runner) run() error {
 	if err := build(all, dir); err != nil {
 		return err
 	}
-	var rows []row
-	failed := 0
-	for i, at := range places() {
-		if !strings.Contains(at.name, r.only) {
-			continue
-		}
-		row, err := r.place(at, all, filepath.Join(dir, fmt.Sprint(i)))
-		if rows = append(rows, row); err != nil {
-			failed++
-			fmt.Fprintln(os.Stderr, err) // now, not when all are done
-		}
-	}
+	rows, failed := r.places(all, dir)
 	if failed > 0 {
 		return fmt.Errorf("failed on %d of %d filesystems", failed, len(rows))
 	}
@@ -80,6 +71,33 @@ func (r runner) run() error {
 		return document.Place{File: r.check, Name: "matrix"}.Check(table, numbers)
 	}
 	return nil
+}
+
+// atOnce is how many filesystems there are at a time: the tests wait for the disk half of the time.
+const atOnce = 2
+
+// places runs all suites on each filesystem, and returns what came of it in the order of the list.
+func (r runner) places(all []suite, dir string) (rows []row, failed int) {
+	list := slices.DeleteFunc(places(), func(at place) bool { return !strings.Contains(at.name, r.only) })
+	rows = make([]row, len(list))
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	turns := make(chan struct{}, atOnce)
+	for i, at := range list {
+		turns <- struct{}{}
+		running.Go(func() {
+			defer func() { <-turns }()
+			row, err := r.place(at, all, filepath.Join(dir, fmt.Sprint(i)))
+			mu.Lock()
+			defer mu.Unlock()
+			if rows[i] = row; err != nil {
+				failed++
+				fmt.Fprintln(os.Stderr, err) // now, not when all are done
+			}
+		})
+	}
+	running.Wait()
+	return rows, failed
 }
 
 // place runs all suites on one filesystem.

@@ -30,6 +30,8 @@ const (
 	counts = "TestStats.*|TestTraceRegions"
 	// otherProcesses run the others again, without kernel AIO or with room for one request.
 	otherProcesses = "TestRefused|TestConfigure"
+	// exhausting are tests that take from the whole machine what others need.
+	exhausting = "TestUsedUp"
 )
 
 // suites returns those whose names are in only, or all if it is empty.
@@ -41,7 +43,7 @@ func suites(only string) []suite {
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
 		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linear"},
 		{name: "lifetime", pkg: root + "/internal/aiotest/lifetime"},
-		{name: "faults", pkg: root + "/internal/aiotest/trials/faults", skip: otherProcesses},
+		{name: "faults", pkg: root + "/internal/aiotest/trials/faults", skip: otherProcesses + "|" + exhausting},
 	}
 	if only == "" {
 		return all
