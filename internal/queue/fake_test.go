@@ -292,6 +292,8 @@ func (k *fakeKernel) waiting() bool {
 	return len(k.due) > k.head
 }
 
+func (k *fakeKernel) state() string { return "" }
+
 func (k *fakeKernel) ring() { signal(k.bell) }
 
 func (k *fakeKernel) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }

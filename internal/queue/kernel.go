@@ -4,7 +4,10 @@ package queue
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -26,6 +29,8 @@ type kernel interface {
 	watch(fn func())
 	// waiting reports whether there is an event to be taken. It takes none.
 	waiting() bool
+	// state describes it for a report of the watchdog.
+	state() string
 	// ring has watch call fn.
 	ring()
 	// arm makes the completion of cb one that watch notices.
@@ -110,6 +115,14 @@ func (c *context) collect(least int, events []libaio.Event, timeout time.Duratio
 func (c *context) waiting() bool {
 	n, err := c.QueueWait(0)
 	return err == nil && n > 0
+}
+
+// state tells whether the eventfd is one still, and its count (proc_pid_fdinfo(5)).
+func (c *context) state() string {
+	fd := strconv.Itoa(c.eventfd)
+	link, err := os.Readlink("/proc/self/fd/" + fd)
+	info, err2 := os.ReadFile("/proc/self/fdinfo/" + fd)
+	return fmt.Sprintf("; descriptor %s: %s, %q, %v", fd, link, info, errors.Join(err, err2))
 }
 
 // watch sleeps in the poller. The eventfd is registered edge-triggered and is never

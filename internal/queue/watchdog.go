@@ -77,26 +77,39 @@ func (q *Queue) patrol(k kernel) {
 func (q *Queue) rescue(k kernel) {
 	q.mu.Lock()
 	q.counts.overlooked++
-	if q.incident == "" {
-		q.incident = q.state()
+	first := q.incident == ""
+	if first {
+		q.incident = q.state() + k.state()
 	}
 	q.mu.Unlock()
-	events := make([]libaio.Event, 64)
+	events := make([]libaio.Event, 128)
 	for {
-		// Not reap, which looks at the mapped ring: it may be that which is wrong.
+		// Where the mapped ring looks empty this asks the kernel, which reap does not.
 		n, err := k.collect(1, events, time.Nanosecond)
 		if err != nil || n == 0 {
 			break
 		}
 		q.deliver(events[:n])
 	}
+	if q.handed.Swap(false) {
+		go q.collect(k, events) // in place of the reaper, who was not told
+	}
+	wakes := q.wakes.Load()
+	k.ring()
 	q.resume(k)
+	if first {
+		time.Sleep(q.dog.every / 8)
+		q.mu.Lock()
+		q.incident += fmt.Sprintf("; a ring wakes the reaper: %t", q.wakes.Load() > wakes)
+		q.mu.Unlock()
+	}
 }
 
 // state describes q for a report. q.mu is held.
 func (q *Queue) state() string {
-	return fmt.Sprintf("inKernel %d silent %d collecting %t handed %t noCollect %t stalled %t pending %d submitting %d procs %d starved %d active %d wakes %d collects %d pushes %d counts %+v",
+	return fmt.Sprintf("in the kernel %d, silent %d, collecting %t, handed %t, no collecting %t, stalled %t; "+
+		"pending %d, submitting %d of %d, starved %d, active %d; wakes %d, collects %d, pushes %d, %+v",
 		q.inKernel.Load(), q.silent.Load(), q.collecting.Load(), q.handed.Load(), q.noCollect.Load(), q.stalled.Load(),
-		q.pending.len(), q.submitting, q.procs.Load(), q.starved.len(), q.active.Load(), q.wakes.Load(), q.collects.Load(),
-		q.pushes, q.counts)
+		q.pending.len(), q.submitting, q.procs.Load(), q.starved.len(), q.active.Load(),
+		q.wakes.Load(), q.collects.Load(), q.pushes, q.counts)
 }

@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +37,25 @@ func TestWatchdogFindsCompletions(t *testing.T) {
 	}
 	// Not each: who submits looks once by himself, and may be in time.
 	if s := q.Stats(); s.Completed != 4 || s.Overlooked > 4 || (s.Overlooked == 0) != (s.Incident == "") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A handover that the reaper has not been told of leaves a queue that nobody takes events for, and
+// whose requests do not even ring.
+func TestWatchdogFindsHandover(t *testing.T) {
+	k := newFakeKernel(t)
+	q := patrolled(t, func(int) (kernel, error) { return k, nil })
+	want(t, 1, start(q, 1), 1, nil)
+	k.hold()
+	q.collecting.Store(true)
+	q.handed.Store(true)
+	done := startAll(t, k, q, 2, 3)
+	k.letGo()
+	wantDone(t, []int64{2, 3}, done)
+	aiotest.Until(t, "nobody collects", func() bool { return !q.collecting.Load() && !q.handed.Load() })
+	want(t, 4, start(q, 4), 4, nil)
+	if s := settledStats(t, q); s.Overlooked != 1 || !strings.Contains(s.Incident, "handed true") {
 		t.Errorf("%+v", s)
 	}
 }
