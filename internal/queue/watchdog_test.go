@@ -47,6 +47,7 @@ func TestWatchdogFindsHandover(t *testing.T) {
 	k := newFakeKernel(t)
 	q := patrolled(t, func(int) (kernel, error) { return k, nil })
 	want(t, 1, start(q, 1), 1, nil)
+	aiotest.Until(t, "the reaper has been woken", func() bool { return q.wakes.Load() == 1 })
 	k.hold()
 	q.collecting.Store(true)
 	q.handed.Store(true)
