@@ -69,7 +69,7 @@ func ahead(f compare.File, off, n int64) (compare.Result, error) {
 	if !ok {
 		return buffered(f, off, n)
 	}
-	r := aio.NewReader(a, aio.ReaderOptions{Offset: off})
+	r := aio.NewReader(a, aio.ReaderOptions{Offset: off, Length: n})
 	defer r.Close()
-	return compare.Checksum(io.LimitReader(r, n))
+	return compare.Checksum(r)
 }
