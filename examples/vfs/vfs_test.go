@@ -123,7 +123,7 @@ func TestTorn(t *testing.T) {
 	}
 	var want []string
 	var ends []int
-	for i := range 20 {
+	for i := range 8 {
 		record := strings.Repeat(fmt.Sprint(i), 1+i*7)
 		if err := l.Append([]byte(record)); err != nil {
 			t.Fatal(err)
@@ -143,12 +143,12 @@ func TestTorn(t *testing.T) {
 	}
 	name := filepath.Join(dir, "log")
 	whole, err := os.ReadFile(name)
-	if err != nil || len(whole) != ends[19] {
-		t.Fatalf("%d bytes, %v; want %d", len(whole), err, ends[19])
+	if err != nil || len(whole) != ends[7] {
+		t.Fatalf("%d bytes, %v; want %d", len(whole), err, ends[7])
 	}
 	for cut := range len(whole) + 1 {
 		count := 0
-		for count < 20 && ends[count] <= cut {
+		for count < 8 && ends[count] <= cut {
 			count++
 		}
 		for _, tail := range [][]byte{nil, make([]byte, 100), bytes.Repeat([]byte{1}, 100)} {
