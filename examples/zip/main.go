@@ -51,7 +51,7 @@ func buffered(member io.Reader) io.ReadCloser {
 	return io.NopCloser(bufio.NewReaderSize(member, 1<<20))
 }
 
-// ahead reads it by an aio.Reader, if it is in an aio.File.
+// ahead reads it by an aio.Reader, if it is in a direct File; for others the kernel reads ahead.
 func ahead(member io.Reader) io.ReadCloser {
 	section, ok := member.(*io.SectionReader) // which package zip makes of the member
 	if !ok {
@@ -59,7 +59,7 @@ func ahead(member io.Reader) io.ReadCloser {
 	}
 	in, off, n := section.Outer()
 	f, ok := in.(*aio.File)
-	if !ok {
+	if !ok || !f.Direct() {
 		return buffered(member)
 	}
 	return aio.NewReader(f, aio.ReaderOptions{Offset: off, Length: n, BlockSize: 256 << 10})
