@@ -67,6 +67,7 @@ type Reader struct {
 	off    int64        // of the next byte to hand out
 	next   int64        // of the next byte to ask for
 	window int          // blocks to have ahead
+	first  int          // what window is at first
 	ahead  []*readBlock // asked for, in order of offset
 	spare  []*readBlock
 	closed bool
@@ -90,15 +91,20 @@ type readBlock struct {
 // open when the Reader is closed. It must be a file that has offsets: any other answers as
 // its ReadAt does.
 func NewReader(f *File, o ReaderOptions) *Reader {
-	return &Reader{
+	r := &Reader{
 		f:     f,
 		block: streamBlock(o.BlockSize, minPage),
 		depth: streamDepth(o.Depth),
 		end:   o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
 		whole: o.Length <= 0,
 		off:   o.Offset, next: o.Offset,
-		window: 1,
+		first: 1,
 	}
+	if !r.whole {
+		r.first = r.depth // so much is there, or the caller is mistaken
+	}
+	r.window = r.first
+	return r
 }
 
 // Read reads up to len(p) bytes, from one block at most, so n may be less than len(p) in
@@ -215,7 +221,7 @@ func (r *Reader) restart() {
 		b.left, b.err = nil, nil
 		r.retire(b)
 	}
-	r.next, r.window = r.off, 1
+	r.next, r.window = r.off, r.first
 }
 
 // over reports whether the byte at off is behind Length.
