@@ -46,6 +46,15 @@ func widen(off int64, n, unit int) (lo, hi int64, ok bool) {
 	return off &^ mask, (off + int64(n) + mask) &^ mask, true
 }
 
+// bounced returns for how many of n bytes at off there is to be one request on a bounce buffer: for
+// all, or so many that the rest begins at a unit.
+func bounced(n int, off int64, unit int) int {
+	if lo, hi, ok := widen(off, n, unit); ok && hi-lo <= maxBounceRead {
+		return n
+	}
+	return min(n, maxBounce-int(off)&(unit-1))
+}
+
 // bytesOf returns the bytes of s, to be read only.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
@@ -55,6 +64,10 @@ const (
 	maxDirect = 1 << 30
 	// maxBounce bounds a request on a bounce buffer, in bytes.
 	maxBounce = 1 << 20
+	// maxBounceRead does so for a read: 1 MiB at any offset, with the blocks at its edges, is one
+	// request. It is what buffered readers ask for, and what is left over would be a request that waits
+	// for the first and takes its turn behind all others.
+	maxBounceRead = maxBounce + minPage
 )
 
 // AlignedBuffer returns n bytes of zeroed memory whose address suits direct I/O on any
@@ -67,7 +80,7 @@ func AlignedBuffer(n int) []byte {
 }
 
 // A pool keeps bounce buffers: aligned memory for requests whose own is not, in classes
-// of powers of two from a page to maxBounce. It is bounded: each class has so many
+// of powers of two from a page to maxBounce, whose last have maxBounceRead. It is bounded: each class has so many
 // buffers, and who comes when all are in use waits his turn. Buffers are held during I/O
 // only, so a turn always comes.
 //
@@ -108,10 +121,12 @@ func newPool() *pool {
 	return b
 }
 
-// classOf returns the class whose buffers have at least n bytes, n from 1 to maxBounce.
-func classOf(n int) int { return max(bits.Len(uint(n-1)), minBounceBits) - minBounceBits }
+// classOf returns the class whose buffers have at least n bytes, n from 1 to maxBounceRead.
+func classOf(n int) int {
+	return min(max(bits.Len(uint(n-1)), minBounceBits), maxBounceBits) - minBounceBits
+}
 
-// get returns a buffer of n bytes, from 1 to maxBounce, aligned to a page. Its contents
+// get returns a buffer of n bytes, from 1 to maxBounceRead, aligned to a page. Its contents
 // are those of an earlier use.
 func (b *pool) get(n int) []byte {
 	c := &b.classes[classOf(n)]
@@ -126,8 +141,12 @@ func (b *pool) get(n int) []byte {
 	case p := <-c.free:
 		return p[:n]
 	case <-c.make:
-		return AlignedBuffer(1 << (minBounceBits + classOf(n)))[:n]
 	}
+	size := 1 << (minBounceBits + classOf(n))
+	if size == maxBounce {
+		size = maxBounceRead
+	}
+	return AlignedBuffer(size)[:n]
 }
 
 // put gives back what get returned.

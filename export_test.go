@@ -43,6 +43,8 @@ func (b *pool) Put(p []byte)     { b.put(p) }
 const (
 	MinBounce = 1 << minBounceBits
 	MaxBounce = maxBounce
+	// MaxBounceRead is that of reads.
+	MaxBounceRead = maxBounceRead
 )
 
 // Hold counts a call on f as if it were under way. release ends it.

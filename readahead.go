@@ -12,6 +12,9 @@ import (
 type ReaderOptions struct {
 	// Offset is where reading begins, in bytes from the beginning of the file.
 	Offset int64
+	// Length is the number of bytes to read, after which the Reader is at its end, as an
+	// io.SectionReader is: nothing behind them is asked for. 0 and less is all of the file.
+	Length int64
 	// BlockSize is the length of a request in bytes, 4096 to 64 MiB, rounded up to a
 	// multiple of 4096; 1 MiB by default.
 	BlockSize int
@@ -58,10 +61,13 @@ type Reader struct {
 	f     *File
 	block int // bytes
 	depth int
+	end   int64 // of a Reader of so many bytes, the offset behind them
+	whole bool  // there is no such end
 
 	off    int64        // of the next byte to hand out
 	next   int64        // of the next byte to ask for
 	window int          // blocks to have ahead
+	first  int          // what window is at first
 	ahead  []*readBlock // asked for, in order of offset
 	spare  []*readBlock
 	closed bool
@@ -85,17 +91,25 @@ type readBlock struct {
 // open when the Reader is closed. It must be a file that has offsets: any other answers as
 // its ReadAt does.
 func NewReader(f *File, o ReaderOptions) *Reader {
-	return &Reader{
+	r := &Reader{
 		f:     f,
 		block: streamBlock(o.BlockSize, minPage),
 		depth: streamDepth(o.Depth),
+		end:   o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
+		whole: o.Length <= 0,
 		off:   o.Offset, next: o.Offset,
-		window: 1,
+		first: 1,
 	}
+	if !r.whole {
+		r.first = r.depth // so much is there, or the caller is mistaken
+	}
+	r.window = r.first
+	return r
 }
 
 // Read reads up to len(p) bytes, from one block at most, so n may be less than len(p) in
-// mid-file; [io.ReadFull] is for who wants all. At the end of the file it returns 0, [io.EOF].
+// mid-file; [io.ReadFull] is for who wants all. At the end of the file, or of Length, it returns
+// 0, [io.EOF].
 //
 // All bytes before one that cannot be read are returned first, and then the error of ReadAt,
 // with n = 0. After any error, io.EOF too, the next call tries again at the same byte: a file
@@ -161,6 +175,9 @@ func (r *Reader) Close() error {
 // stands there.
 func (r *Reader) head() (*readBlock, error) {
 	for {
+		if r.over(r.off) {
+			return nil, io.EOF
+		}
 		r.readAhead()
 		b := r.ahead[0]
 		b.wait()
@@ -204,17 +221,23 @@ func (r *Reader) restart() {
 		b.left, b.err = nil, nil
 		r.retire(b)
 	}
-	r.next, r.window = r.off, 1
+	r.next, r.window = r.off, r.first
 }
+
+// over reports whether the byte at off is behind Length.
+func (r *Reader) over(off int64) bool { return !r.whole && off >= r.end }
 
 // readAhead asks for blocks until there are as many ahead as there should be. All but the
 // first begin at a multiple of their size.
 func (r *Reader) readAhead() {
-	for len(r.ahead) < r.window {
+	for len(r.ahead) < r.window && !r.over(r.next) {
 		n := int64(r.block)
 		if r.next > 0 {
 			// Near the largest offset a byte is enough to get the error.
 			n = max(min(n-r.next%n, math.MaxInt64-r.next), 1)
+		}
+		if !r.whole {
+			n = min(n, r.end-r.next)
 		}
 		r.ahead = append(r.ahead, r.spareBlock().ask(r.next, int(n)))
 		r.next += n

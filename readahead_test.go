@@ -51,6 +51,48 @@ func TestStreamReader(t *testing.T) {
 	}
 }
 
+// TestStreamReaderSection has Readers that end before the file, with it, and behind it.
+func TestStreamReaderSection(t *testing.T) {
+	aiotest.Guard(t)
+	goroutines(t)
+	const size = 30_000
+	content := aiotest.Pattern(size, 1)
+	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range subject.Modes {
+		f := subject.Open(t, name, m.Flag)
+		for _, shape := range readerShapes[:5] {
+			for _, off := range []int{0, 1, 4095, 4096, 12_345, size - 1, size, size + 5000} {
+				for _, n := range []int{1, 511, 4096, 4097, 8192, 20_000, size, math.MaxInt, 0, -1} {
+					shape.Offset, shape.Length = int64(off), int64(n)
+					stop := size
+					if n > 0 {
+						stop = min(size-min(off, size), n) + off
+					}
+					want := content[min(off, size):min(stop, size)]
+					readFrom(t, fmt.Sprintf("%s, %+v", m.Name, shape), aio.NewReader(f, shape), want)
+				}
+			}
+		}
+	}
+}
+
+// TestStreamReaderAsksForSection has a Reader of the middle of a file ask for that and no more.
+func TestStreamReaderAsksForSection(t *testing.T) {
+	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
+	f := subject.Open(t, name, 0)
+	for _, shape := range []struct{ off, n, blocks int64 }{{65536, 4096, 1}, {65536, 65536, 4}, {65537, 65536, 5}, {65537, 100, 1}} {
+		r := aio.NewReader(f, aio.ReaderOptions{Offset: shape.off, Length: shape.n, BlockSize: 16384, Depth: 8})
+		before := aio.ReadStats().PageCache
+		if n, err := io.Copy(io.Discard, r); n != shape.n || err != nil {
+			t.Errorf("%+v: %d, %v", shape, n, err)
+		}
+		if asked := aio.ReadStats().PageCache - before; asked != shape.blocks {
+			t.Errorf("%+v: %d requests", shape, asked)
+		}
+		closeStream(t, "the Reader", r)
+	}
+}
+
 // readFrom compares what r reads, by Read and by WriteTo, with want.
 func readFrom(t *testing.T, what string, r *aio.Reader, want []byte) {
 	t.Helper()

@@ -103,7 +103,7 @@ func (f *File) readOnce(p []byte, off int64) (n int, end bool, err error) {
 	if p = p[:min(len(p), maxDirect)]; aligned(p, off, t.Read, t.Mem) {
 		n, err = f.readInto(p, off)
 	} else {
-		p = p[:min(len(p), maxBounce-int(off)&(t.Read-1))]
+		p = p[:bounced(len(p), off, t.Read)]
 		n, err = f.readBounced(p, off)
 	}
 	if err != nil || n == len(p) {

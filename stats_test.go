@@ -109,6 +109,34 @@ func TestStatsAlone(t *testing.T) {
 	})
 }
 
+// TestBouncedReads has a ReadAt of 1 MiB be one request at whatever offset, and so ReadvAt.
+func TestBouncedReads(t *testing.T) {
+	aiotest.Guard(t)
+	content := aiotest.Pattern(4<<20, 1)
+	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
+	if !f.Direct() {
+		t.Skip("there is no direct I/O")
+	}
+	for _, r := range []struct{ off, n, requests int64 }{
+		{1, 1 << 20, 1}, {511, 1 << 20, 1}, {4095, 1 << 20, 1}, {1, 2 << 20, 2}, {4095, 2<<20 + 100, 2}, {1, 3<<20 - 1, 3}, {4096, 1<<20 - 1, 1},
+	} {
+		p := make([]byte, r.n)
+		for name, read := range map[string]func() (int, error){
+			"ReadAt":  func() (int, error) { return f.ReadAt(p, r.off) },
+			"ReadvAt": func() (int, error) { return f.ReadvAt([][]byte{p[:1000], p[1000:]}, r.off) },
+		} {
+			clear(p)
+			before := aio.ReadStats().Bounced
+			if n, err := read(); n != len(p) || err != nil || !bytes.Equal(p, content[r.off:r.off+r.n]) {
+				t.Errorf("%s, %+v: %d, %v, or other bytes", name, r, n, err)
+			}
+			if got := aio.ReadStats().Bounced - before; got != r.requests {
+				t.Errorf("%s, %+v: %d requests", name, r, got)
+			}
+		}
+	}
+}
+
 func TestStatsOfPlainFile(t *testing.T) {
 	aiotest.Guard(t)
 	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", aiotest.Pattern(8192, 1)), os.O_RDWR)

@@ -178,7 +178,7 @@ func (f *File) readvOnce(v *vector, off int64) (n int, end bool, err error) {
 	if bufs != nil {
 		n, err = f.readvInto(bufs, off)
 	} else {
-		want = min(v.n, maxBounce-int(off)&(t.Read-1))
+		want = bounced(v.n, off, t.Read)
 		n, err = f.readAround(want, off, v.scatter)
 	}
 	if err != nil || n == want {

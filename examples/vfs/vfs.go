@@ -1,0 +1,196 @@
+//go:build unix
+
+// Package vfs has the files of a small database made of [aio.File]s: pages, a log, and small files that
+// are replaced as a whole. It is there to be copied and changed; docs/embedding.md goes through it.
+//
+// Pages and the log go direct, small files through the page cache. Errors are those of package os. All
+// methods may be called concurrently.
+package vfs
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-aio/aio"
+	"golang.org/x/sys/unix"
+)
+
+// PageSize is the length of a page in bytes. A multiple of 4096 fits the alignment of every disk, so a page
+// in an [aio.AlignedBuffer] goes to the disk as it is.
+const PageSize = 8192
+
+// A Dir is the directory of a database, locked against other processes.
+type Dir struct {
+	name string
+	lock *os.File
+}
+
+// Open locks the directory, which must exist.
+func Open(name string) (*Dir, error) {
+	lock, err := os.OpenFile(filepath.Join(name, "LOCK"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	// Not fcntl(2): such a lock is gone as soon as the process closes any descriptor of the
+	// file, and a direct File has two. A lock of flock(2) belongs to this descriptor.
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	return &Dir{name, lock}, nil
+}
+
+// Close unlocks the directory.
+func (d *Dir) Close() error { return d.lock.Close() }
+
+// Sync makes names durable: those that were created, renamed and removed.
+func (d *Dir) Sync() error {
+	f, err := os.Open(d.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// create makes a file that goes direct, with size bytes of zeros, which are its own on the
+// disk, as its name is.
+func (d *Dir) create(name string, size int64) (*aio.File, error) {
+	path := filepath.Join(d.name, name)
+	// A new inode: whoever has the old file open, or linked to another name, keeps it.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := aio.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|aio.O_DIRECT, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(allocate(f, size), f.Sync(), d.Sync()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// allocate has writes to the first size bytes neither extend the file, so that they are
+// asynchronous, nor meet a full disk.
+func allocate(f *aio.File, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	err := f.Allocate(0, size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return f.Truncate(size) // the size at least
+	}
+	return err
+}
+
+// CreatePages makes a file of n pages of zeros. Its ReadAt and WriteAt of whole pages go direct,
+// from as many goroutines as there are.
+func (d *Dir) CreatePages(name string, n int64) (*aio.File, error) { return d.create(name, n*PageSize) }
+
+// Commit writes pages by their numbers, and returns when they are durable. After an error nobody knows
+// which of them are; a later Sync that succeeds does not tell either.
+func Commit(ctx context.Context, f *aio.File, pages map[int64][]byte) error {
+	var b aio.Batch
+	for number, page := range pages {
+		b.WriteAt(f, page, number*PageSize)
+	}
+	b.Barrier()
+	b.Datasync(f)
+	return b.Do(ctx)
+}
+
+// A Log is a file of records.
+type Log struct {
+	f *aio.File
+	w *aio.Writer
+}
+
+// CreateLog makes an empty log, of which nobody else is to change the file.
+func (d *Dir) CreateLog(name string) (*Log, error) {
+	f, err := d.create(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Log{f, aio.NewWriter(f, aio.WriterOptions{Exclusive: true})}, nil
+}
+
+// headerSize is that of what is before a record: its length and checksum.
+const headerSize = 8
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Append returns when the record, of one byte or more, is durable. Those who wait at the same time share a sync.
+func (l *Log) Append(record []byte) error {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(record)))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(record, castagnoli))
+	if _, err := l.w.Write(append(b, record...)); err != nil { // one Write, so that it stands together
+		return err
+	}
+	return l.w.Sync()
+}
+
+// Close ends the log. What Append has returned for is durable already.
+func (l *Log) Close() error { return errors.Join(l.w.Close(), l.f.Close()) }
+
+// Replay calls visit with each record of a log. The first that is not whole is the end: a crash leaves
+// zeros there, or a part of what was being written.
+func (d *Dir) Replay(name string, visit func(record []byte) error) error {
+	f, err := aio.OpenFile(filepath.Join(d.name, name), os.O_RDONLY|aio.O_DIRECT, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	r := aio.NewReader(f, aio.ReaderOptions{Length: fi.Size()})
+	defer r.Close()
+	header := make([]byte, headerSize)
+	for left := fi.Size(); left > headerSize; {
+		if _, err := io.ReadFull(r, header); err != nil {
+			return err
+		}
+		n := int64(binary.LittleEndian.Uint32(header))
+		if left -= headerSize + n; n == 0 || left < 0 {
+			return nil
+		}
+		record := make([]byte, n)
+		if _, err := io.ReadFull(r, record); err != nil {
+			return err
+		}
+		if crc32.Checksum(record, castagnoli) != binary.LittleEndian.Uint32(header[4:]) {
+			return nil
+		}
+		if err := visit(record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Replace gives a small file new content. After a crash it has the old or the new one.
+func (d *Dir) Replace(name string, content []byte) error {
+	path := filepath.Join(d.name, name)
+	f, err := aio.Create(path + ".new") // plain: what is not whole blocks goes through the page cache anyway
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return d.Sync()
+}
