@@ -109,8 +109,8 @@ func TestStatsAlone(t *testing.T) {
 	})
 }
 
-// TestBouncedReads has a ReadAt of 1 MiB be one request at whatever offset, and so ReadvAt.
-func TestBouncedReads(t *testing.T) {
+// TestStatsOfBouncedReads has a ReadAt of 1 MiB be one request at whatever offset, and so ReadvAt.
+func TestStatsOfBouncedReads(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(4<<20, 1)
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
