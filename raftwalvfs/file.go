@@ -13,8 +13,9 @@ const (
 	// unit is what is written at a time in bytes: the size of a page, and of a block of most filesystems. A
 	// write of whole units goes direct in a direct File, where the filesystem's own blocks are no larger.
 	unit = 4096
-	// ahead is how far ahead of an append blocks are written, in bytes.
-	ahead = 1 << 20
+	// ahead is how far ahead of an append blocks are written at most, and minAhead at
+	// least, in bytes. It is as long as the log is.
+	ahead, minAhead = 1 << 20, 16 << 10
 	// large is the length in bytes from which on an append gains nothing by that.
 	large = 64 << 10
 )
@@ -22,7 +23,8 @@ const (
 // A file is a segment that may be written to.
 type file struct {
 	f    *aio.File
-	size int64 // when it was opened
+	r    *aio.File // to read from, plain
+	size int64     // when it was opened
 
 	dir   string      // to be synced with the file, once; "" if not
 	named atomic.Bool // that is done
@@ -41,14 +43,27 @@ func newFile(f *aio.File, dir string, high int64) (*file, error) {
 		f.Close()
 		return nil, err
 	}
-	return &file{f: f, size: info.Size(), dir: dir, high: high, base: -1}, nil
+	r := f
+	if f.Direct() {
+		if r, err = aio.Open(f.Name()); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return &file{f: f, r: r, size: info.Size(), dir: dir, high: high, base: -1}, nil
 }
 
-// ReadAt is that of aio.File.
-func (f *file) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+// ReadAt is that of a plain aio.File. A direct write takes what it changes out of the page cache.
+func (f *file) ReadAt(p []byte, off int64) (int, error) { return f.r.ReadAt(p, off) }
 
-// Close is that of aio.File.
-func (f *file) Close() error { return f.f.Close() }
+// Close lets calls in flight finish, as that of aio.File does.
+func (f *file) Close() error {
+	err := f.f.Close()
+	if f.r != f.f {
+		f.r.Close()
+	}
+	return err
+}
 
 // Sync makes what was written durable, and the first time the name of a file that was created.
 func (f *file) Sync() error {
@@ -80,7 +95,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	}
 	to := hi
 	if hi > f.ready && len(p) < large {
-		to = min(hi+ahead, f.size&^(unit-1))
+		to = min(hi+min(max(hi, minAhead), ahead), f.size&^(unit-1))
 	}
 	if err := f.fill(p, off, lo, hi, to); err != nil {
 		return 0, err
@@ -144,7 +159,7 @@ func (f *file) content(p []byte, off int64) error {
 		clear(p)
 		return nil
 	}
-	_, err := f.f.ReadAt(p, off)
+	_, err := f.r.ReadAt(p, off)
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}

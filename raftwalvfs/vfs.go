@@ -1,4 +1,31 @@
-// Package raftwalvfs is under construction.
+// Package raftwalvfs is the types.VFS of github.com/hashicorp/raft-wal, the files of a Raft log, on [aio.File]:
+//
+//	vfs := raftwalvfs.New(raftwalvfs.Options{})
+//	w, err := wal.Open(dir, wal.WithSegmentFiler(segment.NewFiler(dir, vfs)))
+//
+// Logs are the same on disk, and may be opened with either VFS. The database of metadata (bbolt) is not opened
+// through a VFS.
+//
+// # Which calls become which requests
+//
+// raft-wal appends records of any length to a segment of a fixed size, 64 MiB by default, whose space is
+// reserved when it is created, and syncs after each. A VFS of this package writes the whole units of 4096 bytes that an
+// append touches, with what they have around it, which it remembers; and, now and then, up to 1 MiB of
+// those after it, as they are. So an append never extends the file, and hardly ever changes what the filesystem knows of it: the
+// sync after it, fdatasync(2), has nothing for the journal of the filesystem. The first Sync
+// of a new segment is fsync(2) of it and of its directory.
+//
+// By default this goes through the page cache. With [Options.Direct] it does not, and in a
+// crowd of logs an append waits in kernel AIO. Reads are through
+// the page cache in either case: raft-wal reads 64 KiB for each record, of which it wants the first.
+//
+// The bytes around an append are written again as they were. A crash in mid-write leaves them so: it is the same
+// bytes before and after.
+//
+// # Concurrency
+//
+// All methods may be called concurrently. Of the Files that are open for writing to one name only one may be used,
+// as raft-wal does.
 package raftwalvfs
 
 import (
@@ -16,8 +43,8 @@ import (
 // Options are what New takes. The zero value is a VFS that writes through the page cache.
 type Options struct {
 	// Direct has appends go past the page cache, where the filesystem can. It is for a process with many logs,
-	// whose appends then wait in kernel AIO and not on threads.
-	// A GetLog of the segment that is being appended to reads 64 KiB from the disk.
+	// whose appends then wait in kernel AIO and not on threads. What is read soon after it was
+	// appended has to come from the disk then.
 	Direct bool
 }
 
@@ -90,8 +117,7 @@ func (v *VFS) Delete(dir, name string) error {
 	return syncDir(dir)
 }
 
-// OpenReader opens a file for reading, through the page cache in any mode: who reads a sealed
-// segment reads one record after the other, 64 KiB at a time, of which he wants the first.
+// OpenReader opens a file for reading, through the page cache in any mode.
 func (v *VFS) OpenReader(dir, name string) (types.ReadableFile, error) {
 	f, err := aio.Open(filepath.Join(dir, name))
 	if err != nil {

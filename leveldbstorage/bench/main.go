@@ -1,3 +1,5 @@
+//go:build linux
+
 // The bench measures goleveldb over its own storage and over leveldbstorage, side by side:
 //
 //	go run ./bench -dir DIR  # from the directory of leveldbstorage; some minutes and 3 GiB of disk
