@@ -23,6 +23,8 @@
 // takes those. Blocks are as long as compression makes them, so a read is widened to the alignment of
 // the disk and goes through a bounce buffer.
 //
+// With [Options.JournalAhead] a Sync of a journal is fdatasync(2), and hardly ever has metadata to write.
+//
 // # Concurrency
 //
 // All methods of a Storage and of its files may be called concurrently.
@@ -55,6 +57,11 @@ type Options struct {
 	// With opt.Options.NoSync an error of a table's last megabytes is only seen by its Close,
 	// which goleveldb does not look at; it is in LOG.
 	Direct bool
+	// JournalAhead has zeros written ahead of a journal, up to 1 MiB, so that most Puts with Sync change
+	// nothing but data on the disk. A journal of a database that was not closed, because of a crash, ends in zeros then.
+	// goleveldb drops them when it opens the database, and says so in LOG; with opt.StrictJournal it
+	// takes them for corruption.
+	JournalAhead bool
 }
 
 // open is a variable because the judge puts Open in the place of storage.OpenFile, and this
@@ -69,7 +76,7 @@ func Open(path string, o Options) (storage.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &files{Storage: own, path: path, readOnly: o.ReadOnly}
+	s := &files{Storage: own, path: path, readOnly: o.ReadOnly, ahead: o.JournalAhead}
 	if o.Direct {
 		s.tables = aio.O_DIRECT
 	}
@@ -81,7 +88,8 @@ type files struct {
 	storage.Storage
 	path     string
 	readOnly bool
-	tables   int // the flag to open tables with
+	tables   int  // the flag to open tables with
+	ahead    bool // Options.JournalAhead
 
 	mu     sync.Mutex
 	open   int // files
@@ -179,6 +187,9 @@ func (f *file) reader() storage.Reader {
 func (f *file) writer() storage.Writer {
 	if f.f.Direct() {
 		return &tableWriter{file: f, w: aio.NewWriter(f.f, aio.WriterOptions{})}
+	}
+	if f.s.ahead && f.fd.Type == storage.TypeJournal {
+		return &journalWriter{file: f}
 	}
 	return f
 }

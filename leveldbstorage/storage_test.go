@@ -28,15 +28,19 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("LEVELDBSTORAGE_WRITES_TO"); dir != "" {
-		log.Fatal(writeForEver(dir, os.Getenv("LEVELDBSTORAGE_DIRECT") != ""))
+		log.Fatal(writeForEver(dir, leveldbstorage.Options{
+			Direct:       os.Getenv("LEVELDBSTORAGE_DIRECT") != "",
+			JournalAhead: os.Getenv("LEVELDBSTORAGE_AHEAD") != "",
+		}))
 	}
 	os.Exit(m.Run())
 }
 
-// eachMode runs a test with plain and with direct tables.
+// eachMode runs a test with the defaults, and with each option by itself.
 func eachMode(t *testing.T, test func(t *testing.T, o leveldbstorage.Options)) {
 	t.Run("plain", func(t *testing.T) { test(t, leveldbstorage.Options{}) })
 	t.Run("direct", func(t *testing.T) { test(t, leveldbstorage.Options{Direct: true}) })
+	t.Run("ahead", func(t *testing.T) { test(t, leveldbstorage.Options{JournalAhead: true}) })
 }
 
 func mustOpen(t testing.TB, dir string, o leveldbstorage.Options) storage.Storage {
@@ -400,9 +404,47 @@ func TestOnlyTablesAreDirect(t *testing.T) {
 	}
 }
 
+// A journal is a beginning of zeros ahead of it while it is open, and has its exact size afterwards.
+func TestJournalAhead(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir, leveldbstorage.Options{JournalAhead: true})
+	fd := storage.FileDesc{Type: storage.TypeJournal, Num: 1}
+	w, err := s.Create(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	for i := range 3000 {
+		p := value(i)
+		if n, err := w.Write(p); n != len(p) || err != nil {
+			t.Fatal(n, err)
+		}
+		want = append(want, p...)
+		if i%500 != 0 {
+			continue
+		}
+		if err := w.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, fd.String()))
+		if err != nil || !bytes.HasPrefix(got, want) || len(got) == len(want) {
+			t.Fatalf("%d bytes, %d were written; error %v", len(got), len(want), err)
+		}
+		if rest := got[len(want):]; !bytes.Equal(rest, make([]byte, len(rest))) {
+			t.Fatal("there is something behind what was written")
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, fd.String())); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("after Close %d bytes, %d were written; error %v", len(got), len(want), err)
+	}
+}
+
 // writeForEver puts keys 0, 1, 2 ..., every hundredth with Sync, and prints each when Put has returned.
-func writeForEver(dir string, direct bool) error {
-	s, err := leveldbstorage.Open(dir, leveldbstorage.Options{Direct: direct})
+func writeForEver(dir string, o leveldbstorage.Options) error {
+	s, err := leveldbstorage.Open(dir, o)
 	if err != nil {
 		return err
 	}
@@ -428,6 +470,9 @@ func TestKilled(t *testing.T) {
 			cmd.Env = append(os.Environ(), "LEVELDBSTORAGE_WRITES_TO="+dir)
 			if o.Direct {
 				cmd.Env = append(cmd.Env, "LEVELDBSTORAGE_DIRECT=1")
+			}
+			if o.JournalAhead {
+				cmd.Env = append(cmd.Env, "LEVELDBSTORAGE_AHEAD=1")
 			}
 			cmd.Stderr = os.Stderr
 			out, err := cmd.StdoutPipe()

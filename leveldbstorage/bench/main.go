@@ -3,11 +3,13 @@
 // The bench measures goleveldb over its own storage and over leveldbstorage, side by side:
 //
 //	go run ./bench -dir DIR  # from the directory of leveldbstorage; some minutes and 3 GiB of disk
+//	go run ./bench -trace
 //
 // A round runs a workload once in each mode, in an order that changes from round to round. The table has the medians of
 // operations a second, and of the ratio to goleveldb's own storage in the same round, with the
 // quartiles. The database that is read is 1 GiB of values that do not compress; goleveldb has 64 MiB of
 // cache for it, and before each round the page cache forgets it (posix_fadvise(2)), so that it is as one larger than memory.
+// With -trace it counts what goleveldb asks of a storage instead, which is the same on any disk.
 package main
 
 import (
@@ -35,10 +37,11 @@ var (
 	rounds   = flag.Int("rounds", 7, "rounds of each workload")
 	duration = flag.Duration("round-time", time.Second, "time of a round, of those that have one")
 	size     = flag.Int("size", 1024, "MiB of the database that is read")
+	trace    = flag.Bool("trace", false, "count calls, and measure nothing")
 	only     = flag.String("workloads", "get,scan,fillsync,fill", "which of them, separated by commas")
 )
 
-var modes = []string{"os", "plain", "direct"}
+var modes = []string{"os", "plain", "direct", "ahead"}
 
 // A workload is run in a database, and returns its operations a second.
 type workload struct {
@@ -59,7 +62,11 @@ func main() {
 	flag.Parse()
 	tmp, err := os.MkdirTemp(*dir, "bench")
 	if err == nil {
-		err = bench(tmp)
+		if *trace {
+			err = traceAll(tmp)
+		} else {
+			err = bench(tmp)
+		}
 		os.RemoveAll(tmp)
 	}
 	if err != nil {
@@ -76,7 +83,7 @@ func bench(tmp string) error {
 			return err
 		}
 	}
-	fmt.Println("| workload | goroutines | os ops/s | plain ops/s | ratio | direct ops/s | ratio |\n|---|---|---|---|---|---|---|")
+	fmt.Println("| workload | goroutines | os ops/s | plain ops/s | ratio | direct ops/s | ratio | ahead ops/s | ratio |\n|---|---|---|---|---|---|---|---|---|")
 	for _, w := range workloads {
 		if !slices.Contains(chosen, w.name) {
 			continue
@@ -97,6 +104,46 @@ func bench(tmp string) error {
 			fmt.Println()
 		}
 	}
+	return nil
+}
+
+// traceAll counts the calls of 1,000 synced puts, of 256 MiB under keys in no order, and of reads of these.
+func traceAll(tmp string) error {
+	own, err := openStorage(filepath.Join(tmp, "traced"), "os")
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	t := newTracer(own)
+	db, err := leveldb.Open(t, options())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	fmt.Println("| what | file | call | calls | bytes | of whole 4 KiB | where the last ended |\n|---|---|---|---|---|---|---|")
+	t.print("open")
+	value := randomBytes(100)
+	for i := range 1000 {
+		if err := db.Put(key(i), value, &opt.WriteOptions{Sync: true}); err != nil {
+			return err
+		}
+	}
+	t.print("1,000 Puts with Sync")
+	if _, err := fill(db, 1); err != nil {
+		return err
+	}
+	t.print("256 MiB of Puts, compaction")
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 10_000 {
+		if _, err := db.Get(key(r.IntN(1<<30)), nil); err != nil && err != leveldb.ErrNotFound {
+			return err
+		}
+	}
+	t.print("10,000 Gets")
+	if _, err := scan(db, 1); err != nil {
+		return err
+	}
+	t.print("a scan of all")
 	return nil
 }
 
@@ -148,7 +195,7 @@ func openStorage(path, mode string) (storage.Storage, error) {
 	if mode == "os" {
 		return storage.OpenFile(path, false)
 	}
-	return leveldbstorage.Open(path, leveldbstorage.Options{Direct: mode == "direct"})
+	return leveldbstorage.Open(path, leveldbstorage.Options{Direct: mode == "direct", JournalAhead: mode == "ahead"})
 }
 
 func options() *opt.Options {

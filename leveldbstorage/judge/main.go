@@ -41,7 +41,9 @@ import (
 func TestMain(m *testing.M) {
 	if mode := os.Getenv("JUDGE_MODE"); mode != "os" {
 		storage.OpenFile = func(path string, readOnly bool) (storage.Storage, error) {
-			return leveldbstorage.Open(path, leveldbstorage.Options{ReadOnly: readOnly, Direct: mode == "direct"})
+			return leveldbstorage.Open(path, leveldbstorage.Options{
+				ReadOnly: readOnly, Direct: mode == "direct", JournalAhead: mode == "ahead",
+			})
 		}
 	}
 	code := m.Run()
@@ -76,7 +78,7 @@ func fatal(err error) {
 func judge(dir string, short bool) (same bool, err error) {
 	s := suite{
 		packages: []string{module + "/leveldb/storage", module + "/leveldb"},
-		modes:    []string{"os", "plain", "direct"},
+		modes:    []string{"os", "plain", "direct", "ahead"},
 		dir:      dir,
 	}
 	if short {
