@@ -74,6 +74,8 @@ type suite struct {
 	modfile  string
 	dir      string // for temporary files; it goes afterwards
 	skip     string // tests, as of go test -skip
+
+	said []string // the last lines of go test
 }
 
 // An outcome is what became of a package in a mode.
@@ -138,7 +140,7 @@ func (s *suite) test(pkg, mode string) (o outcome, err error) {
 		}
 	}
 	if o.passed == 0 || o.stats == "" {
-		return o, fmt.Errorf("%s, mode %s: no test has passed; go test says why", pkg, mode)
+		return o, fmt.Errorf("%s, mode %s: go test did not get to its end:\n%s", pkg, mode, strings.Join(s.said, ""))
 	}
 	return o, nil
 }
@@ -170,7 +172,7 @@ func (s *suite) goTest(pkg, mode, run, skip string) (results map[string]string, 
 	if err := cmd.Start(); err != nil {
 		return nil, "", err
 	}
-	results, stats, err = parse(out)
+	results, stats, err = s.parse(out)
 	var failed *exec.ExitError
 	if e := cmd.Wait(); err == nil && !errors.As(e, &failed) {
 		err = e
@@ -179,7 +181,7 @@ func (s *suite) goTest(pkg, mode, run, skip string) (results map[string]string, 
 }
 
 // parse reads what go test -json writes.
-func parse(r io.Reader) (results map[string]string, stats string, err error) {
+func (s *suite) parse(r io.Reader) (results map[string]string, stats string, err error) {
 	results = make(map[string]string)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 16<<20)
@@ -200,9 +202,7 @@ func parse(r io.Reader) (results map[string]string, stats string, err error) {
 			if text, ok := strings.CutPrefix(event.Output, "judge: "); ok {
 				stats = strings.TrimSpace(text)
 			}
-			if event.Action == "build-output" {
-				fmt.Fprint(os.Stderr, event.Output)
-			}
+			s.said = append(s.said[max(0, len(s.said)-50):], event.Output)
 		}
 	}
 	return results, stats, lines.Err()
