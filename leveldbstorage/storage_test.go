@@ -347,8 +347,8 @@ func TestReadAheadTakesFewRequests(t *testing.T) {
 	for off := 0; off < len(content); off += 4000 {
 		read(t, r, content, off, 4000)
 	}
-	// Two until it is recognized, eight windows and one past the end; the last read is short. The
-	// collector may have taken windows once or twice.
+	// Eight windows and two past the end; the last read is short. The collector may have taken
+	// windows once or twice.
 	if n := requests() - before; n > 30 {
 		t.Errorf("%d requests for a table of 2 MiB", n)
 	}

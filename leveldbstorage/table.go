@@ -36,7 +36,6 @@ type tableReader struct {
 	// mu is tried, never waited for: who does not get it reads for himself.
 	mu   sync.Mutex
 	next int64 // where the last read ended
-	runs int   // of how many, each of which began where the one before had ended
 	// w is what has been read ahead. goleveldb keeps hundreds of tables open and does not say when it
 	// is done with one, so the collector may take it.
 	w weak.Pointer[windows]
@@ -71,20 +70,15 @@ func (t *tableReader) ReadAt(p []byte, off int64) (int, error) {
 // sees fit. Errors, and the end of the file, it leaves to who reads without.
 func (t *tableReader) readAhead(p []byte, off int64) bool {
 	end := off + int64(len(p))
-	follows := off == t.next
+	// Whoever begins at the beginning goes on, most of the time. So it is with a compaction.
+	follows := off == t.next || off == 0
 	t.next = end
-	if follows {
-		t.runs++
-	} else {
-		t.runs = 0
-	}
 	if off < 0 || len(p) > ahead/2 {
 		return false
 	}
 	w := t.w.Value()
 	if w == nil {
-		// The index of a table follows its metaindex, so one that follows is no sign.
-		if t.runs < 2 {
+		if !follows {
 			return false
 		}
 		w = &windows{now: newWindow(), then: newWindow()}
@@ -96,7 +90,7 @@ func (t *tableReader) readAhead(p []byte, off int64) bool {
 		w.now, w.then = w.then, w.now
 		w.then.start(t.f, w.now.base+ahead)
 	} else if !w.now.holds(off) {
-		if t.runs < 2 {
+		if !follows {
 			return false
 		}
 		w.now.start(t.f, off&^4095)

@@ -100,6 +100,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.fill(p, off, lo, hi, to); err != nil {
 		return 0, err
 	}
+	defer f.shrink()
 	f.base = -1
 	n, err := f.f.WriteAt(f.buf[:to-lo], lo)
 	if err != nil && to > hi { // no room for what nobody asked for?
@@ -142,6 +143,13 @@ func (f *file) fill(p []byte, off, lo, hi, to int64) error {
 		return f.content(f.buf[hi-lo:to-lo], hi)
 	}
 	return nil
+}
+
+// shrink lets go of a buffer that most appends have no use for: a process may have many logs.
+func (f *file) shrink() {
+	if len(f.buf) > large {
+		f.buf = nil
+	}
 }
 
 // unitAt fills p with a unit of the file.
