@@ -19,7 +19,7 @@
 // With [Options.Direct] the tables, and nothing else, go past the page cache. A table is written in requests
 // of 1 MiB, several at a time, and read in requests of what goleveldb asks for, a block of about
 // 4 KiB. Somebody who reads block after block, as a compaction and an iterator do, is
-// recognized, and gets 256 KiB at a time, of which the next are on their way while he
+// recognized, and gets 512 KiB at a time, of which the next are on their way while he
 // takes those. Blocks are as long as compression makes them, so a read is widened to the alignment of
 // the disk and goes through a bounce buffer.
 //

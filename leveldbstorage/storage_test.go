@@ -337,7 +337,7 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
-// A table is read from one end to the other with a request for 256 KiB, not for a block.
+// A table is read from one end to the other with requests for 512 KiB, not for blocks.
 func TestReadAheadTakesFewRequests(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir, leveldbstorage.Options{Direct: true})
@@ -347,9 +347,9 @@ func TestReadAheadTakesFewRequests(t *testing.T) {
 	for off := 0; off < len(content); off += 4000 {
 		read(t, r, content, off, 4000)
 	}
-	// Eight windows and two past the end; the last read is short. The collector may have taken
+	// Four windows and two past the end; the last read is short. The collector may have taken
 	// windows once or twice.
-	if n := requests() - before; n > 30 {
+	if n := requests() - before; n > 20 {
 		t.Errorf("%d requests for a table of 2 MiB", n)
 	}
 	before = requests()

@@ -27,7 +27,7 @@ func (t *tableWriter) Close() error {
 }
 
 // ahead is the length of a window in bytes.
-const ahead = 256 << 10
+const ahead = 512 << 10
 
 // A tableReader reads a direct File, and ahead of who reads one block after the other.
 type tableReader struct {
