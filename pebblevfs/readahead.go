@@ -176,7 +176,7 @@ func (a *readahead) start(r *reader, lo, hi int64) bool {
 		if i == len(a.used) {
 			return false
 		}
-		if s := a.used[i]; s.users == 0 && s.r != r {
+		if s := a.used[i]; s.users == 0 && (s.r != r || !r.sequential) {
 			a.remove(s)
 			i = -1
 		}
