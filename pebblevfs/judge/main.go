@@ -32,6 +32,7 @@ type suite struct {
 	pkg   string
 	disk  bool // with files in place of the file system in memory
 	short bool // part of -short
+	args  []string
 }
 
 var suites = []suite{
@@ -45,6 +46,9 @@ var suites = []suite{
 	{pkg: "tool", disk: true},
 	{pkg: "."},
 	{pkg: ".", disk: true},
+	{pkg: "internal/metamorphic", args: []string{
+		"-test.run=^TestMeta", "-fs=disk", "-seed=20261126", "-ops=uniform:3000-5000",
+	}},
 }
 
 // modes are what the file added to the tests understands; os is Pebble's own FS.
@@ -144,7 +148,7 @@ func runSuite(ctx context.Context, dir, binary string, s suite, mode string) (ou
 		return outcome{}, err
 	}
 	defer os.RemoveAll(scratch)
-	args := []string{"-test.v", "-test.timeout=15m"}
+	args := append([]string{"-test.v", "-test.timeout=15m"}, s.args...)
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = filepath.Join(dir, "pebble", s.pkg)
 	cmd.Env = append(os.Environ(), "PEBBLEVFS_MODE="+mode, "TMPDIR="+scratch)
