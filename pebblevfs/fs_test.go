@@ -167,7 +167,7 @@ func reads(f vfs.File, data []byte) error {
 		}
 		off += int64(n)
 	}
-	for range 300 {
+	for range 100 {
 		if err := check(r.Int64N(int64(len(data))+10_000), 1+r.IntN(400_000)); err != nil {
 			return err
 		}

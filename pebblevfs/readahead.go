@@ -26,8 +26,9 @@ type reader struct {
 	sequential bool
 	size       int64
 
-	spans []*span      // by offset; guarded by ahead.mu
-	some  atomic.Int64 // how many, for who only wants to know whether there are any
+	spans  []*span      // by offset; guarded by ahead.mu
+	closed bool         // there will be no more spans; guarded by ahead.mu
+	some   atomic.Int64 // how many spans, for who only wants to know whether there are any
 
 	cursor sync.Mutex // guards what follows
 	off    int64      // of Read
@@ -170,8 +171,11 @@ func (r *reader) find(off int64) (i int, found bool) {
 }
 
 // start begins to read [lo, hi), which overlaps no span of r. It returns false if there is no
-// memory for it.
+// memory for it, or r is closed.
 func (a *readahead) start(r *reader, lo, hi int64) bool {
+	if r.closed {
+		return false
+	}
 	for i := 0; a.made >= a.most; i++ {
 		if i == len(a.used) {
 			return false
@@ -226,10 +230,11 @@ func (a *readahead) take(r *reader, p []byte, off int64) (n int) {
 	return n
 }
 
-// drop lets go of all spans of r.
+// drop lets go of all spans of r, for ever.
 func (a *readahead) drop(r *reader) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	r.closed = true
 	for len(r.spans) > 0 {
 		a.remove(r.spans[0])
 	}
