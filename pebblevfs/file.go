@@ -120,16 +120,16 @@ const (
 // A stream is a file that is written from one end to the other by an aio.Writer: a direct table,
 // or an exclusive log.
 type stream struct {
-	*file
+	vfs.File // f; not embedded as a *file, whose ReadFrom would go past the Writer
+
+	f     *file
 	w     *aio.Writer
 	o     aio.WriterOptions
 	bytes atomic.Int64 // given to w
 }
 
-var _ vfs.File = (*stream)(nil)
-
 func newStream(f *file, o aio.WriterOptions) *stream {
-	return &stream{file: f, w: aio.NewWriter(f.File, o), o: o}
+	return &stream{File: f, f: f, w: aio.NewWriter(f.File, o), o: o}
 }
 
 // Write appends p. Of a log it is in the page cache when Write returns.
@@ -157,7 +157,7 @@ func (f *stream) SyncData() error { return f.w.Sync() }
 // file, but for the last block.
 func (f *stream) SyncTo(length int64) (fullSync bool, err error) {
 	if f.o.Exclusive {
-		return f.file.SyncTo(length)
+		return f.f.SyncTo(length)
 	}
 	if bytes := f.bytes.Load(); length > bytes-bytes%int64(f.o.BlockSize) {
 		return false, f.w.Flush()
@@ -173,7 +173,7 @@ func (f *stream) Stat() (vfs.FileInfo, error) {
 	if err := f.w.Flush(); err != nil {
 		return nil, err
 	}
-	fi, err := f.file.Stat()
+	fi, err := f.f.Stat()
 	if err != nil {
 		return nil, err
 	}
@@ -208,4 +208,4 @@ func (f *stream) ReadAt(p []byte, off int64) (int, error) {
 func (f *stream) WriteAt(p []byte, off int64) (int, error) { return 0, vfs.ErrUnsupported }
 
 // Close writes what is left, gives a log its exact size, and closes the file. It does not sync.
-func (f *stream) Close() error { return errors.Join(f.w.Close(), f.file.Close()) }
+func (f *stream) Close() error { return errors.Join(f.w.Close(), f.f.Close()) }

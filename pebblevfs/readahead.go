@@ -21,7 +21,9 @@ const (
 
 // A reader is a direct file, open for reading, with what has been read ahead of its users.
 type reader struct {
-	*file
+	vfs.File // f
+
+	f          *file
 	ahead      *readahead
 	sequential bool
 	size       int64
@@ -34,14 +36,12 @@ type reader struct {
 	off    int64      // of Read
 }
 
-var _ vfs.File = (*reader)(nil)
-
 func newReader(f *file, ahead *readahead, sequential bool) (*reader, error) {
 	fi, err := f.File.Stat()
 	if err != nil {
 		return nil, err
 	}
-	return &reader{file: f, ahead: ahead, sequential: sequential, size: fi.Size()}, nil
+	return &reader{File: f, f: f, ahead: ahead, sequential: sequential, size: fi.Size()}, nil
 }
 
 // ReadAt takes what was read ahead, and reads the rest.
@@ -59,7 +59,7 @@ func (r *reader) ReadAt(p []byte, off int64) (n int, err error) {
 	if n == len(p) && n > 0 {
 		return n, nil
 	}
-	m, err := r.File.ReadAt(p[n:], off+int64(n))
+	m, err := r.f.ReadAt(p[n:], off+int64(n))
 	return n + m, err
 }
 
@@ -91,7 +91,7 @@ func (r *reader) Prefetch(offset, length int64) error {
 // Close closes the file. Reads ahead end by themselves.
 func (r *reader) Close() error {
 	r.ahead.drop(r)
-	return r.file.Close()
+	return r.f.Close()
 }
 
 // A span is a part of a file, on its way into memory or there.
@@ -198,7 +198,7 @@ func (a *readahead) start(r *reader, lo, hi int64) bool {
 
 // read fills s. Who waits for what an error has left out will meet that in a ReadAt of his own.
 func (s *span) read() {
-	s.n, _ = s.r.File.ReadAt(s.buf, s.lo)
+	s.n, _ = s.r.f.ReadAt(s.buf, s.lo)
 	close(s.done)
 	a := s.r.ahead
 	a.mu.Lock()
