@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -128,7 +126,7 @@ func prepare(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, s := range suites {
-		if err := addInit(filepath.Join(to, s.pkg)); err != nil {
+		if err := addInit(filepath.Join(to, s.pkg), s.packageName()); err != nil {
 			return err
 		}
 		if s.disk {
@@ -168,23 +166,8 @@ func writable(dir string) error {
 	})
 }
 
-func addInit(dir string) error {
-	pkgs, err := parser.ParseDir(token.NewFileSet(), dir, func(fi fs.FileInfo) bool {
-		return !strings.HasSuffix(fi.Name(), "_test.go")
-	}, parser.PackageClauseOnly)
-	if err != nil {
-		return err
-	}
-	for name := range pkgs {
-		if name == "main" {
-			continue
-		}
-		file := fmt.Sprintf(initFile, name)
-		if err := os.WriteFile(filepath.Join(dir, "judge_init_test.go"), []byte(file), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+func addInit(dir, pkg string) error {
+	return os.WriteFile(filepath.Join(dir, "judge_init_test.go"), fmt.Appendf(nil, initFile, pkg), 0o600)
 }
 
 const (

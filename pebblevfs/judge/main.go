@@ -3,7 +3,7 @@
 // vfs.Default. It runs the tests with Pebble's own FS and with each mode of ours, prints a table, and
 // fails if a test fails with one of ours that passes with Pebble's, or the other way round.
 //
-//	go -C pebblevfs run ./judge          # everything; 20 to 30 minutes
+//	go -C pebblevfs run ./judge          # everything; the better part of an hour
 //	go -C pebblevfs run ./judge -short   # under a minute, once compiled
 //
 // Most of Pebble's tests use a file system in memory. The suites that are marked "disk" run
@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,21 +32,21 @@ import (
 type suite struct {
 	pkg   string
 	disk  bool // with files in place of the file system in memory
-	short bool // part of -short
 	args  []string
+	short string // the tests of -short, a regular expression; "" for none
 }
 
 var suites = []suite{
-	{pkg: "vfs", short: true},
-	{pkg: "vfs/atomicfs", disk: true, short: true},
-	{pkg: "record", disk: true, short: true},
-	{pkg: "wal", disk: true, short: true},
-	{pkg: "objstorage/objstorageprovider", disk: true, short: true},
+	{pkg: "vfs", short: "."},
+	{pkg: "vfs/atomicfs", disk: true, short: "."},
+	{pkg: "record", disk: true},
+	{pkg: "wal", disk: true, short: "."},
+	{pkg: "objstorage/objstorageprovider", disk: true, short: "."},
 	{pkg: "sstable", disk: true},
 	{pkg: "replay", disk: true},
 	{pkg: "tool", disk: true},
 	{pkg: "."},
-	{pkg: ".", disk: true},
+	{pkg: ".", disk: true, short: "^Test(Checkpoint|CrashOpen|Flush|IngestLoad|LargeBatch|LogRecycle|Open|ReplayFlush|RollManifest|WAL|TwoWAL)"},
 	{pkg: "internal/metamorphic", args: []string{
 		"-test.run=^TestMeta", "-fs=disk", "-seed=20261126", "-ops=uniform:3000-5000",
 	}},
@@ -97,7 +98,7 @@ func judge(ctx context.Context, short bool, only, with string, keep bool) (bool,
 	fmt.Fprintln(out, "suite\tmode\tpassed\tfailed\tskipped\tseconds\tdifferent from os")
 	same := true
 	for _, s := range suites {
-		if short && !s.short || !wanted(only, s.name()) {
+		if short && s.short == "" || !wanted(only, s.name()) {
 			continue
 		}
 		binary, err := compile(ctx, dir, s.pkg)
@@ -105,6 +106,9 @@ func judge(ctx context.Context, short bool, only, with string, keep bool) (bool,
 			return false, err
 		}
 		var os outcome
+		if short {
+			s.args = append(s.args, "-test.run="+s.short)
+		}
 		for i, mode := range run {
 			o, err := runSuite(ctx, dir, binary, s, mode)
 			if err != nil {
@@ -126,10 +130,17 @@ func judge(ctx context.Context, short bool, only, with string, keep bool) (bool,
 	return same, out.Flush()
 }
 
+func (s suite) packageName() string {
+	if s.pkg == "." {
+		return "pebble"
+	}
+	return path.Base(s.pkg)
+}
+
 func (s suite) name() string {
 	name := s.pkg
 	if name == "." {
-		name = "pebble"
+		name = s.packageName()
 	}
 	if s.disk {
 		name += " (disk)"
