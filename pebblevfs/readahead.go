@@ -15,6 +15,8 @@ const (
 	spanBytes = 128 << 10
 	// spansAhead are kept on their way ahead of who reads from one end to the other.
 	spansAhead = 3
+	// spansKept are the buffers that are kept when nobody reads ahead.
+	spansKept = 32
 	// spanUnit is what spans begin and end at: a multiple of all that direct reads need.
 	spanUnit = 4096
 )
@@ -112,14 +114,20 @@ type readahead struct {
 	mu   sync.Mutex
 	used []*span // those of readers, the oldest first
 	made int     // buffers that there are, free ones not counted
-	free sync.Pool
+	free [][]byte
 }
 
-func newReadahead(most int) *readahead {
-	return &readahead{most: most, free: sync.Pool{New: func() any {
-		buf := aio.AlignedBuffer(spanBytes)
-		return &buf
-	}}}
+func newReadahead(most int) *readahead { return &readahead{most: most} }
+
+// buffer returns one for a span.
+func (a *readahead) buffer() []byte {
+	last := len(a.free) - 1
+	if last < 0 {
+		return aio.AlignedBuffer(spanBytes)
+	}
+	buf := a.free[last]
+	a.free = a.free[:last]
+	return buf
 }
 
 // follow keeps spans ahead of a reader that is at off, and lets go of those behind.
@@ -186,8 +194,7 @@ func (a *readahead) start(r *reader, lo, hi int64) bool {
 		}
 	}
 	a.made++
-	buf := *a.free.Get().(*[]byte)
-	s := &span{r: r, lo: lo, hi: hi, buf: buf[:hi-lo], users: 1, done: make(chan struct{})}
+	s := &span{r: r, lo: lo, hi: hi, buf: a.buffer()[:hi-lo], users: 1, done: make(chan struct{})}
 	i, _ := r.find(lo)
 	r.spans = slices.Insert(r.spans, i, s)
 	r.some.Add(1)
@@ -259,8 +266,9 @@ func (a *readahead) remove(s *span) {
 func (a *readahead) leave(s *span) {
 	if s.users--; s.users == 0 && s.gone {
 		a.made--
-		buf := s.buf[:cap(s.buf)]
+		if len(a.free) < spansKept {
+			a.free = append(a.free, s.buf[:cap(s.buf)])
+		}
 		s.buf = nil
-		a.free.Put(&buf)
 	}
 }

@@ -67,6 +67,7 @@ type workload struct {
 	name  string
 	ops   [2]int // with 1 goroutine, with 64
 	fresh bool   // in an empty database
+	edits bool   // in a copy of the database, by hard links
 	warm  bool
 	op    func(db *pebble.DB, r *rand.Rand, i int) error
 	end   func(db *pebble.DB) error // timed too
@@ -78,7 +79,7 @@ type workload struct {
 var workloads = []workload{
 	{name: "C cold", ops: [2]int{10_000, 20_000}, op: read},
 	{name: "C warm", ops: [2]int{20_000, 40_000}, op: read, warm: true},
-	{name: "F cold", ops: [2]int{3_000, 10_000}, op: modify},
+	{name: "F cold", ops: [2]int{3_000, 10_000}, op: modify, edits: true},
 	{name: "E cold", ops: [2]int{1_000, 2_000}, op: scan},
 	{name: "scan cold", ops: [2]int{1, 0}, op: scanAll},
 	{name: "load", ops: [2]int{256 << 10, 0}, op: insert, end: compact, fresh: true},
@@ -185,17 +186,22 @@ type sample struct{ wall, cpu time.Duration }
 // round runs a workload once.
 func round(w workload, mode string, n int, seed uint64) (s sample, err error) {
 	name := filepath.Join(*dir, "db")
-	if w.fresh {
-		if name, err = os.MkdirTemp(*dir, "fresh-"); err != nil {
+	if w.fresh || w.edits {
+		if name, err = os.MkdirTemp(*dir, "round-"); err != nil {
 			return s, err
 		}
 		defer os.RemoveAll(name)
-	} else if w.warm {
-		err = fill(name)
-	} else {
-		err = drop(name)
 	}
-	if err != nil {
+	if w.edits {
+		if _, err := vfs.Clone(vfs.Default, vfs.Default, filepath.Join(*dir, "db"), name, vfs.CloneTryLink); err != nil {
+			return s, err
+		}
+	}
+	fit := drop
+	if w.warm {
+		fit = fill
+	}
+	if err := fit(name); err != nil {
 		return s, err
 	}
 	db, err := open(name, newFS(mode))
@@ -285,8 +291,8 @@ func compare(w workload, n, ops int) error {
 	all := make(map[string][]sample)
 	order := slices.Clone(modes)
 	for i := range *rounds {
-		for _, mode := range order {
-			s, err := round(w, mode, n, uint64(i)*100)
+		for j, mode := range order {
+			s, err := round(w, mode, n, uint64(i*100+j))
 			if err != nil {
 				return err
 			}

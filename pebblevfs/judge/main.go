@@ -46,7 +46,7 @@ var suites = []suite{
 	{pkg: "replay", disk: true},
 	{pkg: "tool", disk: true},
 	{pkg: "."},
-	{pkg: ".", disk: true, short: "^Test(Checkpoint|CrashOpen|Flush|IngestLoad|LargeBatch|LogRecycle|Open|ReplayFlush|RollManifest|WAL|TwoWAL)"},
+	{pkg: ".", disk: true, short: "^Test(FlushEmpty|LargeBatch|LogRecycle|OpenReadOnly|OpenWALReplay|RollManifest|TwoWAL|IngestStats|CheckpointManyFiles)"},
 	{pkg: "internal/metamorphic", args: []string{
 		"-test.run=^TestMeta", "-fs=disk", "-seed=20261126", "-ops=uniform:3000-5000",
 	}},
