@@ -1,0 +1,274 @@
+package pebblevfs
+
+import (
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-aio/aio"
+)
+
+const (
+	// spanBytes is the longest request of a reader ahead, in bytes.
+	spanBytes = 128 << 10
+	// spansAhead are kept on their way ahead of who reads from one end to the other.
+	spansAhead = 3
+	// spansKept are the buffers that are kept when nobody reads ahead.
+	spansKept = 32
+	// spanUnit is what spans begin and end at: a multiple of all that direct reads need.
+	spanUnit = 4096
+)
+
+// A reader is a direct file, open for reading, with what has been read ahead of its users.
+type reader struct {
+	vfs.File // f
+
+	f          *file
+	ahead      *readahead
+	sequential bool
+	size       int64
+
+	spans  []*span      // by offset; guarded by ahead.mu
+	closed bool         // there will be no more spans; guarded by ahead.mu
+	some   atomic.Int64 // how many spans, for who only wants to know whether there are any
+
+	cursor sync.Mutex // guards what follows
+	off    int64      // of Read
+}
+
+func newReader(f *file, ahead *readahead, sequential bool) (*reader, error) {
+	fi, err := f.File.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return &reader{File: f, f: f, ahead: ahead, sequential: sequential, size: fi.Size()}, nil
+}
+
+// ReadAt takes what was read ahead, and reads the rest.
+func (r *reader) ReadAt(p []byte, off int64) (n int, err error) {
+	if r.sequential && off >= 0 {
+		r.ahead.follow(r, off)
+	}
+	for n < len(p) && r.some.Load() > 0 {
+		m := r.ahead.take(r, p[n:], off+int64(n))
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	if n == len(p) && n > 0 {
+		return n, nil
+	}
+	m, err := r.f.ReadAt(p[n:], off+int64(n))
+	return n + m, err
+}
+
+// Read is ReadAt at an offset of its own.
+func (r *reader) Read(p []byte) (int, error) {
+	r.cursor.Lock()
+	defer r.cursor.Unlock()
+	n, err := r.ReadAt(p, r.off)
+	r.off += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// WriteTo writes the rest of the file to w.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	buf := aio.AlignedBuffer(spanBytes)
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf)
+}
+
+// Prefetch begins to read length bytes at offset into memory, as far as there is room, for the
+// ReadAt that will want them.
+func (r *reader) Prefetch(offset, length int64) error {
+	r.ahead.fetch(r, offset, min(offset+length, r.size))
+	return nil
+}
+
+// Close closes the file. Reads ahead end by themselves.
+func (r *reader) Close() error {
+	r.ahead.drop(r)
+	return r.f.Close()
+}
+
+// A span is a part of a file, on its way into memory or there.
+type span struct {
+	r      *reader
+	lo, hi int64
+	buf    []byte
+	users  int           // who copies or fills buf; guarded by readahead.mu
+	gone   bool          // from its reader's spans; guarded by readahead.mu
+	done   chan struct{} // closed when n is what has been read
+	n      int
+}
+
+// A readahead is the memory that readers of an FS read ahead into.
+type readahead struct {
+	most int // spans
+
+	mu   sync.Mutex
+	used []*span // those of readers, the oldest first
+	made int     // buffers that there are, free ones not counted
+	free [][]byte
+}
+
+func newReadahead(most int) *readahead { return &readahead{most: most} }
+
+// buffer returns one for a span.
+func (a *readahead) buffer() []byte {
+	last := len(a.free) - 1
+	if last < 0 {
+		return aio.AlignedBuffer(spanBytes)
+	}
+	buf := a.free[last]
+	a.free = a.free[:last]
+	return buf
+}
+
+// follow keeps spans ahead of a reader that is at off, and lets go of those behind.
+func (a *readahead) follow(r *reader, off int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(r.spans) > 0 && (r.spans[0].hi <= off || off < r.spans[0].lo) {
+		a.remove(r.spans[0])
+	}
+	next := off &^ (spanUnit - 1)
+	if last := len(r.spans) - 1; last >= 0 {
+		next = r.spans[last].hi
+	}
+	for len(r.spans) <= spansAhead && next < r.size && a.start(r, next, next+spanBytes) {
+		next += spanBytes
+	}
+}
+
+// fetch starts what is not there yet of [lo, hi).
+func (a *readahead) fetch(r *reader, lo, hi int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lo, hi = lo&^(spanUnit-1), (hi+spanUnit-1)&^(spanUnit-1)
+	for lo < hi {
+		end := min(lo+spanBytes, hi)
+		i, covered := r.find(lo)
+		switch {
+		case covered:
+			lo = r.spans[i].hi
+			continue
+		case i < len(r.spans):
+			end = min(end, r.spans[i].lo)
+		}
+		if !a.start(r, lo, end) {
+			return
+		}
+		lo = end
+	}
+}
+
+// find returns the span that off is in, or the place of one that began there.
+func (r *reader) find(off int64) (i int, found bool) {
+	for i, s := range r.spans {
+		if off < s.hi {
+			return i, off >= s.lo
+		}
+	}
+	return len(r.spans), false
+}
+
+// start begins to read [lo, hi), which overlaps no span of r. It returns false if there is no
+// memory for it, or r is closed.
+func (a *readahead) start(r *reader, lo, hi int64) bool {
+	if r.closed {
+		return false
+	}
+	for i := 0; a.made >= a.most; i++ {
+		if i == len(a.used) {
+			return false
+		}
+		if s := a.used[i]; s.users == 0 && (s.r != r || !r.sequential) {
+			a.remove(s)
+			i = -1
+		}
+	}
+	a.made++
+	s := &span{r: r, lo: lo, hi: hi, buf: a.buffer()[:hi-lo], users: 1, done: make(chan struct{})}
+	i, _ := r.find(lo)
+	r.spans = slices.Insert(r.spans, i, s)
+	r.some.Add(1)
+	a.used = append(a.used, s)
+	go s.read()
+	return true
+}
+
+// read fills s. Who waits for what an error has left out will meet that in a ReadAt of his own.
+func (s *span) read() {
+	s.n, _ = s.r.f.ReadAt(s.buf, s.lo)
+	close(s.done)
+	a := s.r.ahead
+	a.mu.Lock()
+	a.leave(s)
+	a.mu.Unlock()
+}
+
+// take copies the beginning of p if that was read ahead. It waits for a span that is on its way,
+// and lets go of one whose last byte is taken.
+func (a *readahead) take(r *reader, p []byte, off int64) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, found := r.find(off)
+	if !found {
+		return 0
+	}
+	s := r.spans[i]
+	s.users++
+	a.mu.Unlock()
+	<-s.done
+	if skip := int(off - s.lo); skip < s.n {
+		n = copy(p, s.buf[skip:s.n])
+	}
+	a.mu.Lock()
+	if n == 0 || off+int64(n) == s.hi {
+		a.remove(s)
+	}
+	a.leave(s)
+	return n
+}
+
+// drop lets go of all spans of r, for ever.
+func (a *readahead) drop(r *reader) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r.closed = true
+	for len(r.spans) > 0 {
+		a.remove(r.spans[0])
+	}
+}
+
+// remove takes s from its reader, if it is there.
+func (a *readahead) remove(s *span) {
+	if s.gone {
+		return
+	}
+	s.gone = true
+	i := slices.Index(s.r.spans, s)
+	s.r.spans = slices.Delete(s.r.spans, i, i+1)
+	s.r.some.Add(-1)
+	i = slices.Index(a.used, s)
+	a.used = slices.Delete(a.used, i, i+1)
+	s.users++
+	a.leave(s)
+}
+
+// leave ends a use of s. Its memory is free after the last, if it is gone.
+func (a *readahead) leave(s *span) {
+	if s.users--; s.users == 0 && s.gone {
+		a.made--
+		if len(a.free) < spansKept {
+			a.free = append(a.free, s.buf[:cap(s.buf)])
+		}
+		s.buf = nil
+	}
+}
