@@ -1,0 +1,148 @@
+// Judge runs the tests of go-sqlite3 over its own VFS and over those of package sqlitevfs, and compares.
+//
+//	go -C sqlitevfs run ./judge            # everything, some minutes
+//	go -C sqlitevfs run ./judge -short     # what a CI can afford
+//	go -C sqlitevfs run ./judge -speed 100 # SQLite's speedtest1 in its place
+//
+// It prints what passed, failed and was skipped of each package, and ends with status 1 if a test fails over sqlitevfs that
+// passes over go-sqlite3's own, or the other way round.
+//
+// The tests are those of the version of go-sqlite3 that go.mod names. They know nothing of sqlitevfs: they are built in a
+// temporary copy of that module, in which the default VFS is another one.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// modes are the VFSes compared. In "mixed" each file that is opened gets another of the other three, so connections by
+// all of them share one database.
+var modes = []string{"os", "aio", "aio-direct", "mixed"}
+
+// A suite is a package of tests of go-sqlite3.
+type suite struct {
+	dir   string // in its module
+	short bool   // a part of -short
+	run   string // the tests of it that -short runs although they are skipped by testing.Short
+}
+
+var suites = []suite{
+	{dir: "vfs", short: true},
+	{dir: "vfs/tests", short: true},
+	{dir: "vfs/tests/mptest", short: true},
+
+	{dir: "vfs/adiantum", short: true},
+	{dir: "vfs/xts", short: true},
+	{dir: "vfs/memdb"},
+	{dir: "vfs/mvcc"},
+	{dir: "vfs/readervfs"},
+	{dir: "util/vfsutil", short: true},
+	{dir: "tests", short: true},
+	{dir: "tests/parallel", short: true, run: "^Test_MultiProcess|^TestZZ"},
+	{dir: "tests/bradfitz", short: true},
+	{dir: "."},
+	{dir: "driver"},
+	{dir: "ext/blobio"},
+	{dir: "ext/bloom"},
+	{dir: "ext/csv"},
+	{dir: "ext/fileio"},
+	{dir: "ext/fts5"},
+	{dir: "ext/rtree"},
+	{dir: "ext/serdes"},
+	{dir: "ext/statement"},
+	{dir: "ext/stats"},
+}
+
+func main() {
+	short := flag.Bool("short", false, "run less")
+	only := flag.String("only", "", "run the packages that end in this")
+	speed := flag.Int("speed", 0, "measure speedtest1 of this size instead")
+	rounds := flag.Int("rounds", 5, "rounds of -speed")
+	options := flag.String("options", "", "options of speedtest1, separated by spaces: --journal wal")
+	timeout := flag.Duration("timeout", 10*time.Minute, "the time that a package has")
+	flag.Parse()
+
+	w, err := newWorkshop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "judge:", err)
+		os.Exit(2)
+	}
+	var same bool
+	if *speed > 0 {
+		same, err = true, w.speed(*speed, *rounds, strings.Fields(*options))
+	} else {
+		same, err = w.judge(*only, *short, *timeout)
+	}
+	w.close()
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "judge:", err)
+		os.Exit(2)
+	case !same:
+		os.Exit(1)
+	}
+}
+
+// judge runs the suites in every mode and reports whether they fail alike.
+func (w *workshop) judge(only string, short bool, timeout time.Duration) (same bool, err error) {
+	fmt.Printf("%s\n\n", w.version)
+	fmt.Println("| package | VFS | passed | failed | skipped | s | calls of aio: page cache | direct, sync |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
+	same = true
+	totals := make([]result, len(modes))
+	for _, s := range suites {
+		if !strings.HasSuffix(s.dir, only) || short && !s.short {
+			continue
+		}
+		binary, err := w.build(s.dir)
+		if err != nil {
+			return false, err
+		}
+		var own result
+		for i, mode := range modes {
+			r := w.test(binary, s, mode, short, timeout)
+			totals[i].add(r)
+			fmt.Printf("| %s | %s | %d | %d | %d | %.1f | %d | %d |\n",
+				s.dir, mode, len(r.passed), len(r.failed), len(r.skipped), r.took.Seconds(), r.cached, r.direct)
+			if i == 0 {
+				own = r
+			} else if !slices.Equal(own.failed, r.failed) || !slices.Equal(own.skipped, r.skipped) {
+				same = false
+				fmt.Printf("\n%s over %s is not as over %s.\nfailed: %q, %q\nskipped: %q, %q\n%s\n",
+					s.dir, mode, modes[0], r.failed, own.failed, r.skipped, own.skipped, r.output)
+			}
+			if own := mode == "os"; own && r.cached+r.direct > 0 {
+				return false, fmt.Errorf("%s over its own VFS used package aio", s.dir)
+			}
+		}
+	}
+	for i, r := range totals {
+		fmt.Printf("| all | %s | %d | %d | %d | %.1f | %d | %d |\n",
+			modes[i], len(r.passed), len(r.failed), len(r.skipped), r.took.Seconds(), r.cached, r.direct)
+		if modes[i] != "os" && only == "" && r.cached+r.direct == 0 {
+			return false, fmt.Errorf("nothing over %s used package aio", modes[i])
+		}
+	}
+	for _, name := range totals[0].failed {
+		fmt.Printf("fails over go-sqlite3's own VFS too: %s\n", name)
+	}
+	return same, nil
+}
+
+// output runs a command and returns what it prints. Its error has what it says.
+func output(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", cmd, err, stderr.String())
+	}
+	return string(out), err
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// A result is what came of a package in a mode.
+type result struct {
+	passed, failed, skipped []string // names, sorted
+	took                    time.Duration
+	cached, direct          int // calls of package aio
+	output                  string
+}
+
+func (r *result) add(o result) {
+	r.passed, r.failed, r.skipped = append(r.passed, o.passed...), append(r.failed, o.failed...), append(r.skipped, o.skipped...)
+	r.took += o.took
+	r.cached, r.direct = r.cached+o.cached, r.direct+o.direct
+}
+
+// test runs a binary in a mode.
+func (w *workshop) test(binary string, s suite, mode string, short bool, timeout time.Duration) result {
+	args := []string{"-test.v", "-test.timeout=" + timeout.String()}
+	if !short {
+		return w.runTest(binary, s.dir, mode, args, timeout)
+	}
+	r := w.runTest(binary, s.dir, mode, append(args, "-test.short"), timeout)
+	if s.run != "" {
+		more := w.runTest(binary, s.dir, mode, append(args, "-test.run="+s.run), timeout)
+		r.output += more.output
+		r.add(more)
+		r.sort()
+	}
+	return r
+}
+
+func (w *workshop) runTest(binary, dir, mode string, args []string, timeout time.Duration) result {
+	began := time.Now()
+	out, err := w.run(binary, dir, mode, args, timeout)
+	r := parse(out)
+	r.took = time.Since(began)
+	if err != nil && len(r.failed) == 0 {
+		r.failed = append(r.failed, fmt.Sprintf("the whole: %v", err))
+	}
+	return r
+}
+
+// run runs a binary of tests in the directory of its package, with temporary files on the disk, and returns its output.
+func (w *workshop) run(binary, dir, mode string, args []string, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout+10*time.Second) // the binary's own timeout says more
+	defer cancel()
+	temp, err := os.MkdirTemp(w.dir, "tmp-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temp)
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Dir = filepath.Join(w.module, dir)
+	cmd.Env = append(os.Environ(), modeVariable+"="+mode, "TMPDIR="+temp)
+	return cmd.CombinedOutput()
+}
+
+var (
+	began   = regexp.MustCompile(`(?m)^=== RUN +(\S+)$`)
+	ended   = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
+	counted = regexp.MustCompile(countsLine + `(\d+) (\d+)`)
+)
+
+// parse reads what a binary of tests prints with -test.v. A test that has begun and not ended has failed.
+func parse(out []byte) result {
+	r := result{output: string(out)}
+	state := make(map[string]string)
+	for _, m := range began.FindAllSubmatch(out, -1) {
+		state[string(m[1])] = "FAIL"
+	}
+	for _, m := range ended.FindAllSubmatch(out, -1) {
+		state[string(m[2])] = string(m[1])
+	}
+	for name, s := range state {
+		switch s {
+		case "PASS":
+			r.passed = append(r.passed, name)
+		case "SKIP":
+			r.skipped = append(r.skipped, name)
+		default:
+			r.failed = append(r.failed, name)
+		}
+	}
+	if m := counted.FindSubmatch(out); m != nil {
+		r.cached, _ = strconv.Atoi(string(m[1]))
+		r.direct, _ = strconv.Atoi(string(m[2]))
+	}
+	r.sort()
+	return r
+}
+
+func (r *result) sort() {
+	slices.Sort(r.passed)
+	slices.Sort(r.failed)
+	slices.Sort(r.skipped)
+}
+
+// speed measures speedtest1 over the modes in turn and prints its time, as it tells that itself.
+func (w *workshop) speed(size, rounds int, options []string) error {
+	const dir = "vfs/tests/speedtest1"
+	binary, err := w.build(dir)
+	if err != nil {
+		return err
+	}
+	total := regexp.MustCompile(`TOTAL\.* +([0-9.]+)s`)
+	args := append([]string{"-test.run=^$", "-test.bench=^Benchmark_speedtest1$", fmt.Sprintf("-test.benchtime=%dx", size), "--"}, options...)
+	compared := modes[:3]
+	times := make(map[string][]float64)
+	ratios := make(map[string][]float64)
+	for range rounds {
+		for _, mode := range compared {
+			out, err := w.run(binary, dir, mode, args, 10*time.Minute)
+			m := total.FindSubmatch(out)
+			if err != nil || m == nil {
+				return fmt.Errorf("speedtest1 over %s: %v\n%s", mode, err, bytes.TrimSpace(out))
+			}
+			t, err := strconv.ParseFloat(string(m[1]), 64)
+			if err != nil {
+				return err
+			}
+			times[mode] = append(times[mode], t)
+			last := times[modes[0]]
+			ratios[mode] = append(ratios[mode], last[len(last)-1]/t)
+		}
+	}
+	fmt.Printf("%s, speedtest1 --size %d %v, %d rounds\n\n", w.version, size, options, rounds)
+	fmt.Println("| VFS | median s | speed against os: median | least | most |")
+	fmt.Println("|---|---|---|---|---|")
+	for _, mode := range compared {
+		slices.Sort(times[mode])
+		slices.Sort(ratios[mode])
+		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f |\n", mode, times[mode][rounds/2], ratios[mode][rounds/2], ratios[mode][0], ratios[mode][rounds-1])
+	}
+	return nil
+}
