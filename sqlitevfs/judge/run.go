@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,34 +46,45 @@ func (w *workshop) test(binary string, s suite, mode string, short bool, timeout
 
 func (w *workshop) runTest(binary, dir, mode string, args []string, timeout time.Duration) result {
 	began := time.Now()
-	out, err := w.run(binary, dir, mode, args, timeout)
+	out, counts, err := w.run(binary, dir, mode, args, timeout)
 	r := parse(out)
 	r.took = time.Since(began)
+	r.cached, r.direct = counts[0], counts[1]
 	if err != nil && len(r.failed) == 0 {
 		r.failed = append(r.failed, fmt.Sprintf("the whole: %v", err))
 	}
 	return r
 }
 
-// run runs a binary of tests in the directory of its package, with temporary files on the disk, and returns its output.
-func (w *workshop) run(binary, dir, mode string, args []string, timeout time.Duration) ([]byte, error) {
+// run runs a binary of tests in the directory of its package, with temporary files on the disk, and returns its output and
+// how many calls of package aio went through the page cache and not.
+func (w *workshop) run(binary, dir, mode string, args []string, timeout time.Duration) (out []byte, counts [2]int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout+10*time.Second) // the binary's own timeout says more
 	defer cancel()
 	temp, err := os.MkdirTemp(w.dir, "tmp-")
 	if err != nil {
-		return nil, err
+		return nil, counts, err
 	}
 	defer os.RemoveAll(temp)
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = filepath.Join(w.module, dir)
 	cmd.Env = append(os.Environ(), modeVariable+"="+mode, "TMPDIR="+temp)
-	return cmd.CombinedOutput()
+	out, err = cmd.CombinedOutput()
+	files, _ := filepath.Glob(filepath.Join(temp, countsPrefix+"*"))
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		var cached, direct int
+		if _, serr := fmt.Sscan(string(text), &cached, &direct); err != nil || serr != nil {
+			return nil, counts, errors.Join(err, serr)
+		}
+		counts[0], counts[1] = counts[0]+cached, counts[1]+direct
+	}
+	return out, counts, err
 }
 
 var (
-	began   = regexp.MustCompile(`(?m)^=== RUN +(\S+)$`)
-	ended   = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
-	counted = regexp.MustCompile(countsLine + `(\d+) (\d+)`)
+	began = regexp.MustCompile(`(?m)^=== RUN +(\S+)$`)
+	ended = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
 )
 
 // parse reads what a binary of tests prints with -test.v. A test that has begun and not ended has failed.
@@ -94,10 +106,6 @@ func parse(out []byte) result {
 		default:
 			r.failed = append(r.failed, name)
 		}
-	}
-	if m := counted.FindSubmatch(out); m != nil {
-		r.cached, _ = strconv.Atoi(string(m[1]))
-		r.direct, _ = strconv.Atoi(string(m[2]))
 	}
 	r.sort()
 	return r
@@ -123,7 +131,7 @@ func (w *workshop) speed(size, rounds int, options []string) error {
 	ratios := make(map[string][]float64)
 	for range rounds {
 		for _, mode := range compared {
-			out, err := w.run(binary, dir, mode, args, 10*time.Minute)
+			out, _, err := w.run(binary, dir, mode, args, 10*time.Minute)
 			m := total.FindSubmatch(out)
 			if err != nil || m == nil {
 				return fmt.Errorf("speedtest1 over %s: %v\n%s", mode, err, bytes.TrimSpace(out))
