@@ -58,7 +58,7 @@ func (w *workshop) build(dir string) (string, error) {
 // initialized before the packages there that wrap the default VFS.
 const hookPackage = "github.com/go-aio/aio/sqlitevfs/judge/hook"
 
-// modeVariable is the environment variable that says which.
+// modeVariable is the environment variable that says which. With ",count" after that the hook leaves the counts of package aio.
 const modeVariable = "SQLITEVFS_JUDGE"
 
 const hook = `package hook
@@ -66,6 +66,7 @@ const hook = `package hook
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/go-aio/aio"
@@ -77,7 +78,8 @@ import (
 func init() {
 	own := vfs.Find("os")
 	plain, direct := sqlitevfs.VFS{}, sqlitevfs.VFS{Direct: true}
-	switch mode := os.Getenv("` + modeVariable + `"); mode {
+	mode, count, _ := strings.Cut(os.Getenv("` + modeVariable + `"), ",")
+	switch mode {
 	case "os":
 	case "aio":
 		vfs.Judge(plain)
@@ -87,6 +89,9 @@ func init() {
 		vfs.Judge(&mixed{VFS: own, all: []vfs.VFS{direct, own, plain}})
 	default:
 		panic(fmt.Sprintf("no VFS %q", mode))
+	}
+	if count == "" {
+		return
 	}
 	name := fmt.Sprintf("%s/` + countsPrefix + `%d", os.TempDir(), os.Getpid())
 	vfs.Closed = func() {
@@ -152,7 +157,7 @@ func (w *workshop) prepare(module, ours string) error {
 	if err := os.WriteFile(filepath.Join(hooks, "go.mod"), []byte("module "+hookPackage+"\n"), 0o600); err != nil {
 		return err
 	}
-	for _, s := range suites {
+	for _, s := range append(suites, suite{dir: speedtest}) {
 		name, err := output("go", "-C", w.module, "list", "-f", "{{.Name}}", "./"+s.dir)
 		if err != nil {
 			return err
@@ -183,7 +188,7 @@ var judged VFS = vfsOS{}
 func Judge(v VFS) { judged = v }
 
 // Closed is called after a file is closed.
-var Closed func()
+var Closed = func() {}
 `
 
 const requirements = `
