@@ -63,6 +63,7 @@ func main() {
 	short := flag.Bool("short", false, "run less")
 	only := flag.String("only", "", "run this package")
 	speed := flag.Int("speed", 0, "measure speedtest1 of this size instead")
+	recordIO := flag.Bool("io", false, "with -speed: count what it asks of its files, instead of measuring it")
 	rounds := flag.Int("rounds", 5, "rounds of -speed")
 	options := flag.String("options", "", "options of speedtest1, separated by spaces: --journal wal")
 	timeout := flag.Duration("timeout", 10*time.Minute, "the time that a package has")
@@ -73,10 +74,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "judge:", err)
 		os.Exit(2)
 	}
-	var same bool
-	if *speed > 0 {
-		same, err = true, w.speed(*speed, *rounds, strings.Fields(*options))
-	} else {
+	same := true
+	switch {
+	case *speed > 0 && *recordIO:
+		err = w.recordIO(*speed, strings.Fields(*options))
+	case *speed > 0:
+		err = w.speed(*speed, *rounds, strings.Fields(*options))
+	default:
 		same, err = w.judge(*only, *short, *timeout)
 	}
 	w.close()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,13 +128,12 @@ func (w *workshop) speed(size, rounds int, options []string) error {
 		return err
 	}
 	perSize := regexp.MustCompile(`([0-9.]+) ns/op`)
-	args := append([]string{"-test.run=^$", "-test.bench=^Benchmark_speedtest1$", fmt.Sprintf("-test.benchtime=%dx", size), "--"}, options...)
 	compared := modes[:3]
 	times := make(map[string][]float64)
 	ratios := make(map[string][]float64)
 	for range rounds {
 		for _, mode := range compared {
-			out, _, err := w.run(binary, speedtest, mode, args, 10*time.Minute)
+			out, _, err := w.run(binary, speedtest, mode, speedArgs(size, options), 10*time.Minute)
 			m := perSize.FindSubmatch(out)
 			if err != nil || m == nil {
 				return fmt.Errorf("speedtest1 over %s: %w\n%s", mode, err, bytes.TrimSpace(out))
@@ -157,4 +157,33 @@ func (w *workshop) speed(size, rounds int, options []string) error {
 		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f |\n", mode, times[mode][rounds/2], ratios[mode][rounds/2], ratios[mode][0], ratios[mode][rounds-1])
 	}
 	return nil
+}
+
+// recordIO prints what a run of speedtest1 asks of its files.
+func (w *workshop) recordIO(size int, options []string) error {
+	binary, err := w.build(speedtest)
+	if err != nil {
+		return err
+	}
+	out, _, err := w.run(binary, speedtest, "io", speedArgs(size, options), 10*time.Minute)
+	lines := regexp.MustCompile(`(?m)^IO(\| \w+ \| \w+ )(.*)$`).FindAllSubmatch(out, -1)
+	if err != nil || lines == nil {
+		return fmt.Errorf("speedtest1: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	fmt.Printf("%s, speedtest1 --size %d %v\n\n", w.version, size, options)
+	fmt.Println("| file | call | calls | of whole 4 KiB | MiB |")
+	fmt.Println("|---|---|---|---|---|")
+	last := make(map[string]string) // the counts grow from one connection to the next
+	for _, l := range lines {
+		last[string(l[1])] = string(l[2])
+	}
+	for _, use := range slices.Sorted(maps.Keys(last)) {
+		fmt.Println(use + last[use])
+	}
+	return nil
+}
+
+func speedArgs(size int, options []string) []string {
+	args := []string{"-test.run=^$", "-test.bench=^Benchmark_speedtest1$", fmt.Sprintf("-test.benchtime=%dx", size), "--"}
+	return append(args, options...)
 }

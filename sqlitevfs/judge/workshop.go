@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,64 +62,8 @@ const hookPackage = "github.com/go-aio/aio/sqlitevfs/judge/hook"
 // modeVariable is the environment variable that says which. With ",count" after that the hook leaves the counts of package aio.
 const modeVariable = "SQLITEVFS_JUDGE"
 
-const hook = `package hook
-
-import (
-	"fmt"
-	"os"
-	"strings"
-	"sync/atomic"
-
-	"github.com/go-aio/aio"
-	"github.com/go-aio/aio/sqlitevfs"
-	"github.com/ncruces/go-sqlite3/util/vfsutil"
-	"github.com/ncruces/go-sqlite3/vfs"
-)
-
-func init() {
-	own := vfs.Find("os")
-	plain, direct := sqlitevfs.VFS{}, sqlitevfs.VFS{Direct: true}
-	mode, count, _ := strings.Cut(os.Getenv("` + modeVariable + `"), ",")
-	switch mode {
-	case "os":
-	case "aio":
-		vfs.Judge(plain)
-	case "aio-direct":
-		vfs.Judge(direct)
-	case "mixed":
-		vfs.Judge(&mixed{VFS: own, all: []vfs.VFS{direct, own, plain}})
-	default:
-		panic(fmt.Sprintf("no VFS %q", mode))
-	}
-	if count == "" {
-		return
-	}
-	name := fmt.Sprintf("%s/` + countsPrefix + `%d", os.TempDir(), os.Getpid())
-	vfs.Closed = func() {
-		s := aio.ReadStats()
-		os.WriteFile(name, fmt.Appendln(nil, s.PageCache, s.Submitted+s.Synchronous), 0o600)
-	}
-}
-
-type mixed struct {
-	vfs.VFS
-	all  []vfs.VFS
-	next atomic.Uint32
-}
-
-func (m *mixed) turn() vfs.VFS {
-	// A process that another of the tests has started begins elsewhere.
-	return m.all[(m.next.Add(1)+uint32(os.Getpid()))%uint32(len(m.all))]
-}
-
-func (m *mixed) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	return vfsutil.WrapOpen(m.turn(), name, flags)
-}
-
-func (m *mixed) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	return vfsutil.WrapOpenFilename(m.turn(), name, flags)
-}
-`
+//go:embed hook.txt
+var hook []byte
 
 // inTests is the file that each package of tests gets.
 const inTests = `package %s_test
@@ -151,7 +96,7 @@ func (w *workshop) prepare(module, ours string) error {
 	if err := os.Mkdir(hooks, 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(hooks, "hook.go"), []byte(hook), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(hooks, "hook.go"), hook, 0o600); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(hooks, "go.mod"), []byte("module "+hookPackage+"\n"), 0o600); err != nil {
