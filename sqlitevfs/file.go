@@ -2,6 +2,7 @@ package sqlitevfs
 
 import (
 	"errors"
+	"io"
 	"syscall"
 
 	"github.com/go-aio/aio"
@@ -14,7 +15,7 @@ import (
 // former's: Lock, Unlock, CheckReservedLock, Size, SectorSize and the file controls.
 type file struct {
 	vfs.File
-	io     *aio.File
+	aio    *aio.File
 	direct bool
 	newDir bool // the directory may not know of the file yet
 }
@@ -36,7 +37,7 @@ const smallestPage = 512
 
 func (f *file) Close() error {
 	// The aio.File first, so that nothing is under way on it when the locks go.
-	err := f.io.Close()
+	err := f.aio.Close()
 	return errors.Join(err, f.File.Close())
 }
 
@@ -44,24 +45,30 @@ func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 	if f.direct && len(p) < smallestPage {
 		n, err = f.File.ReadAt(p, off)
 	} else {
-		n, err = f.io.ReadAt(p, off)
+		n, err = f.aio.ReadAt(p, off)
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		switch errno {
-		case syscall.EIO, syscall.ERANGE, syscall.ENXIO:
-			err = vfs.SystemError(err, sqlite3.IOERR_CORRUPTFS)
-		}
+	if err != nil && err != io.EOF {
+		err = corrupt(err)
 	}
 	return n, err
 }
 
+// corrupt makes what a broken filesystem returns of a read what SQLite calls it.
+func corrupt(err error) error {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ERANGE, syscall.ENXIO} {
+		if errors.Is(err, errno) {
+			return vfs.SystemError(err, sqlite3.IOERR_CORRUPTFS)
+		}
+	}
+	return err
+}
+
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.io.WriteAt(p, off)
+	n, err := f.aio.WriteAt(p, off)
 	return n, full(err)
 }
 
-func (f *file) Truncate(size int64) error { return f.io.Truncate(size) }
+func (f *file) Truncate(size int64) error { return f.aio.Truncate(size) }
 
 func (f *file) Sync(flags vfs.SyncFlag) error {
 	if f.newDir {
@@ -70,7 +77,7 @@ func (f *file) Sync(flags vfs.SyncFlag) error {
 		f.newDir = err != nil
 		return err
 	}
-	return f.io.Datasync()
+	return f.aio.Datasync()
 }
 
 // SizeHint reserves space up to size, so that the writes that follow do not extend the file: those would block.
@@ -79,9 +86,9 @@ func (f *file) SizeHint(size int64) error {
 	if err != nil || end >= size {
 		return err
 	}
-	err = f.io.Allocate(end, size-end)
+	err = f.aio.Allocate(end, size-end)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = f.io.Truncate(size)
+		err = f.aio.Truncate(size)
 	}
 	return full(err)
 }
