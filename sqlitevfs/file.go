@@ -32,8 +32,9 @@ var (
 	_ vfs.FileMemoryMapper       = (*file)(nil)
 )
 
-// smallestPage of a database, in bytes. What is read of a database and shorter is of its header.
-const smallestPage = 512
+// firstBlock of a database, in bytes, has its header, 16 bytes of which each transaction reads; an encrypting VFS makes that
+// the block of its cipher.
+const firstBlock = 4096
 
 func (f *file) Close() error {
 	// The aio.File first, so that nothing is under way on it when the locks go.
@@ -42,7 +43,7 @@ func (f *file) Close() error {
 }
 
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
-	if f.direct && len(p) < smallestPage {
+	if f.direct && off+int64(len(p)) <= firstBlock {
 		n, err = f.File.ReadAt(p, off)
 	} else {
 		n, err = f.aio.ReadAt(p, off)

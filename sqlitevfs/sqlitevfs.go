@@ -23,11 +23,11 @@
 //
 // "aio-direct" is that with a direct aio.File for the main database:
 //
-//	a page is read             direct
-//	its header is read         page cache: each transaction looks at 16 bytes of it
-//	whole blocks are written   direct; a block has 4096 bytes on most filesystems
-//	a smaller page is written  page cache
-//	sync                       fdatasync(2)
+//	a page is read              direct
+//	but in the first 4096 bytes page cache: each transaction reads 16 of them
+//	whole blocks are written    direct; a block has 4096 bytes on most filesystems
+//	a smaller page is written   page cache
+//	sync                        fdatasync(2)
 //
 // Journals, write-ahead logs and temporary files stay in the page cache: SQLite writes records of odd lengths to them, and
 // reads them back soon.

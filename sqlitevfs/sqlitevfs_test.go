@@ -193,6 +193,8 @@ func TestWhatGoesWhere(t *testing.T) {
 			wantCounts(t, "write a part", 1, 0, transfer(f.WriteAt, page[:512], 8192))
 			wantCounts(t, "write an odd length", 1, 0, transfer(f.WriteAt, odd, 8192))
 			wantCounts(t, "read the header", 1-direct, 0, transfer(f.ReadAt, page[:16], 24))
+			wantCounts(t, "read the first block", 1-direct, 0, transfer(f.ReadAt, page, 0))
+			wantCounts(t, "read a larger first page", 1-direct, direct, transfer(f.ReadAt, make([]byte, 8192), 0))
 			wantCounts(t, "sync", 0, 1, func() {
 				if err := f.Sync(vfs.SYNC_FULL); err != nil {
 					t.Error(err)

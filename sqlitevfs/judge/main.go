@@ -67,6 +67,7 @@ func main() {
 	recordIO := flag.Bool("io", false, "with -speed: count what it asks of its files, instead of measuring it")
 	rounds := flag.Int("rounds", 5, "rounds of -speed")
 	options := flag.String("options", "", "options of speedtest1, separated by spaces: --journal wal")
+	run := flag.String("run", "", "run the tests that match this, as of go test")
 	timeout := flag.Duration("timeout", 10*time.Minute, "the time that a package has")
 	flag.Parse()
 	modes = strings.Split(*chosen, ",")
@@ -83,7 +84,7 @@ func main() {
 	case *speed > 0:
 		err = w.speed(*speed, *rounds, strings.Fields(*options))
 	default:
-		same, err = w.judge(*only, *short, *timeout)
+		same, err = w.judge(*only, *run, *short, *timeout)
 	}
 	w.close()
 	switch {
@@ -96,7 +97,7 @@ func main() {
 }
 
 // judge runs the suites in every mode and reports whether they fail alike.
-func (w *workshop) judge(only string, short bool, timeout time.Duration) (same bool, err error) {
+func (w *workshop) judge(only, run string, short bool, timeout time.Duration) (same bool, err error) {
 	fmt.Printf("%s\n\n", w.version)
 	fmt.Println("| package | VFS | passed | failed | skipped | s | calls of aio: page cache | direct, sync |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
@@ -112,7 +113,7 @@ func (w *workshop) judge(only string, short bool, timeout time.Duration) (same b
 		}
 		var own result
 		for i, mode := range modes {
-			r := w.test(binary, s, mode, short, timeout)
+			r := w.test(binary, s, mode, run, short, timeout)
 			totals[i].add(r)
 			fmt.Printf("| %s | %s | %d | %d | %d | %.1f | %d | %d |\n",
 				s.dir, mode, len(r.passed), len(r.failed), len(r.skipped), r.took.Seconds(), r.cached, r.direct)
@@ -120,8 +121,8 @@ func (w *workshop) judge(only string, short bool, timeout time.Duration) (same b
 				own = r
 			} else if !slices.Equal(own.failed, r.failed) || !slices.Equal(own.skipped, r.skipped) {
 				same = false
-				fmt.Printf("\n%s over %s is not as over %s.\nfailed: %q, %q\nskipped: %q, %q\n%s\n",
-					s.dir, mode, modes[0], r.failed, own.failed, r.skipped, own.skipped, r.output)
+				fmt.Printf("\n%s over %s is not as over %s.\nfailed: %q, %q\nskipped: %q, %q\n%s\n\n",
+					s.dir, mode, modes[0], r.failed, own.failed, r.skipped, own.skipped, tail(r.output))
 			}
 			if mode == "os" && r.cached+r.direct > 0 {
 				return false, fmt.Errorf("%s over its own VFS used package aio", s.dir)
@@ -151,4 +152,10 @@ func output(name string, args ...string) (string, error) {
 		err = fmt.Errorf("%s: %w\n%s", cmd, err, stderr.String())
 	}
 	return string(out), err
+}
+
+// tail returns the last lines of a text.
+func tail(text string) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-100):], "\n")
 }

@@ -30,9 +30,10 @@ func (r *result) add(o result) {
 }
 
 // test runs a binary in a mode.
-func (w *workshop) test(binary string, s suite, mode string, short bool, timeout time.Duration) result {
+func (w *workshop) test(binary string, s suite, mode, run string, short bool, timeout time.Duration) result {
 	args := []string{"-test.v", "-test.timeout=" + timeout.String()}
 	if !short {
+		args = append(args, "-test.run="+run)
 		return w.runTest(binary, s.dir, mode, args, timeout)
 	}
 	r := w.runTest(binary, s.dir, mode, append(slices.Clone(args), "-test.short", "-test.run="+s.tests), timeout)
