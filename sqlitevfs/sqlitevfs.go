@@ -11,7 +11,7 @@
 //
 // SQLite leans on the page cache. Each connection has a cache of its own, of 2 MB by default, and drops it
 // whenever another connection has written; direct, every page that is not in there is a read of the disk, one at a time. SQLite's speed
-// test at its default size reads 3.4 GB of a database of 60 MB that way. Choose "aio" unless the database is much larger than memory
+// test at its default size reads 3.3 GiB that way. Choose "aio" unless the database is much larger than memory
 // and read at random, or must leave the page cache to others. Then give each connection a large cache (PRAGMA
 // cache_size), keep pages at 4096 bytes or more (PRAGMA page_size), and write in large transactions.
 //
