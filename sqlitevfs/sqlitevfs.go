@@ -93,7 +93,7 @@ func (v VFS) wrap(f vfs.File, flags vfs.OpenFlag, err error) (vfs.File, vfs.Open
 	if err != nil {
 		return nil, flags, err
 	}
-	again, err := again(f, flags, v.Direct && flags&vfs.OPEN_MAIN_DB != 0)
+	opened, err := again(f, flags, v.Direct && flags&vfs.OPEN_MAIN_DB != 0)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return f, flags, nil
 	}
@@ -103,8 +103,8 @@ func (v VFS) wrap(f vfs.File, flags vfs.OpenFlag, err error) (vfs.File, vfs.Open
 	}
 	const journals = vfs.OPEN_MAIN_JOURNAL | vfs.OPEN_SUPER_JOURNAL | vfs.OPEN_WAL
 	return &file{
-		File: f, aio: again,
-		direct: again.Direct(),
+		File: f, aio: opened,
+		direct: opened.Direct(),
 		newDir: flags&vfs.OPEN_CREATE != 0 && flags&journals != 0,
 	}, flags, nil
 }
