@@ -99,7 +99,10 @@ func write(w io.Writer, size int64) error {
 	random := rand.NewChaCha8([32]byte{})
 	numbers, values := make([]byte, size/columns/groups), make([]int64, size/columns/groups/8)
 	for range groups {
-		group := p.AppendRowGroup()
+		group, err := p.AppendRowGroupChecked()
+		if err != nil {
+			return err
+		}
 		for range columns {
 			column, err := group.NextColumn()
 			if err != nil {
