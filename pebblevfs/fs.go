@@ -16,8 +16,8 @@
 //
 //	                    plain (default)            with the option
 //	read a table        pread(2)                   DirectReads: asynchronous direct reads
-//	Prefetch            readahead(2)               DirectReads: reads ahead into memory of the FS
-//	read a table with   posix_fadvise(2), the      DirectReads: three requests of 128 KiB ahead of
+//	Prefetch            readahead(2)               DirectReads: large requests into memory of the FS
+//	read a table with   posix_fadvise(2), the      DirectReads: requests of 256 KiB ahead of
 //	SequentialReads     kernel reads ahead         the reader
 //	write a table       write(2)                   DirectWrites: direct writes of 512 KiB behind the
 //	                                               writer

@@ -323,8 +323,8 @@ func TestPrefetch(t *testing.T) {
 		_ = f.Prefetch(100_000, 200_000)
 	}
 	_ = f.Prefetch(1<<20-10, 200_000) // the end
-	if n := len(r.spans); n != 3 {
-		t.Errorf("%d spans, want 3", n)
+	if n := len(r.spans); n != 2 {
+		t.Errorf("%d spans, want 2", n)
 	}
 	p := make([]byte, 200_000)
 	if n := s.ahead.take(r, p, 100_000); n == 0 || !bytes.Equal(p[:n], data[100_000:][:n]) {

@@ -12,9 +12,9 @@ import (
 
 const (
 	// spanBytes is the longest request of a reader ahead, in bytes.
-	spanBytes = 128 << 10
+	spanBytes = 256 << 10
 	// spansAhead are kept on their way ahead of who reads from one end to the other.
-	spansAhead = 3
+	spansAhead = 2
 	// spansKept are the buffers that are kept when nobody reads ahead.
 	spansKept = 32
 	// spanUnit is what spans begin and end at: a multiple of all that direct reads need.
@@ -83,8 +83,8 @@ func (r *reader) WriteTo(w io.Writer) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf)
 }
 
-// Prefetch begins to read length bytes at offset into memory, as far as there is room, for the
-// ReadAt that will want them.
+// Prefetch has length bytes at offset read into memory in few requests, as far as there is room, for
+// the ReadAt that will want them: the first 128 KiB when that comes, the rest at once.
 func (r *reader) Prefetch(offset, length int64) error {
 	r.ahead.fetch(r, offset, min(offset+length, r.size))
 	return nil
@@ -101,10 +101,10 @@ type span struct {
 	r      *reader
 	lo, hi int64
 	buf    []byte
-	users  int           // who copies or fills buf; guarded by readahead.mu
-	gone   bool          // from its reader's spans; guarded by readahead.mu
-	done   chan struct{} // closed when n is what has been read
-	n      int
+	users  int  // who copies or fills buf; guarded by readahead.mu
+	gone   bool // from its reader's spans; guarded by readahead.mu
+	filled sync.Once
+	n      int // what has been read, when filled is done
 }
 
 // A readahead is the memory that readers of an FS read ahead into.
@@ -141,17 +141,26 @@ func (a *readahead) follow(r *reader, off int64) {
 	if last := len(r.spans) - 1; last >= 0 {
 		next = r.spans[last].hi
 	}
-	for len(r.spans) <= spansAhead && next < r.size && a.start(r, next, next+spanBytes) {
-		next += spanBytes
+	for len(r.spans) <= spansAhead && next < r.size {
+		s := a.add(r, next, next+spanBytes)
+		if s == nil {
+			return
+		}
+		if len(r.spans) > 1 { // the first is read by who is here
+			a.start(s)
+		}
+		next = s.hi
 	}
 }
 
-// fetch starts what is not there yet of [lo, hi).
+// fetch adds what is not there yet of [lo, hi), and starts all but the first span of it. That is
+// read by the first who wants it, because Pebble does so at once: going to another goroutine and back
+// would take longer.
 func (a *readahead) fetch(r *reader, lo, hi int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	lo, hi = lo&^(spanUnit-1), (hi+spanUnit-1)&^(spanUnit-1)
-	for lo < hi {
+	for first := true; lo < hi; {
 		end := min(lo+spanBytes, hi)
 		i, covered := r.find(lo)
 		switch {
@@ -161,10 +170,14 @@ func (a *readahead) fetch(r *reader, lo, hi int64) {
 		case i < len(r.spans):
 			end = min(end, r.spans[i].lo)
 		}
-		if !a.start(r, lo, end) {
+		s := a.add(r, lo, end)
+		if s == nil {
 			return
 		}
-		lo = end
+		if !first {
+			a.start(s)
+		}
+		lo, first = end, false
 	}
 }
 
@@ -178,15 +191,15 @@ func (r *reader) find(off int64) (i int, found bool) {
 	return len(r.spans), false
 }
 
-// start begins to read [lo, hi), which overlaps no span of r. It returns false if there is no
-// memory for it, or r is closed.
-func (a *readahead) start(r *reader, lo, hi int64) bool {
+// add makes a span for [lo, hi), which overlaps none of r. It returns nil if there is no memory
+// for it, or r is closed.
+func (a *readahead) add(r *reader, lo, hi int64) *span {
 	if r.closed {
-		return false
+		return nil
 	}
 	for i := 0; a.made >= a.most; i++ {
 		if i == len(a.used) {
-			return false
+			return nil
 		}
 		if s := a.used[i]; s.users == 0 && (s.r != r || !r.sequential) {
 			a.remove(s)
@@ -194,27 +207,30 @@ func (a *readahead) start(r *reader, lo, hi int64) bool {
 		}
 	}
 	a.made++
-	s := &span{r: r, lo: lo, hi: hi, buf: a.buffer()[:hi-lo], users: 1, done: make(chan struct{})}
+	s := &span{r: r, lo: lo, hi: hi, buf: a.buffer()[:hi-lo]}
 	i, _ := r.find(lo)
 	r.spans = slices.Insert(r.spans, i, s)
 	r.some.Add(1)
 	a.used = append(a.used, s)
-	go s.read()
-	return true
+	return s
+}
+
+// start reads s in a goroutine.
+func (a *readahead) start(s *span) {
+	s.users++
+	go func() {
+		s.filled.Do(s.read)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.leave(s)
+	}()
 }
 
 // read fills s. Who waits for what an error has left out will meet that in a ReadAt of his own.
-func (s *span) read() {
-	s.n, _ = s.r.f.ReadAt(s.buf, s.lo)
-	close(s.done)
-	a := s.r.ahead
-	a.mu.Lock()
-	a.leave(s)
-	a.mu.Unlock()
-}
+func (s *span) read() { s.n, _ = s.r.f.ReadAt(s.buf, s.lo) }
 
-// take copies the beginning of p if that was read ahead. It waits for a span that is on its way,
-// and lets go of one whose last byte is taken.
+// take copies the beginning of p if that is in a span. It reads one that nobody has begun to read,
+// waits for one that is on its way, and lets go of one whose last byte is taken.
 func (a *readahead) take(r *reader, p []byte, off int64) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -225,7 +241,7 @@ func (a *readahead) take(r *reader, p []byte, off int64) (n int) {
 	s := r.spans[i]
 	s.users++
 	a.mu.Unlock()
-	<-s.done
+	s.filled.Do(s.read)
 	if skip := int(off - s.lo); skip < s.n {
 		n = copy(p, s.buf[skip:s.n])
 	}
