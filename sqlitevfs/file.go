@@ -32,9 +32,10 @@ var (
 	_ vfs.FileMemoryMapper       = (*file)(nil)
 )
 
-// firstBlock of a database, in bytes, has its header, 16 bytes of which each transaction reads; an encrypting VFS makes that
-// the block of its cipher.
-const firstBlock = 4096
+// block is the length in bytes from which a read of a direct database goes past the page cache. What is shorter is
+// written through it too, on most filesystems, and is the header of the database, a page of an old database or a sector of package xts, which
+// has eight of them to a page.
+const block = 4096
 
 func (f *file) Close() error {
 	// The aio.File first, so that nothing is under way on it when the locks go.
@@ -43,7 +44,8 @@ func (f *file) Close() error {
 }
 
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
-	if f.direct && off+int64(len(p)) <= firstBlock {
+	// Each transaction reads 16 bytes of the first block, which an encrypting VFS makes the block of its cipher.
+	if f.direct && (len(p) < block || off+int64(len(p)) <= block) {
 		n, err = f.File.ReadAt(p, off)
 	} else {
 		n, err = f.aio.ReadAt(p, off)

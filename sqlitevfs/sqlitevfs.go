@@ -23,11 +23,14 @@
 //
 // "aio-direct" is that with a direct aio.File for the main database:
 //
-//	a page is read              direct
-//	but in the first 4096 bytes page cache: each transaction reads 16 of them
-//	whole blocks are written    direct; a block has 4096 bytes on most filesystems
-//	a smaller page is written   page cache
-//	sync                        fdatasync(2)
+//	a page is read                        direct
+//	less, or the first 4096 bytes         page cache: each transaction reads 16 of them
+//	whole blocks are written              direct; a block has 4096 bytes on most filesystems
+//	less is written                       page cache
+//	sync                                  fdatasync(2)
+//
+// So a database whose pages have less than 4096 bytes, or one that package xts of go-sqlite3 encrypts, 512 bytes at a time,
+// gains nothing.
 //
 // Journals, write-ahead logs and temporary files stay in the page cache: SQLite writes records of odd lengths to them, and
 // reads them back soon.

@@ -190,6 +190,7 @@ func TestWhatGoesWhere(t *testing.T) {
 			}
 			wantCounts(t, "read a page", 1-direct, direct, transfer(f.ReadAt, page, 8192))
 			wantCounts(t, "write a page", 1-direct, direct, transfer(f.WriteAt, page, 8192))
+			wantCounts(t, "read a part", 1-direct, 0, transfer(f.ReadAt, page[:512], 8192))
 			wantCounts(t, "write a part", 1, 0, transfer(f.WriteAt, page[:512], 8192))
 			wantCounts(t, "write an odd length", 1, 0, transfer(f.WriteAt, odd, 8192))
 			wantCounts(t, "read the header", 1-direct, 0, transfer(f.ReadAt, page[:16], 24))
