@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/go-aio/aio/internal/aiotest/judge"
 )
 
 const module = "github.com/syndtr/goleveldb"
@@ -60,7 +62,7 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
-	same, err := judge(dir, *short)
+	same, err := compare(dir, *short)
 	os.RemoveAll(dir)
 	if err != nil {
 		fatal(err)
@@ -75,19 +77,19 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-func judge(dir string, short bool) (same bool, err error) {
-	s := suite{
-		packages: []string{module + "/leveldb/storage", module + "/leveldb"},
-		modes:    []string{"os", "plain", "direct", "ahead"},
-		dir:      dir,
+func compare(dir string, short bool) (same bool, err error) {
+	s := judge.Suite{
+		Packages: []string{module + "/leveldb/storage", module + "/leveldb"},
+		Modes:    []string{"os", "plain", "direct", "ahead"},
+		Dir:      dir,
 	}
 	if short {
-		s.skip = long
+		s.Flags = []string{"-skip", long}
 	}
-	if s.modfile, err = replaceModule(dir, module, edit); err != nil {
+	if s.Modfile, err = judge.ReplaceModule(dir, module, edit); err != nil {
 		return false, err
 	}
-	return s.run()
+	return s.Run()
 }
 
 // edit makes storage.OpenFile a variable in the copy of goleveldb in dir, and adds the hook to its tests.

@@ -27,6 +27,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest/judge"
 )
 
 const module = "github.com/hashicorp/raft-wal"
@@ -86,7 +88,7 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
-	same, err := judge(dir, *short)
+	same, err := compare(dir, *short)
 	os.RemoveAll(dir)
 	if err != nil {
 		fatal(err)
@@ -101,21 +103,21 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-func judge(dir string, short bool) (same bool, err error) {
-	modfile, err := replaceModule(dir, module, edit)
+func compare(dir string, short bool) (same bool, err error) {
+	modfile, err := judge.ReplaceModule(dir, module, edit)
 	if err != nil {
 		return false, err
 	}
-	s := suite{
-		packages: []string{module + "/fs", module + "/segment"},
-		modes:    modes,
-		modfile:  modfile,
-		dir:      dir,
+	s := judge.Suite{
+		Packages: []string{module + "/fs", module + "/segment"},
+		Modes:    modes,
+		Modfile:  modfile,
+		Dir:      dir,
 	}
 	if !short {
-		s.flags = []string{"-race"}
+		s.Flags = []string{"-race"}
 	}
-	if same, err = s.run(); err != nil {
+	if same, err = s.Run(); err != nil {
 		return false, err
 	}
 	return same, alice(dir, modfile)

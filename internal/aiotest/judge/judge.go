@@ -1,4 +1,6 @@
-package main
+// Package judge runs the tests of a database over its own files and over those of package aio, and
+// compares what fails. The tests are those of the module cache, in a temporary copy that is edited.
+package judge
 
 import (
 	"bufio"
@@ -29,10 +31,10 @@ func moduleDir(module string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// replaceModule copies the sources of a module to dir, has them edited, and returns the name of a
+// ReplaceModule copies the sources of a module to dir, has them edited, and returns the name of a
 // go.mod by which this copy is used. (An -overlay may not touch the
 // module cache.)
-func replaceModule(dir, module string, edit func(dir string) error) (modfile string, err error) {
+func ReplaceModule(dir, module string, edit func(dir string) error) (modfile string, err error) {
 	from, err := moduleDir(module)
 	if err != nil {
 		return "", err
@@ -67,13 +69,17 @@ func replaceModule(dir, module string, edit func(dir string) error) (modfile str
 	return modfile, nil
 }
 
-// A suite is what is run in every mode.
-type suite struct {
-	packages []string
-	modes    []string // the first is the one that the others are compared with
-	modfile  string
-	dir      string   // for temporary files; it goes afterwards
-	flags    []string // of go test
+// ModeEnv is the environment variable that tells the tests their mode.
+const ModeEnv = "JUDGE_MODE"
+
+// A Suite is what is run in every mode. Each package has a hook, which prints in the end "judge: ", and
+// how many calls of package aio went through the page cache, and how many did not.
+type Suite struct {
+	Packages []string
+	Modes    []string // the first is the one that the others are compared with
+	Modfile  string   // of ReplaceModule
+	Dir      string   // for temporary files; it goes afterwards
+	Flags    []string // of go test
 
 	said []string // the last lines of go test
 }
@@ -87,12 +93,13 @@ type outcome struct {
 	stats           string // what the hook printed: aio's calls through the page cache, and direct ones
 }
 
-func (s *suite) run() (same bool, err error) {
+// Run prints a table, and returns whether the same fails in all modes.
+func (s *Suite) Run() (same bool, err error) {
 	fmt.Println("| package | mode | passed | failed | skipped | time | aio: page cache | direct, and syncs |\n|---|---|---|---|---|---|---|---|")
 	same = true
-	for _, pkg := range s.packages {
+	for _, pkg := range s.Packages {
 		var first outcome
-		for i, mode := range s.modes {
+		for i, mode := range s.Modes {
 			o, err := s.test(pkg, mode)
 			if err != nil {
 				return false, err
@@ -105,7 +112,7 @@ func (s *suite) run() (same bool, err error) {
 			if i == 0 {
 				first = o
 			} else if !slices.Equal(o.failed, first.failed) {
-				fmt.Printf("%s fails %q, %s fails %q\n", s.modes[0], first.failed, mode, o.failed)
+				fmt.Printf("%s fails %q, %s fails %q\n", s.Modes[0], first.failed, mode, o.failed)
 				same = false
 			}
 		}
@@ -113,7 +120,7 @@ func (s *suite) run() (same bool, err error) {
 	return same, nil
 }
 
-func (s *suite) test(pkg, mode string) (o outcome, err error) {
+func (s *Suite) test(pkg, mode string) (o outcome, err error) {
 	started := time.Now()
 	results, stats, err := s.goTest(pkg, mode, "")
 	if err != nil {
@@ -145,7 +152,7 @@ func (s *suite) test(pkg, mode string) (o outcome, err error) {
 	return o, nil
 }
 
-func (s *suite) passesAlone(pkg, mode, name string) (bool, error) {
+func (s *Suite) passesAlone(pkg, mode, name string) (bool, error) {
 	top, _, _ := strings.Cut(name, "/")
 	for range 3 {
 		results, _, err := s.goTest(pkg, mode, "^"+regexp.QuoteMeta(top)+"$")
@@ -160,10 +167,10 @@ func (s *suite) passesAlone(pkg, mode, name string) (bool, error) {
 }
 
 // goTest runs tests and returns what became of each.
-func (s *suite) goTest(pkg, mode, run string) (results map[string]string, stats string, err error) {
-	args := append([]string{"test", "-json", "-vet=off", "-count=1", "-timeout=30m", "-modfile", s.modfile, "-run", run}, s.flags...)
+func (s *Suite) goTest(pkg, mode, run string) (results map[string]string, stats string, err error) {
+	args := append([]string{"test", "-json", "-vet=off", "-count=1", "-timeout=30m", "-modfile", s.Modfile, "-run", run}, s.Flags...)
 	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Env = append(os.Environ(), "JUDGE_MODE="+mode, "TMPDIR="+s.dir)
+	cmd.Env = append(os.Environ(), ModeEnv+"="+mode, "TMPDIR="+s.Dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, "", err
@@ -181,7 +188,7 @@ func (s *suite) goTest(pkg, mode, run string) (results map[string]string, stats 
 }
 
 // parse reads what go test -json writes.
-func (s *suite) parse(r io.Reader) (results map[string]string, stats string, err error) {
+func (s *Suite) parse(r io.Reader) (results map[string]string, stats string, err error) {
 	results = make(map[string]string)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 16<<20)
