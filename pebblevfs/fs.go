@@ -33,6 +33,10 @@
 //
 // Errors are those of package os, so errors.Is finds [fs.ErrNotExist] and the errno.
 //
+// Pebble times the calls of its FS to notice a slow disk ([vfs.WithDiskHealthChecks]). Write to a
+// direct table returns at once until four blocks are on their way, so there a slow disk is
+// noticed by the Write after these, or by Sync.
+//
 // ReadAt may be called concurrently, as may everything of an FS. Write, Sync, SyncData, SyncTo and
 // Close of one file are for one goroutine at a time, as [vfs.File] has it; a Sync may run beside a
 // Write.
