@@ -92,6 +92,13 @@ func (w *workshop) prepare(module, ours string) error {
 	if err != nil {
 		return err
 	}
+	err = w.edit("vfs/tests/mptest/mptest_test.go", func(text string) string {
+		text = strings.Replace(text, "script.script}", `script.script, "--timeout", "120000"}`, 1)
+		return strings.Replace(text, "args = args[:len(args)-1]", `args = append(args[:len(args)-1], "--timeout", "120000")`, 1)
+	})
+	if err != nil {
+		return err
+	}
 	hooks := filepath.Join(w.dir, "hook")
 	if err := os.Mkdir(hooks, 0o700); err != nil {
 		return err
@@ -162,5 +169,9 @@ func (w *workshop) edit(name string, change func(text string) string) error {
 	if err := os.Chmod(name, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(name, []byte(change(string(text))), 0o600)
+	changed := change(string(text))
+	if changed == string(text) {
+		return fmt.Errorf("%s is not what it was", name)
+	}
+	return os.WriteFile(name, []byte(changed), 0o600)
 }
