@@ -178,10 +178,14 @@ type file struct {
 }
 
 func (f *file) reader() storage.Reader {
-	if f.f.Direct() {
-		return &tableReader{file: f}
+	if !f.f.Direct() {
+		return f
 	}
-	return f
+	t := &tableReader{file: f}
+	if info, err := f.f.Stat(); err == nil { // or nothing is read ahead
+		t.size = info.Size()
+	}
+	return t
 }
 
 func (f *file) writer() storage.Writer {

@@ -32,6 +32,7 @@ const ahead = 512 << 10
 // A tableReader reads a direct File, and ahead of who reads one block after the other.
 type tableReader struct {
 	*file
+	size int64 // of the file
 
 	// mu is tried, never waited for: who does not get it reads for himself.
 	mu   sync.Mutex
@@ -81,35 +82,41 @@ func (t *tableReader) readAhead(p []byte, off int64) bool {
 		if !follows {
 			return false
 		}
-		w = &windows{now: newWindow(), then: newWindow()}
-		w.now.start(t.f, off&^4095)
-		w.then.start(t.f, w.now.base+ahead)
+		w = &windows{now: new(window), then: new(window)}
+		w.now.start(t, off&^4095)
+		w.then.start(t, w.now.base+ahead)
 		t.w = weak.Make(w)
 	}
 	if off >= w.then.base && w.then.holds(off) {
 		w.now, w.then = w.then, w.now
-		w.then.start(t.f, w.now.base+ahead)
+		w.then.start(t, w.now.base+ahead)
 	} else if !w.now.holds(off) {
 		if !follows {
 			return false
 		}
-		w.now.start(t.f, off&^4095)
-		w.then.start(t.f, w.now.base+ahead)
+		w.now.start(t, off&^4095)
+		w.then.start(t, w.now.base+ahead)
 	}
 	n := w.now.copy(p, off)
-	if n < len(p) && w.now.n == ahead {
+	if n < len(p) && w.now.base+int64(w.now.n) == w.then.base {
 		n += w.then.copy(p[n:], off+int64(n))
 	}
 	return n == len(p)
 }
 
-func newWindow() *window { return &window{buf: aio.AlignedBuffer(ahead)} }
-
-// start has the window read from base, a multiple of 4096.
-func (w *window) start(f *aio.File, base int64) {
+// start has the window read from base, a multiple of 4096, if there is something.
+func (w *window) start(t *tableReader, base int64) {
 	w.wait() // the buffer is in use until then
 	w.base, w.n = base, 0
-	w.op = f.StartReadAt(w.buf, base)
+	n := int(min(ahead, t.size-base))
+	if n <= 0 {
+		return
+	}
+	if len(w.buf) < n {
+		// A table is opened for its index first, which is at the end, and most often a few kilobytes.
+		w.buf = aio.AlignedBuffer((n + 4095) &^ 4095)
+	}
+	w.op = t.f.StartReadAt(w.buf, base)
 }
 
 func (w *window) wait() {

@@ -204,7 +204,15 @@ func options() *opt.Options {
 
 // forget has the page cache drop what it has of the files in dir, if there are some.
 func forget(dir string) error {
-	unix.Sync() // what is dirty stays
+	d, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	err = unix.Syncfs(int(d.Fd())) // what is dirty would stay
+	d.Close()
+	if err != nil {
+		return err
+	}
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return err
