@@ -118,7 +118,7 @@ func (w *workshop) judge(only, run string, short bool, timeout time.Duration) (s
 		for i, mode := range modes {
 			r := w.test(binary, s, mode, run, short, timeout)
 			if len(r.failed) > 0 {
-				fmt.Printf("| %s | %s | failed, and is run once more: %q |\n", s.dir, mode, r.failed)
+				fmt.Printf("| %s | %s | failed, and is run once more: %q |\n%s\n", s.dir, mode, r.failed, tail(r.output))
 				r = w.test(binary, s, mode, run, short, timeout)
 			}
 			totals[i].add(r)
