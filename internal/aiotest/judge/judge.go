@@ -127,6 +127,7 @@ func (s *Suite) test(pkg, mode string) (o outcome, err error) {
 		return o, err
 	}
 	o.took, o.stats = time.Since(started), stats
+	said := s.said // by this run, not by those of single tests below
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		switch results[name] {
 		case "pass":
@@ -147,7 +148,7 @@ func (s *Suite) test(pkg, mode string) (o outcome, err error) {
 		}
 	}
 	if o.passed == 0 || o.stats == "" {
-		return o, fmt.Errorf("%s, mode %s: go test did not get to its end:\n%s", pkg, mode, strings.Join(s.said, ""))
+		return o, fmt.Errorf("%s, mode %s: go test did not get to its end:\n%s", pkg, mode, strings.Join(said, ""))
 	}
 	return o, nil
 }
@@ -168,6 +169,7 @@ func (s *Suite) passesAlone(pkg, mode, name string) (bool, error) {
 
 // goTest runs tests and returns what became of each.
 func (s *Suite) goTest(pkg, mode, run string) (results map[string]string, stats string, err error) {
+	s.said = nil
 	args := append([]string{"test", "-json", "-vet=off", "-count=1", "-timeout=30m", "-modfile", s.Modfile, "-run", run}, s.Flags...)
 	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Env = append(os.Environ(), ModeEnv+"="+mode, "TMPDIR="+s.Dir)
