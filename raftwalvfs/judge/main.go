@@ -114,8 +114,10 @@ func compare(dir string, short bool) (same bool, err error) {
 		Modfile:  modfile,
 		Dir:      dir,
 	}
+	// It has nothing to do with files, and panics in v0.4.0 now and then: its random lengths go beyond its own buffer.
+	s.Flags = []string{"-skip", "^TestFrameCodecFuzz$"}
 	if !short {
-		s.Flags = []string{"-race"}
+		s.Flags = append(s.Flags, "-race")
 	}
 	if same, err = s.Run(); err != nil {
 		return false, err
