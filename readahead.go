@@ -67,7 +67,6 @@ type Reader struct {
 	off    int64        // of the next byte to hand out
 	next   int64        // of the next byte to ask for
 	window int          // blocks to have ahead
-	first  int          // what window is at first
 	ahead  []*readBlock // asked for, in order of offset
 	spare  []*readBlock
 	closed bool
@@ -98,12 +97,8 @@ func NewReader(f *File, o ReaderOptions) *Reader {
 		end:   o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
 		whole: o.Length <= 0,
 		off:   o.Offset, next: o.Offset,
-		first: 1,
 	}
-	if !r.whole {
-		r.first = r.depth // so much is there, or the caller is mistaken
-	}
-	r.window = r.first
+	r.window = r.firstWindow()
 	return r
 }
 
@@ -221,7 +216,15 @@ func (r *Reader) restart() {
 		b.left, b.err = nil, nil
 		r.retire(b)
 	}
-	r.next, r.window = r.off, r.first
+	r.next, r.window = r.off, r.firstWindow()
+}
+
+// firstWindow is one block of a file that may be small; a caller who knows the length knows better.
+func (r *Reader) firstWindow() int {
+	if r.whole {
+		return 1
+	}
+	return r.depth
 }
 
 // over reports whether the byte at off is behind Length.
