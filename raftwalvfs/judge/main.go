@@ -84,23 +84,7 @@ var modes = []string{"os", "plain", "direct"}
 func main() {
 	short := flag.Bool("short", false, "without the race detector")
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "judge")
-	if err != nil {
-		fatal(err)
-	}
-	same, err := compare(dir, *short)
-	os.RemoveAll(dir)
-	if err != nil {
-		fatal(err)
-	}
-	if !same {
-		os.Exit(1)
-	}
-}
-
-func fatal(err error) {
-	fmt.Fprintln(os.Stderr, "judge:", err)
-	os.Exit(1)
+	judge.Main(func(dir string) (bool, error) { return compare(dir, *short) })
 }
 
 func compare(dir string, short bool) (same bool, err error) {

@@ -19,6 +19,23 @@ import (
 	"time"
 )
 
+// Main runs compare, which returns whether the same fails in all modes, with a directory for temporary files that
+// goes afterwards. It ends the program with 1 if not.
+func Main(compare func(dir string) (same bool, err error)) {
+	dir, err := os.MkdirTemp("", "judge")
+	same := false
+	if err == nil {
+		same, err = compare(dir)
+		os.RemoveAll(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "judge:", err)
+	}
+	if err != nil || !same {
+		os.Exit(1)
+	}
+}
+
 // moduleDir is where the sources of a module are, as go.mod has it.
 func moduleDir(module string) (string, error) {
 	if out, err := exec.Command("go", "mod", "download", module).CombinedOutput(); err != nil {
