@@ -112,3 +112,26 @@ func TestWatchdogWaits(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A Group alone has the watchdog set too.
+func TestWatchdogOfGroup(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	var g Group
+	q.Reserve(&g, 1)
+	g.Add(Pread, 3, memory[:1], 1)
+	done := make(chan struct{})
+	go func() {
+		q.Run(&g)
+		close(done)
+	}()
+	aiotest.Until(t, "the kernel has it", func() bool { return k.insideNow() == 1 })
+	q.mu.Lock()
+	if !q.dog.set {
+		t.Error("nobody looks after it")
+	}
+	q.mu.Unlock()
+	k.letGo()
+	<-done
+	q.Free(&g)
+}
