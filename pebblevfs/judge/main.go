@@ -159,7 +159,7 @@ func runSuite(ctx context.Context, dir, binary string, s suite, mode string) (ou
 		return outcome{}, err
 	}
 	defer os.RemoveAll(scratch)
-	args := append([]string{"-test.v", "-test.timeout=15m"}, s.args...)
+	args := append([]string{"-test.v", "-test.timeout=90m"}, s.args...)
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = filepath.Join(dir, "pebble", s.pkg)
 	cmd.Env = append(os.Environ(), "PEBBLEVFS_MODE="+mode, "TMPDIR="+scratch)
