@@ -16,8 +16,8 @@ import (
 type file struct {
 	vfs.File
 	aio    *aio.File
-	direct bool
-	newDir bool // the directory may not know of the file yet
+	pages  *workingSet // nil unless the aio.File is direct
+	newDir bool        // the directory may not know of the file yet
 }
 
 var (
@@ -44,8 +44,7 @@ func (f *file) Close() error {
 }
 
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
-	// Each transaction reads 16 bytes of the first block, which an encrypting VFS makes the block of its cipher.
-	if f.direct && (len(p) < block || off+int64(len(p)) <= block) {
+	if f.pages != nil && f.cached(len(p), off) {
 		n, err = f.File.ReadAt(p, off)
 	} else {
 		n, err = f.aio.ReadAt(p, off)
@@ -54,6 +53,12 @@ func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 		err = corrupt(err)
 	}
 	return n, err
+}
+
+// cached reports whether a read of a direct file is for the page cache.
+func (f *file) cached(n int, off int64) bool {
+	// Each transaction reads 16 bytes of the first block, which an encrypting VFS makes the block of its cipher.
+	return n < block || off+int64(n) <= block || f.pages.read(off)
 }
 
 // corrupt makes what a broken filesystem returns of a read what SQLite calls it.
@@ -67,7 +72,11 @@ func corrupt(err error) error {
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.aio.WriteAt(p, off)
+	write := f.aio.WriteAt
+	if f.pages != nil && f.pages.small {
+		write = f.File.WriteAt // it is read again soon
+	}
+	n, err := write(p, off)
 	return n, full(err)
 }
 
@@ -106,7 +115,7 @@ func full(err error) error {
 
 func (f *file) DeviceCharacteristics() vfs.DeviceCharacteristic {
 	c := f.File.DeviceCharacteristics()
-	if f.direct {
+	if f.pages != nil {
 		// Parts of pages would be read in whole blocks anyway, and F2FS has no direct writes within an atomic one.
 		c &^= vfs.IOCAP_SUBPAGE_READ | vfs.IOCAP_BATCH_ATOMIC
 	}

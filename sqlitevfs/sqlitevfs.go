@@ -27,6 +27,8 @@
 //	less, or the first 4096 bytes         page cache: each transaction reads 16 of them
 //	whole blocks are written              direct; a block has 4096 bytes on most filesystems
 //	less is written                       page cache
+//	either, while few pages are read      page cache
+//	over and over
 //	sync                                  fdatasync(2)
 //
 // So a database whose pages have less than 4096 bytes, or one that package xts of go-sqlite3 encrypts, 512 bytes at a time,
@@ -105,11 +107,11 @@ func (v VFS) wrap(f vfs.File, flags vfs.OpenFlag, err error) (vfs.File, vfs.Open
 		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 	}
 	const journals = vfs.OPEN_MAIN_JOURNAL | vfs.OPEN_SUPER_JOURNAL | vfs.OPEN_WAL
-	return &file{
-		File: f, aio: opened,
-		direct: opened.Direct(),
-		newDir: flags&vfs.OPEN_CREATE != 0 && flags&journals != 0,
-	}, flags, nil
+	wrapped := &file{File: f, aio: opened, newDir: flags&vfs.OPEN_CREATE != 0 && flags&journals != 0}
+	if opened.Direct() {
+		wrapped.pages = new(workingSet)
+	}
+	return wrapped, flags, nil
 }
 
 // Delete deletes a file, and then makes that durable if syncDir.

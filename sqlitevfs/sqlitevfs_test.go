@@ -1,6 +1,7 @@
 package sqlitevfs_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -208,6 +209,43 @@ func TestWhatGoesWhere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Pages that are read over and over come from the page cache, until many are read once.
+func TestWorkingSet(t *testing.T) {
+	onLinux(t)
+	c := open(t, scratch(t), "aio-direct")
+	fill(t, c)
+	f := mainFile(t, c)
+	if err := f.SizeHint(64 << 20); err != nil {
+		t.Fatal(err)
+	}
+	page, first := make([]byte, 4096), make([]byte, 4096)
+	read := func(off int64) {
+		if n, err := f.ReadAt(page, off); n != len(page) || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	read(8192)
+	copy(first, page)
+	write := func() {
+		if n, err := f.WriteAt(first, 8192); n != len(first) || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	wantCounts(t, "a page before", 0, 2, func() { read(8192); write() })
+	for i := range int64(2 * 4096) {
+		read(8192 + i%1000*4096)
+	}
+	wantCounts(t, "a page again", 0, 0, func() { read(8192); write() })
+	for i := range int64(2 * 4096) {
+		read(8192 + i*4096)
+	}
+	wantCounts(t, "a page after many", 0, 2, func() { read(8192); write() })
+	if !bytes.Equal(page, first) {
+		t.Error("the page has changed")
+	}
+	wantText(t, c, "PRAGMA integrity_check", "ok")
 }
 
 // A size hint reserves space, and is no truncation.
