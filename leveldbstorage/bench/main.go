@@ -24,12 +24,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest/measure"
 	"github.com/go-aio/aio/leveldbstorage"
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/util"
-	"golang.org/x/sys/unix"
 )
 
 var (
@@ -89,17 +89,13 @@ func bench(tmp string) error {
 			continue
 		}
 		for _, goroutines := range w.goroutines {
-			speeds, err := measure(w, goroutines, full, tmp)
+			speeds, err := allRounds(w, goroutines, full, tmp)
 			if err != nil {
 				return err
 			}
-			fmt.Printf("| %s | %d | %.0f |", w.name, goroutines, quartile(speeds["os"], 2))
+			fmt.Printf("| %s | %d | %.0f |", w.name, goroutines, measure.Quantile(speeds["os"], 0.5))
 			for _, mode := range modes[1:] {
-				ratios := make([]float64, len(speeds[mode]))
-				for i, s := range speeds[mode] {
-					ratios[i] = s / speeds["os"][i]
-				}
-				fmt.Printf(" %.0f | %.2f [%.2f-%.2f] |", quartile(speeds[mode], 2), quartile(ratios, 2), quartile(ratios, 1), quartile(ratios, 3))
+				fmt.Printf(" %.0f | %v |", measure.Quantile(speeds[mode], 0.5), measure.Ratios(speeds[mode], speeds["os"]))
 			}
 			fmt.Println()
 		}
@@ -114,45 +110,40 @@ func traceAll(tmp string) error {
 		return err
 	}
 	defer own.Close()
-	t := newTracer(own)
+	t := &tracer{Storage: own}
 	db, err := leveldb.Open(t, options())
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	fmt.Println("| what | file | call | calls | bytes | of whole 4 KiB | where the last ended |\n|---|---|---|---|---|---|---|")
-	t.print("open")
+	t.Print("open", 0)
 	value := randomBytes(100)
 	for i := range 1000 {
 		if err := db.Put(key(i), value, &opt.WriteOptions{Sync: true}); err != nil {
 			return err
 		}
 	}
-	t.print("1,000 Puts with Sync")
+	t.Print("1,000 Puts with Sync", 0)
 	if _, err := fill(db, 1); err != nil {
 		return err
 	}
-	t.print("256 MiB of Puts, compaction")
+	t.Print("256 MiB of Puts, compaction", 0)
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 10_000 {
 		if _, err := db.Get(key(r.IntN(1<<30)), nil); err != nil && err != leveldb.ErrNotFound {
 			return err
 		}
 	}
-	t.print("10,000 Gets")
+	t.Print("10,000 Gets", 0)
 	if _, err := scan(db, 1); err != nil {
 		return err
 	}
-	t.print("a scan of all")
+	t.Print("a scan of all", 0)
 	return nil
 }
 
-func quartile(values []float64, q int) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[(len(sorted)-1)*q/4]
-}
-
-func measure(w workload, goroutines int, full, tmp string) (speeds map[string][]float64, err error) {
+func allRounds(w workload, goroutines int, full, tmp string) (speeds map[string][]float64, err error) {
 	speeds = make(map[string][]float64)
 	for round := range *rounds {
 		for i := range modes {
@@ -175,7 +166,7 @@ func measure(w workload, goroutines int, full, tmp string) (speeds map[string][]
 }
 
 func one(w workload, goroutines int, path, mode string) (speed float64, err error) {
-	if err := forget(path); err != nil {
+	if err := measure.Drop(path); err != nil {
 		return 0, err
 	}
 	stor, err := openStorage(path, mode)
@@ -200,35 +191,6 @@ func openStorage(path, mode string) (storage.Storage, error) {
 
 func options() *opt.Options {
 	return &opt.Options{BlockCacheCapacity: 64 << 20, OpenFilesCacheCapacity: 2000, Compression: opt.NoCompression}
-}
-
-// forget has the page cache drop what it has of the files in dir, if there are some.
-func forget(dir string) error {
-	d, err := os.Open(filepath.Dir(dir))
-	if err != nil {
-		return err
-	}
-	err = unix.Syncfs(int(d.Fd())) // what is dirty would stay
-	d.Close()
-	if err != nil {
-		return err
-	}
-	names, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
-		f.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 const valueSize = 1000

@@ -2,6 +2,9 @@
 // block cache, and prints a table in Markdown.
 //
 //	go -C pebblevfs run ./bench -dir DIR       # DIR on the disk that is to be measured
+//	go -C pebblevfs run ./bench -trace
+//
+// With -trace it counts what Pebble asks of an FS instead, which is the same on any disk.
 //
 // Each round opens the database anew, with the page cache of its files dropped but where the
 // workload is "warm", does a fixed number of operations, and closes it. The modes take turns in each round,
@@ -10,6 +13,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,6 +31,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-aio/aio/internal/aiotest/measure"
 	"github.com/go-aio/aio/pebblevfs"
 )
 
@@ -42,6 +47,7 @@ var (
 	rounds     = flag.Int("rounds", 5, "rounds")
 	only       = flag.String("workloads", "", "only these, separated by commas")
 	with       = flag.String("modes", "", "only these, separated by commas, besides os")
+	trace      = flag.Bool("trace", false, "count calls, and measure nothing")
 	goroutines = []int{1, 64}
 )
 
@@ -148,7 +154,7 @@ func compact(db *pebble.DB) error {
 	if err := db.Flush(); err != nil {
 		return err
 	}
-	return db.Compact(ctx, []byte("a"), []byte("z"), true)
+	return db.Compact(context.Background(), []byte("a"), []byte("z"), true)
 }
 
 func open(dir string, fs vfs.FS) (*pebble.DB, error) {
@@ -171,13 +177,18 @@ func prepare(name string) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(fillAll(db), db.Close())
+}
+
+// fillAll sets all records, in no order, and compacts them.
+func fillAll(db *pebble.DB) error {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, i := range r.Perm(*records) {
 		if err := db.Set(key(i), value(r, valueSize), pebble.NoSync); err != nil {
 			return err
 		}
 	}
-	return errors.Join(compact(db), db.Close())
+	return compact(db)
 }
 
 // A sample is what a round took.
@@ -197,9 +208,9 @@ func round(w workload, mode string, n int, seed uint64) (s sample, err error) {
 			return s, err
 		}
 	}
-	fit := drop
+	fit := measure.Drop
 	if w.warm {
-		fit = fill
+		fit = measure.Fill
 	}
 	if err := fit(name); err != nil {
 		return s, err
@@ -256,7 +267,11 @@ func main() {
 	if *with != "" {
 		modes = append(modes[:1], strings.Split(*with, ",")...)
 	}
-	if err := bench(); err != nil {
+	do := bench
+	if *trace {
+		do = func() error { return traceAll(*dir) }
+	}
+	if err := do(); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -300,37 +315,19 @@ func compare(w workload, n, ops int) error {
 		}
 		slices.Reverse(order)
 	}
-	base := all[modes[0]]
-	rate := func(s sample) float64 { return float64(ops) / s.wall.Seconds() }
-	rates := func(of []sample) []float64 {
-		var v []float64
-		for _, s := range of {
-			v = append(v, rate(s))
+	rates, cpu := make(map[string][]float64), make(map[string][]float64)
+	for mode, samples := range all {
+		for _, s := range samples {
+			rates[mode] = append(rates[mode], float64(ops)/s.wall.Seconds())
+			cpu[mode] = append(cpu[mode], s.cpu.Seconds())
 		}
-		return v
 	}
 	for _, mode := range modes[1:] {
-		var ratio, cpu []float64
-		for i, s := range all[mode] {
-			ratio = append(ratio, rate(s)/rate(base[i]))
-			cpu = append(cpu, float64(s.cpu)/float64(base[i].cpu))
-		}
-		fmt.Printf("| %s | %d | %s | %.5g | %.5g | %.2f [%.2f-%.2f] | %.2f |\n", w.name, n, mode,
-			quantile(rates(all[mode]), 0.5), quantile(rates(base), 0.5),
-			quantile(ratio, 0.5), quantile(ratio, 0.25), quantile(ratio, 0.75), quantile(cpu, 0.5))
+		fmt.Printf("| %s | %d | %s | %.5g | %.5g | %v | %.2f |\n", w.name, n, mode,
+			measure.Quantile(rates[mode], 0.5), measure.Quantile(rates[modes[0]], 0.5),
+			measure.Ratios(rates[mode], rates[modes[0]]), measure.Ratios(cpu[mode], cpu[modes[0]]).Median)
 	}
 	return nil
-}
-
-// quantile interpolates.
-func quantile(v []float64, q float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	at := q * float64(len(v)-1)
-	i := int(at)
-	if i+1 == len(v) {
-		return v[i]
-	}
-	return v[i] + (at-float64(i))*(v[i+1]-v[i])
 }
 
 type quiet struct{}

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest/measure"
 	"github.com/go-aio/aio/raftwalvfs"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -79,17 +80,13 @@ func bench(tmp string) error {
 			continue
 		}
 		for _, n := range []int{1, 8, 64} {
-			speeds, err := measure(w, n, tmp)
+			speeds, err := allRounds(w, n, tmp)
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
-			fmt.Printf("| %s | %d | %.0f |", w.what, n, quartile(speeds["os"], 2))
+			fmt.Printf("| %s | %d | %.0f |", w.what, n, measure.Quantile(speeds["os"], 0.5))
 			for _, mode := range modes[1:] {
-				ratios := make([]float64, len(speeds[mode]))
-				for i, s := range speeds[mode] {
-					ratios[i] = s / speeds["os"][i]
-				}
-				fmt.Printf(" %.0f | %.2f [%.2f-%.2f] |", quartile(speeds[mode], 2), quartile(ratios, 2), quartile(ratios, 1), quartile(ratios, 3))
+				fmt.Printf(" %.0f | %v |", measure.Quantile(speeds[mode], 0.5), measure.Ratios(speeds[mode], speeds["os"]))
 			}
 			fmt.Println()
 		}
@@ -103,7 +100,7 @@ func traceAll(tmp string) error {
 	const logs = 20_000
 	payload := data()
 	for _, n := range []int{1, 64} {
-		t := newTracer(vfs("os"))
+		t := &tracer{VFS: vfs("os")}
 		w, err := open(filepath.Join(tmp, fmt.Sprint(n)), t, wal.DefaultSegmentSize)
 		if err != nil {
 			return err
@@ -118,25 +115,19 @@ func traceAll(tmp string) error {
 				return err
 			}
 		}
-		t.print(fmt.Sprintf("StoreLogs of %d", n), logs)
-		clear(t.kinds)
+		t.Print(fmt.Sprintf("StoreLogs of %d", n), logs)
 		for i := range logs {
 			var l raft.Log
 			if err := w.GetLog(uint64(1+i), &l); err != nil {
 				return err
 			}
 		}
-		t.print("GetLog, one after the other", logs)
+		t.Print("GetLog, one after the other", logs)
 	}
 	return nil
 }
 
-func quartile(values []float64, q int) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[(len(sorted)-1)*q/4]
-}
-
-func measure(w workload, n int, tmp string) (speeds map[string][]float64, err error) {
+func allRounds(w workload, n int, tmp string) (speeds map[string][]float64, err error) {
 	speeds = make(map[string][]float64)
 	for round := range *rounds {
 		for i := range modes {

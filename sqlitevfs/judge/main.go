@@ -9,9 +9,7 @@
 // tests give up a lock after 10 seconds, which happens with any VFS on a machine that is busy.
 //
 // The tests are those of the version of go-sqlite3 that go.mod names. They know nothing of sqlitevfs: they are built in a
-// temporary copy of that module, in which the default VFS is another one. One thing more differs, for all of the VFSes: mptest waits
-// for a lock for two minutes, not for 10 seconds. With a cache of ten pages and blocks of a cipher that are eight pages, a direct
-// transaction takes longer than that.
+// temporary copy of that module, in which the default VFS is another one.
 package main
 
 import (

@@ -92,13 +92,6 @@ func (w *workshop) prepare(module, ours string) error {
 	if err != nil {
 		return err
 	}
-	err = w.edit("vfs/tests/mptest/mptest_test.go", func(text string) string {
-		text = strings.Replace(text, "script.script}", `script.script, "--timeout", "120000"}`, 1)
-		return strings.Replace(text, "args = args[:len(args)-1]", `args = append(args[:len(args)-1], "--timeout", "120000")`, 1)
-	})
-	if err != nil {
-		return err
-	}
 	hooks := filepath.Join(w.dir, "hook")
 	if err := os.Mkdir(hooks, 0o700); err != nil {
 		return err

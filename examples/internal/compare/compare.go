@@ -13,10 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest/measure"
 )
 
 // A File is what an *os.File and an *aio.File have in common, as far as readers need it.
@@ -93,12 +93,13 @@ func (p Program) Measure(out io.Writer, o Options) error {
 	}
 	fmt.Fprintln(out, "| | os.File, MB/s | plain ÷ | direct ÷ | direct, MB/s | direct, CPU ÷ |\n|---|---|---|---|---|---|")
 	for _, c := range p.Cases {
-		took, err := measure(name, c, o.Rounds)
+		took, err := allRounds(name, c, o.Rounds)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		fmt.Fprintf(out, "| %s | %.0f | %v | %v | %.0f | %.2f |\n", c.Name, speed(took[0]), ratios(took[1], took[0]),
-			ratios(took[2], took[0]), speed(took[2]), median(divide(took[2], took[0], cpuPerByte)))
+		base, plain, direct := speeds(took[0]), speeds(took[1]), speeds(took[2])
+		fmt.Fprintf(out, "| %s | %.0f | %v | %v | %.0f | %.2f |\n", c.Name, measure.Quantile(base, 0.5), measure.Ratios(plain, base),
+			measure.Ratios(direct, base), measure.Quantile(direct, 0.5), measure.Ratios(cpuPerByte(took[2]), cpuPerByte(took[0])).Median)
 	}
 	return nil
 }
@@ -125,9 +126,9 @@ type lap struct {
 	wall, cpu time.Duration
 }
 
-// measure returns the laps of each way. Their order is turned round after each round, and the
+// allRounds returns the laps of each way. Their order is turned round after each round, and the
 // first round does not count: it starts threads and fills pools.
-func measure(name string, c Case, rounds int) (laps [3][]lap, err error) {
+func allRounds(name string, c Case, rounds int) (laps [3][]lap, err error) {
 	var want Result
 	for round := range rounds + 1 {
 		for i := range ways {
@@ -152,7 +153,7 @@ func measure(name string, c Case, rounds int) (laps [3][]lap, err error) {
 
 // once opens the file, which it has put out of the page cache, and runs c.
 func once(name string, c Case, way int) (lap, error) {
-	if err := drop(name); err != nil {
+	if err := measure.Drop(name); err != nil {
 		return lap{}, err
 	}
 	f, err := ways[way].open(name)
@@ -166,46 +167,17 @@ func once(name string, c Case, way int) (lap, error) {
 	return lap{r, time.Since(begun), cpuTime() - cpu}, err
 }
 
-func speed(laps []lap) float64 {
-	var all []float64
+// speeds are in MB a second.
+func speeds(laps []lap) (all []float64) {
 	for _, l := range laps {
 		all = append(all, float64(l.Bytes)/1e6/l.wall.Seconds())
 	}
-	return median(all)
+	return all
 }
 
-func wallPerByte(l lap) float64 { return l.wall.Seconds() / float64(l.Bytes) }
-func cpuPerByte(l lap) float64  { return l.cpu.Seconds() / float64(l.Bytes) }
-
-// divide returns the ratio of every lap of a to that of b in the same round: what disturbed the
-// disk then disturbed both.
-func divide(a, b []lap, value func(lap) float64) (each []float64) {
-	for i := range a {
-		each = append(each, value(a[i])/value(b[i]))
+func cpuPerByte(laps []lap) (all []float64) {
+	for _, l := range laps {
+		all = append(all, l.cpu.Seconds()/float64(l.Bytes))
 	}
-	return each
-}
-
-// A ratio is a median and quartiles.
-type ratio struct{ q1, median, q3 float64 }
-
-// ratios says how much faster laps are than those of os.File.
-func ratios(laps, of []lap) ratio {
-	each := divide(of, laps, wallPerByte)
-	return ratio{quantile(each, 0.25), median(each), quantile(each, 0.75)}
-}
-
-func (r ratio) String() string { return fmt.Sprintf("%.2f [%.2f-%.2f]", r.median, r.q1, r.q3) }
-
-func median(values []float64) float64 { return quantile(values, 0.5) }
-
-// quantile interpolates between the two nearest of values, of which there is at least one.
-func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	if low+1 == len(sorted) {
-		return sorted[low]
-	}
-	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+	return all
 }

@@ -85,11 +85,3 @@ func TestCount(t *testing.T) {
 		t.Errorf("%s\nwant %s", out.String(), want)
 	}
 }
-
-func TestQuantile(t *testing.T) {
-	for q, want := range map[float64]float64{0: 1, 0.25: 1.75, 0.5: 2.5, 1: 4} {
-		if got := quantile([]float64{4, 1, 3, 2}, q); got != want {
-			t.Errorf("%v: %v, want %v", q, got, want)
-		}
-	}
-}

@@ -1,0 +1,66 @@
+// Package measure has what the benchmarks over databases have in common.
+package measure
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Quantile interpolates between the two nearest of values, of which there is at least one.
+func Quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	if low+1 == len(sorted) {
+		return sorted[low]
+	}
+	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+}
+
+// A Ratio is a median and quartiles.
+type Ratio struct{ Q1, Median, Q3 float64 }
+
+// Ratios divides each of values by that of others with the same index.
+func Ratios(values, others []float64) Ratio {
+	each := make([]float64, len(values))
+	for i, v := range values {
+		each[i] = v / others[i]
+	}
+	return Ratio{Quantile(each, 0.25), Quantile(each, 0.5), Quantile(each, 0.75)}
+}
+
+func (r Ratio) String() string { return fmt.Sprintf("%.2f [%.2f-%.2f]", r.Median, r.Q1, r.Q3) }
+
+// Drop has the page cache forget a file, or all files below a directory. What is not on the disk yet is written first, because it
+// would stay. A name that is not there is no error.
+func Drop(name string) error { return each(name, dropFile) }
+
+// Fill reads a file, or all files below a directory, into the page cache.
+func Fill(name string) error { return each(name, fillFile) }
+
+func fillFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(io.Discard, struct{ io.Reader }{f})
+	return err
+}
+
+func each(name string, do func(string) error) error {
+	return filepath.WalkDir(name, func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		return do(name)
+	})
+}
