@@ -17,8 +17,8 @@ const (
 	ours   = "github.com/go-aio/aio/pebblevfs"
 )
 
-// initFile goes into the package of external tests of each package under test.
-const initFile = `package %s_test
+// initFile goes into the package of external tests of each package under test, and into Pebble's benchmark.
+const initFile = `package %s
 
 import (
 	"os"
@@ -32,6 +32,8 @@ func init() {
 	case "os":
 	case "plain":
 		vfs.Default = pebblevfs.New(pebblevfs.Options{})
+	case "reads":
+		vfs.Default = pebblevfs.New(pebblevfs.Options{DirectReads: true})
 	case "direct":
 		vfs.Default = pebblevfs.New(pebblevfs.Options{DirectReads: true, DirectWrites: true})
 	case "all":
@@ -126,7 +128,7 @@ func prepare(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, s := range suites {
-		if err := addInit(filepath.Join(to, s.pkg), s.packageName()); err != nil {
+		if err := addInit(filepath.Join(to, s.pkg, "judge_init_test.go"), s.packageName()+"_test"); err != nil {
 			return err
 		}
 		if s.disk {
@@ -166,8 +168,8 @@ func writable(dir string) error {
 	})
 }
 
-func addInit(dir, pkg string) error {
-	return os.WriteFile(filepath.Join(dir, "judge_init_test.go"), fmt.Appendf(nil, initFile, pkg), 0o600)
+func addInit(name, pkg string) error {
+	return os.WriteFile(name, fmt.Appendf(nil, initFile, pkg), 0o600)
 }
 
 const (

@@ -5,6 +5,7 @@
 //
 //	go -C pebblevfs run ./judge          # everything; the better part of an hour
 //	go -C pebblevfs run ./judge -short   # under a minute, once compiled
+//	go -C pebblevfs run ./judge -ycsb DIR   # Pebble's own benchmark in their place, with a database in DIR
 //
 // Most of Pebble's tests use a file system in memory. The suites that are marked "disk" run
 // them with files on the disk instead: each vfs.NewMem() that a test passes on as a vfs.FS becomes a
@@ -60,12 +61,31 @@ func main() {
 	short := flag.Bool("short", false, "the suites that take a few seconds each, and not all modes")
 	only := flag.String("suites", "", "only the suites whose names contain one of these, separated by commas")
 	with := flag.String("modes", "", "only these modes, separated by commas, besides os")
+	files := flag.String("ycsb", "", "measure Pebble's benchmark instead, with 1.5 GiB of files in this directory")
+	rounds := flag.Int("rounds", 5, "of -ycsb")
+	duration := flag.Duration("duration", 4*time.Second, "of a run of -ycsb")
 	keep := flag.Bool("keep", false, "keep the copy of Pebble and the output of the tests")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ok, err := judge(ctx, *short, *only, *with, *keep)
+	run := modes
+	switch {
+	case *with != "":
+		run = append([]string{"os"}, strings.Split(*with, ",")...)
+	case *files != "":
+		run = []string{"os", "plain", "reads", "all"}
+	case *short:
+		run = []string{"os", "plain", "all"}
+	}
+	ok := true
+	err := inCopy(ctx, *keep, func(dir string) (err error) {
+		if *files != "" {
+			return bench(ctx, dir, *files, run, *rounds, *duration)
+		}
+		ok, err = judge(ctx, dir, run, *short, *only)
+		return err
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -74,17 +94,11 @@ func main() {
 	}
 }
 
-func judge(ctx context.Context, short bool, only, with string, keep bool) (bool, error) {
-	run := modes
-	if short {
-		run = []string{"os", "plain", "all"}
-	}
-	if with != "" {
-		run = append([]string{"os"}, strings.Split(with, ",")...)
-	}
+// inCopy calls do with a temporary directory that has a copy of Pebble.
+func inCopy(ctx context.Context, keep bool, do func(dir string) error) error {
 	dir, err := os.MkdirTemp("", "pebblevfs-judge-")
 	if err != nil {
-		return false, err
+		return err
 	}
 	if keep {
 		fmt.Println("kept:", dir)
@@ -92,8 +106,12 @@ func judge(ctx context.Context, short bool, only, with string, keep bool) (bool,
 		defer os.RemoveAll(dir)
 	}
 	if err := prepare(ctx, dir); err != nil {
-		return false, err
+		return err
 	}
+	return do(dir)
+}
+
+func judge(ctx context.Context, dir string, run []string, short bool, only string) (bool, error) {
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "suite\tmode\tpassed\tfailed\tskipped\tseconds\tdifferent from os")
 	same := true
