@@ -89,9 +89,16 @@ func bench(tmp string) error {
 			continue
 		}
 		for _, goroutines := range w.goroutines {
-			speeds, err := allRounds(w, goroutines, full, tmp)
+			speeds, err := measure.Rounds(modes, *rounds, func(mode string, _ int) (float64, error) {
+				path := full
+				if w.fresh {
+					path = filepath.Join(tmp, "fresh")
+					defer os.RemoveAll(path)
+				}
+				return one(w, goroutines, path, mode)
+			})
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", w.name, err)
 			}
 			fmt.Printf("| %s | %d | %.0f |", w.name, goroutines, measure.Quantile(speeds["os"], 0.5))
 			for _, mode := range modes[1:] {
@@ -141,28 +148,6 @@ func traceAll(tmp string) error {
 	}
 	t.Print("a scan of all", 0)
 	return nil
-}
-
-func allRounds(w workload, goroutines int, full, tmp string) (speeds map[string][]float64, err error) {
-	speeds = make(map[string][]float64)
-	for round := range *rounds {
-		for i := range modes {
-			mode := modes[(round+i)%len(modes)]
-			path := full
-			if w.fresh {
-				path = filepath.Join(tmp, "fresh")
-			}
-			speed, err := one(w, goroutines, path, mode)
-			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", w.name, mode, err)
-			}
-			speeds[mode] = append(speeds[mode], speed)
-			if w.fresh {
-				os.RemoveAll(path)
-			}
-		}
-	}
-	return speeds, nil
 }
 
 func one(w workload, goroutines int, path, mode string) (speed float64, err error) {

@@ -8,8 +8,7 @@
 //
 // Each round opens the database anew, with the page cache of its files dropped but where the
 // workload is "warm", does a fixed number of operations, and closes it. The modes take turns in each round,
-// in an order that is turned round every time. A ratio is that of two rounds that stand beside one another,
-// the mode's by that of Pebble's own FS; the table has the median, and the quartiles in brackets.
+// and another begins every time. A ratio is that of the mode and of Pebble's own FS in the same round; the table has the median, and the quartiles in brackets.
 package main
 
 import (
@@ -303,24 +302,16 @@ func bench() error {
 
 // compare runs all modes in turns and prints a line for each.
 func compare(w workload, n, ops int) error {
-	all := make(map[string][]sample)
-	order := slices.Clone(modes)
-	for i := range *rounds {
-		for j, mode := range order {
-			s, err := round(w, mode, n, uint64(i*100+j))
-			if err != nil {
-				return err
-			}
-			all[mode] = append(all[mode], s)
-		}
-		slices.Reverse(order)
+	samples, err := measure.Rounds(modes, *rounds, func(mode string, i int) (sample, error) {
+		return round(w, mode, n, uint64(i))
+	})
+	if err != nil {
+		return err
 	}
 	rates, cpu := make(map[string][]float64), make(map[string][]float64)
-	for mode, samples := range all {
-		for _, s := range samples {
-			rates[mode] = append(rates[mode], float64(ops)/s.wall.Seconds())
-			cpu[mode] = append(cpu[mode], s.cpu.Seconds())
-		}
+	for mode, all := range samples {
+		rates[mode] = measure.Each(all, func(s sample) float64 { return float64(ops) / s.wall.Seconds() })
+		cpu[mode] = measure.Each(all, func(s sample) float64 { return s.cpu.Seconds() })
 	}
 	for _, mode := range modes[1:] {
 		fmt.Printf("| %s | %d | %s | %.5g | %.5g | %v | %.2f |\n", w.name, n, mode,

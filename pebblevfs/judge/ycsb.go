@@ -108,17 +108,16 @@ func (y *ycsb) measure(ctx context.Context) error {
 	fmt.Println("|---|---|---|---|---|---|---|")
 	for _, w := range ycsbWorkloads {
 		for _, goroutines := range []int{1, 64} {
+			rates, err := measure.Rounds(y.modes, y.rounds, func(mode string, _ int) (rate, error) {
+				return y.round(ctx, mode, goroutines, w.writes, w.args)
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
 			ops, cpu := make(map[string][]float64), make(map[string][]float64)
-			order := slices.Clone(y.modes)
-			for range y.rounds {
-				for _, mode := range order {
-					r, err := y.round(ctx, mode, goroutines, w.writes, w.args)
-					if err != nil {
-						return err
-					}
-					ops[mode], cpu[mode] = append(ops[mode], r.ops), append(cpu[mode], r.cpu)
-				}
-				slices.Reverse(order)
+			for mode, all := range rates {
+				ops[mode] = measure.Each(all, func(r rate) float64 { return r.ops })
+				cpu[mode] = measure.Each(all, func(r rate) float64 { return r.cpu })
 			}
 			base := y.modes[0]
 			for _, mode := range y.modes[1:] {

@@ -80,7 +80,14 @@ func bench(tmp string) error {
 			continue
 		}
 		for _, n := range []int{1, 8, 64} {
-			speeds, err := allRounds(w, n, tmp)
+			speeds, err := measure.Rounds(modes, *rounds, func(mode string, _ int) (float64, error) {
+				path := filepath.Join(tmp, "round")
+				if err := os.Mkdir(path, 0o700); err != nil {
+					return 0, err
+				}
+				defer os.RemoveAll(path)
+				return w.run(path, vfs(mode), n)
+			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
@@ -125,28 +132,6 @@ func traceAll(tmp string) error {
 		t.Print("GetLog, one after the other", logs)
 	}
 	return nil
-}
-
-func allRounds(w workload, n int, tmp string) (speeds map[string][]float64, err error) {
-	speeds = make(map[string][]float64)
-	for round := range *rounds {
-		for i := range modes {
-			mode := modes[(round+i)%len(modes)]
-			path := filepath.Join(tmp, "round")
-			if err := os.Mkdir(path, 0o700); err != nil {
-				return nil, err
-			}
-			speed, err := w.run(path, vfs(mode), n)
-			if err != nil {
-				return nil, err
-			}
-			speeds[mode] = append(speeds[mode], speed)
-			if err := os.RemoveAll(path); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return speeds, nil
 }
 
 func vfs(mode string) types.VFS {

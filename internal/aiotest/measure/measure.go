@@ -11,6 +11,32 @@ import (
 	"slices"
 )
 
+// Rounds runs every mode once a round, and begins each round with another, so that what disturbs the disk disturbs all of them. It
+// returns what once has returned, round by round.
+func Rounds[T any](modes []string, rounds int, once func(mode string, round int) (T, error)) (map[string][]T, error) {
+	all := make(map[string][]T)
+	for round := range rounds {
+		for i := range modes {
+			mode := modes[(round+i)%len(modes)]
+			one, err := once(mode, round)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", mode, err)
+			}
+			all[mode] = append(all[mode], one)
+		}
+	}
+	return all, nil
+}
+
+// Each applies value to all samples.
+func Each[T any](samples []T, value func(T) float64) []float64 {
+	values := make([]float64, len(samples))
+	for i, s := range samples {
+		values[i] = value(s)
+	}
+	return values
+}
+
 // Quantile interpolates between the two nearest of values, of which there is at least one.
 func Quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
