@@ -26,8 +26,11 @@ func (t *tableWriter) Close() error {
 	})
 }
 
-// ahead is the length of a window in bytes.
-const ahead = 512 << 10
+// Lengths of windows in bytes. The first is short: nothing is done until it is there.
+const (
+	first = 64 << 10
+	ahead = 512 << 10
+)
 
 // A tableReader reads a direct File, and ahead of who reads one block after the other.
 type tableReader struct {
@@ -42,7 +45,7 @@ type tableReader struct {
 	w weak.Pointer[windows]
 }
 
-// windows are two parts of a file, one after the other, each of ahead bytes but for the last of a file.
+// windows are two parts of a file, one after the other.
 type windows struct {
 	now, then *window
 }
@@ -51,6 +54,7 @@ type windows struct {
 type window struct {
 	buf  []byte
 	base int64
+	want int     // bytes, of which the last window of a file has fewer
 	op   *aio.Op // nil once it is there
 	n    int     // bytes that are there
 }
@@ -83,19 +87,17 @@ func (t *tableReader) readAhead(p []byte, off int64) bool {
 			return false
 		}
 		w = &windows{now: new(window), then: new(window)}
-		w.now.start(t, off&^4095)
-		w.then.start(t, w.now.base+ahead)
+		w.begin(t, off)
 		t.w = weak.Make(w)
 	}
 	if off >= w.then.base && w.then.holds(off) {
 		w.now, w.then = w.then, w.now
-		w.then.start(t, w.now.base+ahead)
+		w.then.start(t, w.now.end(), ahead)
 	} else if !w.now.holds(off) {
 		if !follows {
 			return false
 		}
-		w.now.start(t, off&^4095)
-		w.then.start(t, w.now.base+ahead)
+		w.begin(t, off)
 	}
 	n := w.now.copy(p, off)
 	if n < len(p) && w.now.base+int64(w.now.n) == w.then.base {
@@ -104,20 +106,29 @@ func (t *tableReader) readAhead(p []byte, off int64) bool {
 	return n == len(p)
 }
 
-// start has the window read from base, a multiple of 4096, if there is something.
-func (w *window) start(t *tableReader, base int64) {
+// begin has the windows read from off on.
+func (w *windows) begin(t *tableReader, off int64) {
+	w.now.start(t, off&^4095, first)
+	w.then.start(t, w.now.end(), ahead)
+}
+
+// start has n bytes read from base on into the window, both multiples of 4096, as far as the file goes.
+func (w *window) start(t *tableReader, base int64, n int) {
 	w.wait() // the buffer is in use until then
-	w.base, w.n = base, 0
-	n := int(min(ahead, t.size-base))
-	if n <= 0 {
+	w.base, w.want, w.n = base, n, 0
+	left := t.size - base
+	if left <= 0 {
 		return
 	}
-	if len(w.buf) < n {
-		// A table is opened for its index first, which is at the end, and most often a few kilobytes.
-		w.buf = aio.AlignedBuffer((n + 4095) &^ 4095)
+	// A table is opened for its index first, which is at the end, and most often a few kilobytes.
+	if room := int(min(ahead, left)); len(w.buf) < room {
+		w.buf = aio.AlignedBuffer((room + 4095) &^ 4095)
 	}
-	w.op = t.f.StartReadAt(w.buf, base)
+	w.op = t.f.StartReadAt(w.buf[:min(n, len(w.buf))], base)
 }
+
+// end is where the next window begins.
+func (w *window) end() int64 { return w.base + int64(w.want) }
 
 func (w *window) wait() {
 	if w.op != nil {
@@ -128,7 +139,7 @@ func (w *window) wait() {
 
 // holds reports whether off is in the window, or will be.
 func (w *window) holds(off int64) bool {
-	return w.base <= off && off < w.base+ahead
+	return w.base <= off && off < w.end()
 }
 
 // copy fills as much of p as the window has from off on.
