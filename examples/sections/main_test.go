@@ -1,24 +1,9 @@
 package main
 
 import (
-	"errors"
-	"io"
 	"testing"
 
-	"github.com/go-aio/aio/examples/internal/compare"
+	"github.com/go-aio/aio/examples/internal/compare/comparetest"
 )
 
-// TestSame reads a small file by every way; Measure fails if one gives something else than os.File.
-func TestSame(t *testing.T) {
-	o := compare.Options{Dir: t.TempDir(), Size: 4 << 20, Rounds: 1}
-	err := program.Measure(io.Discard, o)
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-	if err := program.Count(io.Discard, o); err != nil {
-		t.Error(err)
-	}
-}
+func TestSame(t *testing.T) { comparetest.Same(t, program) }

@@ -58,19 +58,11 @@ var workloads = []workload{
 
 func main() {
 	flag.Parse()
-	tmp, err := os.MkdirTemp(*dir, "bench")
-	if err == nil {
-		if *trace {
-			err = traceAll(tmp)
-		} else {
-			err = bench(tmp)
-		}
-		os.RemoveAll(tmp)
+	do := bench
+	if *trace {
+		do = traceAll
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	measure.Main(*dir, do)
 }
 
 func bench(tmp string) error {

@@ -90,3 +90,16 @@ func each(name string, do func(string) error) error {
 		return do(name)
 	})
 }
+
+// Main runs do with a new directory below dir, which goes afterwards. If it fails the program ends with 1.
+func Main(dir string, do func(tmp string) error) {
+	tmp, err := os.MkdirTemp(dir, "bench")
+	if err == nil {
+		err = do(tmp)
+		os.RemoveAll(tmp)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
