@@ -1,6 +1,10 @@
 package aio
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-aio/aio/internal/inode"
+)
 
 // Arithmetic that is tested against a naive model.
 var (
@@ -53,6 +57,13 @@ func Hold(f *File) (release func()) {
 		panic("cannot hold the File")
 	}
 	return f.h.release
+}
+
+// DirectWrite has a direct write of [lo, hi) as if it were under way, of some File of the inode of f. over ends it.
+func DirectWrite(f *File, lo, hi int64) (over func()) {
+	r := inode.Range{Class: inode.Direct, Lo: lo, Hi: hi}
+	f.h.inode.Lock(r)
+	return func() { f.h.inode.Unlock(r) }
 }
 
 // TwinFd returns the direct descriptor of f.

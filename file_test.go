@@ -351,6 +351,86 @@ func TestFullFilesystem(t *testing.T) { onSmall(t, aiotest.Full) }
 // TestAlmostFullFilesystem is for filesystems where less is left than is written.
 func TestAlmostFullFilesystem(t *testing.T) { onSmall(t, aiotest.AlmostFull) }
 
+// TestCopyWaits copies to a plain File while a direct write of the same pages is under way: whichever way, it waits.
+func TestCopyWaits(t *testing.T) {
+	aiotest.Guard(t)
+	dir := aiotest.Dir(t)
+	from := subject.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
+	to := subject.Put(t, dir, "to", make([]byte, 100_000))
+	direct := subject.Open(t, to, os.O_RDWR|aio.O_DIRECT)
+	if !direct.Direct() {
+		t.Skip("no direct I/O")
+	}
+	for name, do := range map[string]func(to, from *aio.File) (int64, error){
+		"ReadFrom": func(to, from *aio.File) (int64, error) { return to.ReadFrom(from) },
+		"WriteTo":  func(to, from *aio.File) (int64, error) { return from.WriteTo(to) },
+		"io.Copy":  func(to, from *aio.File) (int64, error) { return io.Copy(to, from) },
+		"io.CopyN": func(to, from *aio.File) (int64, error) { return io.CopyN(to, from, 50_000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			over := aio.DirectWrite(direct, 0, 4096)
+			done := make(chan error, 1)
+			go func() {
+				_, err := do(subject.Open(t, to, os.O_RDWR), subject.Open(t, from, os.O_RDONLY))
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				t.Errorf("did not wait, %v", err)
+				over()
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			over()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestCloseMeanwhile closes a File while a call that moves its offset is under way. It is done as if it had been over before; one
+// that has not begun to transfer may be one of a closed File.
+func TestCloseMeanwhile(t *testing.T) {
+	aiotest.Guard(t)
+	dir := aiotest.Dir(t)
+	content := aiotest.Pattern(300_000, 1)
+	for n, direct := range map[int]bool{4096: true, 65536: true, 100_001: false} {
+		name := subject.Put(t, dir, "file", content)
+		f, other := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+		if !f.Direct() {
+			t.Skip("no direct I/O")
+		}
+		want := aiotest.Pattern(n, 2)
+		over := aio.DirectWrite(other, 0, 1<<20)
+		done := make(chan error, 1)
+		go func() {
+			p := aiotest.Buffer(n, 0)
+			copy(p, want)
+			_, err := f.Write(p)
+			done <- err
+		}()
+		time.Sleep(50 * time.Millisecond)
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		over()
+		err := <-done
+		if err != nil && (direct || !errors.Is(err, fs.ErrClosed)) {
+			t.Errorf("Write of %d bytes: %v", n, err)
+		}
+		if err != nil {
+			want = content[:n]
+		}
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got[:n], want) || !bytes.Equal(got[n:], content[n:]) {
+			t.Errorf("%d bytes: the file is another, %v", n, err)
+		}
+	}
+}
+
+// TestStreamLastRoom is for Writers on a filesystem that gets full.
+func TestStreamLastRoom(t *testing.T) { onSmall(t, aiotest.LastRoom) }
+
 func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
 	for _, f := range aiotest.Small {
 		for _, m := range subject.Modes {

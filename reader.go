@@ -2,7 +2,9 @@ package aio
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"runtime/trace"
 	"sync"
@@ -175,8 +177,17 @@ func (f *File) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	// As read(2): what was read counts, and the next call meets the error.
-	_, err = f.plain.Seek(off+int64(n), io.SeekStart)
-	return n, err
+	return n, f.moveTo(off + int64(n))
+}
+
+// moveTo sets the offset behind what has been transferred. That the File has been closed meanwhile is no error of a call that
+// was under way.
+func (f *File) moveTo(off int64) error {
+	_, err := f.plain.Seek(off, io.SeekStart)
+	if errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // WriteTo writes the rest of the file to w, as os.File's WriteTo does. A plain File
@@ -191,6 +202,9 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 		return io.CopyBuffer(onlyWriter{w}, onlyReader{f}, *buf)
 	}
 	if to, ok := w.(*File); ok && to != nil && !to.Direct() {
+		if to.h != nil {
+			return to.ReadFrom(f) // which keeps to the locks of to
+		}
 		w = to.plain
 	}
 	switch w.(type) {

@@ -164,9 +164,7 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 		if err != nil {
 			return n, err
 		}
-		w.mu.Unlock()
-		m, err := r.Read(b.buf[b.hi:]) // what a Flush takes meanwhile is before that
-		w.mu.Lock()
+		m, err := w.readFrom(r, b.buf[b.hi:]) // what a Flush takes meanwhile is before that
 		w.filled(b, m)
 		n += int64(m)
 		if err == io.EOF {
@@ -176,6 +174,13 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
+}
+
+// readFrom reads without w.mu, which it has again also if r panics.
+func (w *Writer) readFrom(r io.Reader, p []byte) (int, error) {
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	return r.Read(p)
 }
 
 // Flush returns when what has been written before is in the file, where others see it. It is
@@ -537,7 +542,9 @@ func (w *Writer) reserve(b *writeBlock) {
 	_, err := w.f.WriteAt(zeros()[:n], end)
 	w.mu.Lock()
 	if err != nil {
-		w.zeros = -1 // no room for more than is needed; what is, has its own error
+		// There is no room for more than is needed. What did fit has the room that b needs. b has an error of its own, if any.
+		_ = w.f.Truncate(w.size)
+		w.zeros = -1
 		return
 	}
 	w.zeros, w.size = n, end+n

@@ -276,6 +276,34 @@ func TestStreamSource(t *testing.T) {
 	}
 }
 
+// A panickingReader is a source with a bug of its own.
+type panickingReader struct{}
+
+func (panickingReader) Read([]byte) (int, error) { panic("of the reader") }
+
+// TestStreamSourcePanics has the source of ReadFrom panic, which is for its owner to recover from; the Writer goes on.
+func TestStreamSourcePanics(t *testing.T) {
+	aiotest.Guard(t)
+	goroutines(t)
+	name := subject.Put(t, aiotest.Dir(t), "file", nil)
+	w := aio.NewWriter(subject.Open(t, name, os.O_RDWR), aio.WriterOptions{})
+	func() {
+		defer func() {
+			if r := recover(); r != "of the reader" {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		w.ReadFrom(panickingReader{})
+	}()
+	if n, err := w.Write([]byte("more")); n != 4 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	closeStream(t, "after a panic", w)
+	if got := contentOf(t, name); string(got) != "more" {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestStreamFileSizeLimit has a Writer run into RLIMIT_FSIZE. The file is what an os.File
 // would have left.
 func TestStreamFileSizeLimit(t *testing.T) {

@@ -136,7 +136,7 @@ func (f *File) writeBuffered(p []byte, off int64, stream bool) (n int, err error
 		// An error is for plain to meet again, with what is left.
 		n = f.writeUncached(p, off)
 		if stream {
-			if _, err := f.plain.Seek(off+int64(n), io.SeekStart); err != nil {
+			if err := f.moveTo(off + int64(n)); err != nil {
 				return n, err
 			}
 		}
@@ -215,7 +215,7 @@ func (f *File) Write(p []byte) (int, error) {
 	}
 	n, err := f.writeBlocks(p, off)
 	if n > 0 {
-		if _, moved := f.plain.Seek(off+int64(n), io.SeekStart); err == nil {
+		if moved := f.moveTo(off + int64(n)); err == nil {
 			err = moved
 		}
 	}

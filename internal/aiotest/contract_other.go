@@ -19,8 +19,8 @@ type Filesystem struct{ Name string }
 // Small are none.
 var Small []Filesystem
 
-// ReadOnly, Full and AlmostFull are for Small.
-var ReadOnly, Full, AlmostFull func(f Filesystem) func(s *Side)
+// ReadOnly, Full, AlmostFull and LastRoom are for Small.
+var ReadOnly, Full, AlmostFull, LastRoom func(f Filesystem) func(s *Side)
 
 // Proc reports whether a file is one of /proc.
 func Proc(string) bool { return false }

@@ -58,7 +58,7 @@ func Full(f Filesystem) func(s *Side) {
 		s.mountSmall(f, "fs")
 		s.Put("fs/file", Pattern(held, 1))
 		file := s.MustOpen("fs/file", os.O_RDWR)
-		s.fill()
+		s.fill("fs")
 		for _, w := range []struct {
 			off int64
 			n   int
@@ -112,7 +112,7 @@ func AlmostFull(f Filesystem) func(s *Side) {
 		s.Put("fs/file", Pattern(held, 1))
 		file := s.MustOpen("fs/file", os.O_RDWR)
 		s.Put("fs/spare", Pattern(spare, 1))
-		s.fill()
+		s.fill("fs")
 		s.Note("Remove", os.Remove(s.Path("fs/spare")))
 		for _, off := range []int64{held, held + 1, held - 4096, held - 100} {
 			for _, way := range ways {
@@ -132,6 +132,39 @@ func AlmostFull(f Filesystem) func(s *Side) {
 				s.Note("Truncate", file.Truncate(held))
 				s.Note("Sync", file.Sync())
 			}
+		}
+	}
+}
+
+// LastRoom appends records to a file and syncs each, by Writers, until there is no room for more than what
+// the filesystem may need for itself.
+func LastRoom(f Filesystem) func(s *Side) {
+	return func(s *Side) {
+		for i, stream := range []Stream{{}, {Exclusive: true}, {Exclusive: true, BlockSize: 4096, Depth: 1}} {
+			fs := fmt.Sprintf("fs%d", i)
+			s.mountSmall(f, fs)
+			s.Put(fs+"/spare", Pattern(spare, 1))
+			file := s.MustOpen(fs+"/file", os.O_RDWR|os.O_CREATE)
+			s.fill(fs)
+			s.Note("Remove", os.Remove(s.Path(fs+"/spare")))
+			w := s.writer(file, stream)
+			record := Pattern(512, 3)
+			var err error
+			n := 0
+			for err == nil {
+				if _, err = w.Write(record); err == nil {
+					err = w.Sync()
+				}
+				if err == nil {
+					n++
+				}
+			}
+			s.Note("no room", errors.Is(err, unix.ENOSPC), errors.Is(w.Close(), unix.ENOSPC))
+			if room := n * len(record); room < spare-spare/16 {
+				s.Errorf("%+v: %d bytes found room, where there was some for %d", stream, room, spare)
+			}
+			content, err := os.ReadFile(s.Path(fs + "/file"))
+			s.Note("what was synced is there", bytes.HasPrefix(content, bytes.Repeat(record, n)), err)
 		}
 	}
 }
@@ -163,9 +196,9 @@ var ways = []struct {
 
 // fill writes to a file of its own until nothing is left, not even what the filesystem
 // had set aside for pages not yet written.
-func (s *Side) fill() {
+func (s *Side) fill(fs string) {
 	s.Helper()
-	filler, err := os.Create(s.Path("fs/filler"))
+	filler, err := os.Create(s.Path(fs + "/filler"))
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -35,9 +35,12 @@ func (m *Machine) newReader(f File, s Stream) io.ReadCloser {
 	return &plainReader{f, s.Offset}
 }
 
-func (m *Machine) newWriter(f File, s Stream) StreamWriter {
-	if m.pkg.NewWriter != nil {
-		if w := m.pkg.NewWriter(f, s); w != nil {
+func (m *Machine) newWriter(f File, s Stream) StreamWriter { return m.pkg.writer(f, s) }
+
+// writer returns the package's Writer of f, or the oracle where there is none.
+func (p Package) writer(f File, s Stream) StreamWriter {
+	if p.NewWriter != nil {
+		if w := p.NewWriter(f, s); w != nil {
 			return w
 		}
 	}

@@ -25,7 +25,7 @@ type suite struct {
 
 const (
 	// otherPlaces are tests that choose their filesystem.
-	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestReadPastReservedSpace"
+	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestStreamLastRoom|TestReadPastReservedSpace"
 	// counts are tests of what is counted, which depends on where they run.
 	counts = "TestStats.*|TestTraceRegions"
 	// otherProcesses run the others again, without kernel AIO or with room for one request.
