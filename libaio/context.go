@@ -26,6 +26,9 @@ type Context struct {
 	inKernel  int   // calls of io_getevents(2) now running; see reap
 	inflight  []submission
 	free      []uint32 // indices of inflight that are not in use
+
+	calls   atomic.Int64 // system calls with id that are about to be made, or running; see enter
+	leaving atomic.Bool  // Destroy has met some
 }
 
 // A submission is a request that the kernel may hold. Its index in
@@ -54,6 +57,7 @@ type Event struct {
 var live struct {
 	sync.Mutex
 	contexts map[*Context]struct{}
+	leaving  map[uintptr]*Context // destroyed ones that have calls still, by their id
 }
 
 // Setup makes a context for at least maxEvents requests in flight, io_setup(2).
@@ -72,6 +76,11 @@ func Setup(maxEvents int) (*Context, error) {
 	if errno != 0 {
 		return nil, errno
 	}
+	if isLeaving(c.id) {
+		// The address is taken until the next one is made. This one has no requests, and nobody else knows it.
+		defer func() { _, _, _ = syscall.Syscall(unix.SYS_IO_DESTROY, c.id, 0, 0) }()
+		return Setup(maxEvents)
+	}
 	c.ring = ringOf(&c.id)
 
 	live.Lock()
@@ -81,6 +90,38 @@ func Setup(maxEvents int) (*Context, error) {
 	}
 	live.contexts[c] = struct{}{}
 	return c, nil
+}
+
+func isLeaving(id uintptr) bool {
+	live.Lock()
+	defer live.Unlock()
+	return live.leaving[id] != nil
+}
+
+// enter counts a system call with c.id, unless c is destroyed. c.mu is held. Destroy does not wait for those that are about to
+// be made: the kernel refuses them, as long as no new Context has the same address, which Setup sees to.
+func (c *Context) enter() bool {
+	if c.destroyed {
+		return false
+	}
+	c.calls.Add(1)
+	return true
+}
+
+// leave is enter's counterpart, after the call. c.mu need not be held.
+func (c *Context) leave() {
+	if c.calls.Add(-1) == 0 && c.leaving.Load() {
+		c.gone()
+	}
+}
+
+// gone lets others have the address of c.
+func (c *Context) gone() {
+	live.Lock()
+	defer live.Unlock()
+	if live.leaving[c.id] == c {
+		delete(live.leaving, c.id)
+	}
 }
 
 // Destroy ends the context, io_destroy(2). It waits for the reads and writes in
@@ -96,6 +137,17 @@ func (c *Context) Destroy() error {
 	c.destroyed = true
 	c.ring = nil // the kernel unmaps it
 	c.mu.Unlock()
+
+	live.Lock()
+	if live.leaving == nil {
+		live.leaving = make(map[uintptr]*Context)
+	}
+	live.leaving[c.id] = c
+	live.Unlock()
+	c.leaving.Store(true)
+	if c.calls.Load() == 0 {
+		c.gone()
+	}
 
 	_, _, errno := syscall.Syscall(unix.SYS_IO_DESTROY, c.id, 0, 0)
 
@@ -127,6 +179,7 @@ func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	}
 	n, _, errno := syscall.Syscall(unix.SYS_IO_SUBMIT, c.id, uintptr(len(iocbs)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(iocbs))))
+	c.leave()
 	taken := int(n)
 	if errno != 0 {
 		taken = 0
@@ -143,11 +196,11 @@ func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 var rounds atomic.Uint64
 
 // hold makes iocbs and their memory reachable from c, before the kernel can see
-// them, and gives each its index.
+// them, and gives each its index. It enters.
 func (c *Context) hold(iocbs []*IOCB) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.destroyed {
+	if !c.enter() {
 		return false
 	}
 	round := rounds.Add(1)
@@ -213,13 +266,14 @@ func (c *Context) take(e *ioEvent) Event {
 // give up on a read is to leave its buffer to the kernel until the event arrives.
 func (c *Context) Cancel(cb *IOCB) (Event, error) {
 	c.mu.Lock()
-	destroyed := c.destroyed
+	entered := c.enter()
 	c.mu.Unlock()
-	if destroyed { // its address may be another context's by now
+	if !entered { // its address may be another context's by now
 		return Event{}, syscall.EINVAL
 	}
 	var result ioEvent
 	_, _, errno := syscall.Syscall(unix.SYS_IO_CANCEL, c.id, uintptr(unsafe.Pointer(cb)), uintptr(unsafe.Pointer(&result)))
+	c.leave()
 	if errno != 0 {
 		return Event{}, errno
 	}

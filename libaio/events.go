@@ -153,7 +153,7 @@ func (c *Context) wait(min int, events []Event, timeout time.Duration, set *aioS
 // runs; any number of these may run at once.
 func (c *Context) getevents(min, nr int, events unsafe.Pointer, ts *unix.Timespec, set *aioSigset) (int, syscall.Errno) {
 	c.mu.Lock()
-	if c.destroyed {
+	if !c.enter() {
 		c.mu.Unlock()
 		return 0, syscall.EINVAL
 	}
@@ -170,6 +170,7 @@ func (c *Context) getevents(min, nr int, events unsafe.Pointer, ts *unix.Timespe
 			uintptr(events), uintptr(unsafe.Pointer(ts)), 0)
 	}
 
+	c.leave()
 	c.mu.Lock()
 	c.inKernel--
 	c.mu.Unlock()

@@ -269,6 +269,34 @@ func TestUseAfterDestroyDoesNotReachTheNextContext(t *testing.T) {
 	take(t, next, 1)
 }
 
+// A call that has looked whether the context is destroyed, and has not got to the kernel yet, must not
+// meet another one there.
+func TestDestroyOvertakesACall(t *testing.T) {
+	given := 0 // the address, to another one, later
+	for range 40 {
+		c := newContext(t, 4)
+		c.mu.Lock()
+		entered := c.enter()
+		c.mu.Unlock()
+		if err := c.Destroy(); err != nil || !entered {
+			t.Fatal(entered, err)
+		}
+		if next := newContext(t, 4); next.id == c.id {
+			t.Error("the next context has the address while a call is on its way there")
+		}
+		c.leave()
+		if len(live.leaving) > 0 {
+			t.Errorf("%d addresses are kept", len(live.leaving))
+		}
+		if next := newContext(t, 4); next.id == c.id {
+			if given++; given == 3 {
+				return
+			}
+		}
+	}
+	t.Errorf("the address came back %d times: has anything been tested?", given)
+}
+
 // A waiter notices within 0.1 ms; the test asks only that it does.
 func TestDestroyWakesAWaiter(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
