@@ -194,14 +194,14 @@ func (q *Queue) collectFor(g *Group) {
 		if err != nil {
 			q.noCollect.Store(true)
 			g.attended.Store(false) // as in attend, for those that are not in the kernel yet
-			q.handOver(g)
+			go q.collector()
 			return
 		}
 		quiet = got == 0
 		q.deliver(g.events[:got])
 	}
 	if !q.disperse() {
-		q.handOver(g)
+		go q.collector()
 		return
 	}
 	q.drain(g.kernel, g.events)
@@ -216,11 +216,5 @@ func (q *Queue) patienceFor(g *Group) (least int, wait time.Duration) {
 	}
 	runtime.Gosched() // as in collect
 	runtime.Gosched()
-	return int(min(max(all/share, 1), own, mostAwaited)), awaitedUntil
-}
-
-// handOver leaves collecting, which goes on, to the reaper.
-func (q *Queue) handOver(g *Group) {
-	q.handed.Store(true)
-	g.kernel.ring()
+	return int(min(max(all/share, 1), max(own, 1), mostAwaited)), awaitedUntil
 }

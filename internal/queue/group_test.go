@@ -296,6 +296,27 @@ func TestGroupCannotCollect(t *testing.T) {
 	checkIdle(t, q)
 }
 
+// While somebody else is in io_getevents(2), if only to look, reading the ring is that call too, and is refused as it is.
+func TestSweepIsRefusedForAMoment(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	k.at(collecting, 1, fault{err: syscall.EPERM})
+	k.at(collecting, 2, fault{err: syscall.EPERM})
+	group := startGroup(q, upTo(20)...)
+	aiotest.Until(t, "it is in the kernel, and nobody waits there", func() bool { return k.insideNow() == 20 && q.noCollect.Load() })
+	for i := 1; i <= 3; i++ {
+		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
+	}
+	k.complete(upTo(20)...)
+	wantGroup(t, upTo(20), <-group, nil)
+	k.letGo()
+	for i := 1; i <= 3; i++ { // and those that ring
+		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
+	}
+	wantDone(t, upTo(5), startAll(t, k, q, upTo(5)...))
+	checkIdle(t, q)
+}
+
 // A submitter that is stuck with others' requests has the group's taken by the next.
 func TestGroupWhileOthersSubmit(t *testing.T) {
 	k, q, release := blockedFake(t, 64)

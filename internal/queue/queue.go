@@ -31,16 +31,15 @@ type Queue struct {
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
 	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group
-	handed     atomic.Bool  // who collects has left that to the reaper; see resign
 	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
 	noCollect  atomic.Bool  // io_getevents(2) is refused
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
 	wakes      atomic.Int64 // of the reaper
 	collects   atomic.Int64 // calls of io_getevents(2) by it
 
-	// others and comeBack are submitOthers and resume on the kernel: a go statement
+	// others and comeBack are submitOthers and resume on the kernel, and collector is takeOver: a go statement
 	// with arguments would allocate.
-	others, comeBack func()
+	others, comeBack, collector func()
 
 	stuckAfter time.Duration // see relieve
 
@@ -184,6 +183,7 @@ func (q *Queue) start() kernel {
 	}
 	q.slots = make([]*slot, q.depth)
 	q.others, q.comeBack = func() { q.submitOthers(k) }, func() { q.resume(k) }
+	q.collector = func() { q.takeOver(k) }
 	q.procs.Store(int32(runtime.GOMAXPROCS(0)))
 	q.why.Store(nil)
 	q.retryAt.Store(0)

@@ -4,6 +4,8 @@ package queue
 
 import (
 	"runtime"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-aio/aio/libaio"
@@ -15,12 +17,8 @@ func (q *Queue) watch(k kernel) {
 	k.watch(func() {
 		q.procs.Store(int32(runtime.GOMAXPROCS(0)))
 		q.wakes.Add(1)
-		switch {
-		case q.handed.Swap(false):
-			q.collect(k, events)
-			return
-		case q.collecting.Load():
-			return // the owner of a group, who will drain the ring too
+		if q.collecting.Load() {
+			return // who does will drain the ring too
 		}
 		q.drain(k, events)
 		if q.inKernel.Load() >= collectFrom && !q.noCollect.Load() && q.collecting.CompareAndSwap(false, true) {
@@ -73,6 +71,19 @@ func (q *Queue) collect(k kernel, events []libaio.Event) {
 	q.drain(k, events)
 }
 
+// takeOver collects in place of the owner of a group who has his. It is a goroutine of its own and not the reaper, who would have to be
+// told through the poller: requests that do not ring would depend on that one edge.
+func (q *Queue) takeOver(k kernel) {
+	events := eventsPool.Get().(*[]libaio.Event)
+	defer eventsPool.Put(events)
+	q.collect(k, *events)
+}
+
+var eventsPool = sync.Pool{New: func() any {
+	events := make([]libaio.Event, groupEvents)
+	return &events
+}}
+
 // disperse ends collecting. It returns false, and does not, if requests are in the kernel
 // that do not ring. A submitter counts these and then looks at q.collecting; here it is the other
 // way round, so one of both sees the other. If somebody else begins to collect meanwhile, these
@@ -86,9 +97,9 @@ func (q *Queue) disperse() bool {
 // installed since. The ring can be read without it.
 func (q *Queue) sweep(k kernel, events []libaio.Event) {
 	for !q.disperse() {
-		n, err := k.reap(events)
-		if err != nil {
-			return // the context is gone; only tests do that
+		n, ok := reap(k, events)
+		if !ok {
+			return
 		}
 		q.deliver(events[:n])
 		time.Sleep(time.Millisecond)
@@ -99,14 +110,29 @@ func (q *Queue) sweep(k kernel, events []libaio.Event) {
 // not queue them, so one ring of it may stand for many.
 func (q *Queue) drain(k kernel, events []libaio.Event) {
 	for {
-		n, err := k.reap(events)
-		if err != nil {
-			return // the context is gone; only tests do that
+		n, ok := reap(k, events)
+		if !ok {
+			return
 		}
 		q.deliver(events[:n])
 		if n < len(events) {
 			return
 		}
+	}
+}
+
+// reap takes the events that are there; ok is false if the context is gone, which only tests do to one. While another goroutine is in
+// io_getevents(2), if only to look, it is such a call too, and may be refused as that one is (see sweep): soon it will not be.
+func reap(k kernel, events []libaio.Event) (n int, ok bool) {
+	for {
+		n, err := k.reap(events)
+		switch err {
+		case nil:
+			return n, true
+		case syscall.EINVAL:
+			return 0, false
+		}
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 

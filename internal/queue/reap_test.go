@@ -168,15 +168,17 @@ func TestNegativeResults(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A call that fails takes no event; the next one finds it.
+// A call that fails takes no event; it is made again, and finds it.
 func TestReapThatFails(t *testing.T) {
 	k, q, done := heldFake(t, 3)
-	k.at(reaping, k.calls(reaping)+1, fault{err: syscall.EINTR})
+	for i := 1; i <= 3; i++ {
+		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
+	}
 	k.complete(1)
-	aiotest.Until(t, "a reap has failed", func() bool { return k.faults[step{reaping, k.calls(reaping)}].err != nil })
-	wantOpen(t, done...)
+	want(t, 1, done[0], 1, nil)
+	wantOpen(t, done[1:]...)
 	k.complete(2, 3)
-	wantDone(t, upTo(3), done)
+	wantDone(t, upTo(3)[1:], done[1:])
 	checkIdle(t, q)
 }
 

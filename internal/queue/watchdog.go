@@ -33,8 +33,8 @@ type watchdog struct {
 
 // A progress changes with all that is done.
 type progress struct {
-	completed, inKernel int64
-	pushes              uint64
+	completed, inKernel, collects int64
+	pushes                        uint64
 }
 
 // guard sets the watchdog, if it is not. q.mu is held.
@@ -53,7 +53,7 @@ func (q *Queue) guard(k kernel) {
 // patrol is what the timer runs.
 func (q *Queue) patrol(k kernel) {
 	q.mu.Lock()
-	now := progress{q.counts.completed, q.inKernel.Load(), q.pushes}
+	now := progress{q.counts.completed, q.inKernel.Load(), q.collects.Load(), q.pushes}
 	if now.completed == q.counts.submitted {
 		q.dog.set = false
 		q.mu.Unlock()
@@ -91,8 +91,8 @@ func (q *Queue) rescue(k kernel) {
 		}
 		q.deliver(events[:n])
 	}
-	if q.handed.Swap(false) {
-		go q.collect(k, events) // in place of the reaper, who was not told
+	if q.collecting.Load() {
+		go q.collector() // who should collect has not for so long; two of them would do no harm
 	}
 	wakes := q.wakes.Load()
 	k.ring()
@@ -107,9 +107,9 @@ func (q *Queue) rescue(k kernel) {
 
 // state describes q for a report. q.mu is held.
 func (q *Queue) state() string {
-	return fmt.Sprintf("in the kernel %d, silent %d, collecting %t, handed %t, no collecting %t, stalled %t; "+
+	return fmt.Sprintf("in the kernel %d, silent %d, collecting %t, no collecting %t, stalled %t; "+
 		"pending %d, submitting %d of %d, starved %d, active %d; wakes %d, collects %d, pushes %d, %+v",
-		q.inKernel.Load(), q.silent.Load(), q.collecting.Load(), q.handed.Load(), q.noCollect.Load(), q.stalled.Load(),
+		q.inKernel.Load(), q.silent.Load(), q.collecting.Load(), q.noCollect.Load(), q.stalled.Load(),
 		q.pending.len(), q.submitting, q.procs.Load(), q.starved.len(), q.active.Load(),
 		q.wakes.Load(), q.collects.Load(), q.pushes, q.counts)
 }
