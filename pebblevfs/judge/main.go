@@ -62,8 +62,7 @@ func main() {
 	only := flag.String("suites", "", "only the suites whose names contain one of these, separated by commas")
 	with := flag.String("modes", "", "only these modes, separated by commas, besides os")
 	files := flag.String("ycsb", "", "measure Pebble's benchmark instead, with 1.5 GiB of files in this directory")
-	rounds := flag.Int("rounds", 5, "of -ycsb")
-	duration := flag.Duration("duration", 4*time.Second, "of a run of -ycsb")
+	rounds := flag.Int("rounds", 7, "of -ycsb")
 	keep := flag.Bool("keep", false, "keep the copy of Pebble and the output of the tests")
 	flag.Parse()
 
@@ -81,7 +80,7 @@ func main() {
 	ok := true
 	err := inCopy(ctx, *keep, func(dir string) (err error) {
 		if *files != "" {
-			return bench(ctx, dir, *files, run, *rounds, *duration)
+			return bench(ctx, dir, *files, run, *rounds)
 		}
 		ok, err = judge(ctx, dir, run, *short, *only)
 		return err
