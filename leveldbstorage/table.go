@@ -26,12 +26,6 @@ func (t *tableWriter) Close() error {
 	})
 }
 
-// Lengths of windows in bytes. The first is short: nothing is done until it is there.
-const (
-	first = 64 << 10
-	ahead = 512 << 10
-)
-
 // A tableReader reads a direct File, and ahead of who reads one block after the other.
 type tableReader struct {
 	*file
@@ -42,21 +36,7 @@ type tableReader struct {
 	next int64 // where the last read ended
 	// w is what has been read ahead. goleveldb keeps hundreds of tables open and does not say when it
 	// is done with one, so the collector may take it.
-	w weak.Pointer[windows]
-}
-
-// windows are two parts of a file, one after the other.
-type windows struct {
-	now, then *window
-}
-
-// A window is a part of a file that is in memory, or on its way there.
-type window struct {
-	buf  []byte
-	base int64
-	want int     // bytes, of which the last window of a file has fewer
-	op   *aio.Op // nil once it is there
-	n    int     // bytes that are there
+	w weak.Pointer[window]
 }
 
 func (t *tableReader) ReadAt(p []byte, off int64) (int, error) {
@@ -71,82 +51,143 @@ func (t *tableReader) ReadAt(p []byte, off int64) (int, error) {
 	return t.f.ReadAt(p, off)
 }
 
-// readAhead fills p if all of it is in a window, after it has moved these where it
-// sees fit. Errors, and the end of the file, it leaves to who reads without.
+// readAhead fills p from what has been read ahead, and has more read, if p begins where the last read ended. Errors, and the end
+// of the file, it leaves to who reads without.
 func (t *tableReader) readAhead(p []byte, off int64) bool {
-	end := off + int64(len(p))
 	// Whoever begins at the beginning goes on, most of the time. So it is with a compaction.
 	follows := off == t.next || off == 0
-	t.next = end
-	if off < 0 || len(p) > ahead/2 {
+	t.next = off + int64(len(p))
+	if off < 0 || len(p) > largest {
 		return false
 	}
 	w := t.w.Value()
-	if w == nil {
-		if !follows {
-			return false
-		}
-		w = &windows{now: new(window), then: new(window)}
-		w.begin(t, off)
-		t.w = weak.Make(w)
+	if w != nil && w.holds(off) {
+		return w.read(p, off)
 	}
-	if off >= w.then.base && w.then.holds(off) {
-		w.now, w.then = w.then, w.now
-		w.then.start(t, w.now.end(), ahead)
-	} else if !w.now.holds(off) {
-		if !follows {
-			return false
-		}
-		w.begin(t, off)
+	if !follows {
+		return false
 	}
-	n := w.now.copy(p, off)
-	if n < len(p) && w.now.base+int64(w.now.n) == w.then.base {
-		n += w.then.copy(p[n:], off+int64(n))
+	if w != nil {
+		w.end()
 	}
-	return n == len(p)
+	w = newWindow(t.f, off, t.size)
+	t.w = weak.Make(w)
+	return w.read(p, off)
 }
 
-// begin has the windows read from off on.
-func (w *windows) begin(t *tableReader, off int64) {
-	w.now.start(t, off&^4095, first)
-	w.then.start(t, w.now.end(), ahead)
+// Lengths in bytes.
+const (
+	ahead    = 1 << 20   // of a window
+	piece    = 256 << 10 // of a request
+	largest  = 256 << 10 // of a read
+	longTail = 64 << 10  // of what is left for which a window keeps no ring
+)
+
+// A window is a part of a file that is in memory or on its way there, and moves with who reads. Its bytes are in a ring.
+type window struct {
+	f    *aio.File
+	ring *[]byte // nil once all that is left is in tail
+	tail []byte  // the last bytes of the file
+	size int64   // of the file
+
+	// Offsets in the file. base is that of the first byte of the ring.
+	base  int64
+	used  int64 // what is before has been read by the user
+	there int64 // what is before is in memory
+	asked int64 // what is before has been asked for
+	under []request
 }
 
-// start has n bytes read from base on into the window, both multiples of 4096, as far as the file goes.
-func (w *window) start(t *tableReader, base int64, n int) {
-	w.wait() // the buffer is in use until then
-	w.base, w.want, w.n = base, n, 0
-	left := t.size - base
-	if left <= 0 {
-		return
-	}
-	// A table is opened for its index first, which is at the end, and most often a few kilobytes.
-	if room := int(min(ahead, left)); len(w.buf) < room {
-		w.buf = aio.AlignedBuffer((room + 4095) &^ 4095)
-	}
-	w.op = t.f.StartReadAt(w.buf[:min(n, len(w.buf))], base)
+// A request is under way, for the bytes up to end.
+type request struct {
+	op  *aio.Op
+	end int64
 }
 
-// end is where the next window begins.
-func (w *window) end() int64 { return w.base + int64(w.want) }
+// rings are for windows that have nothing to ask for any more.
+var rings = sync.Pool{New: func() any {
+	ring := aio.AlignedBuffer(ahead)
+	return &ring
+}}
 
-func (w *window) wait() {
-	if w.op != nil {
-		w.n, _ = w.op.Wait()
-		w.op = nil
+// newWindow begins to read from off on.
+func newWindow(f *aio.File, off, size int64) *window {
+	base := off &^ 4095
+	w := &window{f: f, ring: rings.Get().(*[]byte), size: size, base: base, used: off, there: base, asked: base}
+	w.ask()
+	return w
+}
+
+// ask has as much read as the ring has room for.
+func (w *window) ask() {
+	for w.asked < w.size && w.asked+piece <= w.used+ahead {
+		at := (w.asked - w.base) % ahead
+		w.under = append(w.under, request{w.f.StartReadAt((*w.ring)[at:at+piece], w.asked), w.asked + piece})
+		w.asked += piece
 	}
 }
 
 // holds reports whether off is in the window, or will be.
 func (w *window) holds(off int64) bool {
-	return w.base <= off && off < w.end()
+	return (w.ring != nil || w.tail != nil) && w.used <= off && off < w.asked
 }
 
-// copy fills as much of p as the window has from off on.
-func (w *window) copy(p []byte, off int64) int {
-	w.wait()
-	if off < w.base || off >= w.base+int64(w.n) {
-		return 0
+// read fills p, or returns false.
+func (w *window) read(p []byte, off int64) bool {
+	end := off + int64(len(p))
+	for w.there < end {
+		if len(w.under) == 0 || !w.wait() {
+			return false
+		}
 	}
-	return copy(p, w.buf[off-w.base:w.n])
+	w.copy(p, off)
+	w.used = end
+	if w.ring == nil {
+		return true
+	}
+	w.ask()
+	if left := w.size - end; w.there == w.size && left <= longTail {
+		// Nobody says that a scan is over; its last blocks are before the index, which is read first.
+		tail := make([]byte, left)
+		w.copy(tail, end)
+		w.end()
+		w.tail = tail
+	}
+	return true
+}
+
+// copy fills p with what is in memory.
+func (w *window) copy(p []byte, off int64) {
+	if w.ring == nil {
+		copy(p, w.tail[len(w.tail)-int(w.size-off):])
+		return
+	}
+	at := int((off - w.base) % ahead)
+	copy(p[copy(p, (*w.ring)[at:]):], *w.ring)
+}
+
+// wait waits for the first request, and reports whether it has read all there is.
+func (w *window) wait() bool {
+	r := w.under[0]
+	w.under = w.under[1:]
+	n, _ := r.op.Wait()
+	if w.there+int64(n) < min(r.end, w.size) {
+		w.end()
+		return false
+	}
+	w.there = min(r.end, w.size)
+	return true
+}
+
+// end gives the ring back. The window holds nothing from then on.
+func (w *window) end() {
+	if w.ring == nil {
+		return
+	}
+	for _, r := range w.under {
+		_, _ = r.op.Wait()
+	}
+	w.under = nil
+	rings.Put(w.ring)
+	w.ring = nil
 }

@@ -28,16 +28,16 @@ const (
 
 // ycsbWorkloads are what the tool is asked for: C reads at random; F is, in this tool, inserts, each synced; scan reads 100
 // records in order. Reads are so few that they meet hardly any block twice, as in a database larger than memory: the tool
-// has blocks of 32 KiB.
+// has blocks of 32 KiB. Without any reads it measures in whole seconds, so F has a time.
 var ycsbWorkloads = []struct {
 	name   string
 	args   []string
 	writes bool
-	ops    map[int]int // by the number of goroutines
+	until  map[int]string // by the number of goroutines
 }{
-	{name: "C", args: []string{"--workload=C"}, ops: map[int]int{1: 2_000, 64: 5_000}},
-	{name: "scan", args: []string{"--workload=scan=100", "--scans=100"}, ops: map[int]int{1: 500, 64: 1_500}},
-	{name: "F", args: []string{"--workload=F"}, writes: true, ops: map[int]int{1: 10_000, 64: 100_000}},
+	{name: "C", args: []string{"--workload=C"}, until: map[int]string{1: "--num-ops=2000", 64: "--num-ops=5000"}},
+	{name: "scan", args: []string{"--workload=scan=100", "--scans=100"}, until: map[int]string{1: "--num-ops=500", 64: "--num-ops=1500"}},
+	{name: "F", args: []string{"--workload=F"}, writes: true, until: map[int]string{1: "--duration=4s", 64: "--duration=4s"}},
 }
 
 // bench builds the tool in the copy of Pebble, makes a database below dir and measures the modes.
@@ -86,7 +86,7 @@ func (y *ycsb) run(ctx context.Context, mode, db string, goroutines int, args ..
 }
 
 // round runs a workload once, with the database out of the page cache. Those that write have a copy, by hard links.
-func (y *ycsb) round(ctx context.Context, mode string, goroutines, ops int, writes bool, args []string) (rate, error) {
+func (y *ycsb) round(ctx context.Context, mode string, goroutines int, writes bool, args ...string) (rate, error) {
 	db := "full"
 	if writes {
 		db = "copy"
@@ -98,7 +98,7 @@ func (y *ycsb) round(ctx context.Context, mode string, goroutines, ops int, writ
 	if err := measure.Drop(filepath.Join(y.dir, db)); err != nil {
 		return rate{}, err
 	}
-	args = append(slices.Clone(args), "--initial-keys=0", fmt.Sprint("--prepopulated-keys=", ycsbKeys), "--keys=uniform", fmt.Sprint("--num-ops=", ops))
+	args = append(args, "--initial-keys=0", fmt.Sprint("--prepopulated-keys=", ycsbKeys), "--keys=uniform")
 	return y.run(ctx, mode, db, goroutines, args...)
 }
 
@@ -109,7 +109,7 @@ func (y *ycsb) measure(ctx context.Context) error {
 	for _, w := range ycsbWorkloads {
 		for _, goroutines := range []int{1, 64} {
 			rates, err := measure.Rounds(y.modes, y.rounds, func(mode string, _ int) (rate, error) {
-				return y.round(ctx, mode, goroutines, w.ops[goroutines], w.writes, w.args)
+				return y.round(ctx, mode, goroutines, w.writes, append(slices.Clone(w.args), w.until[goroutines])...)
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
