@@ -59,7 +59,7 @@ var modes = []string{"os", "plain", "direct", "all"}
 func main() {
 	log.SetFlags(0)
 	short := flag.Bool("short", false, "the suites that take a few seconds each, and not all modes")
-	only := flag.String("suites", "", "only the suites whose names contain one of these, separated by commas")
+	only := flag.String("suites", "", "only the suites, or workloads of -ycsb, whose names contain one of these, separated by commas")
 	with := flag.String("modes", "", "only these modes, separated by commas, besides os")
 	files := flag.String("ycsb", "", "measure Pebble's benchmark instead, with 1.5 GiB of files in this directory")
 	rounds := flag.Int("rounds", 7, "of -ycsb")
@@ -80,7 +80,7 @@ func main() {
 	ok := true
 	err := inCopy(ctx, *keep, func(dir string) (err error) {
 		if *files != "" {
-			return bench(ctx, dir, *files, run, *rounds)
+			return bench(ctx, dir, *files, run, *only, *rounds)
 		}
 		ok, err = judge(ctx, dir, run, *short, *only)
 		return err

@@ -19,6 +19,7 @@ type ycsb struct {
 	dir, binary string
 	rounds      int
 	modes       []string
+	only        string // workloads
 }
 
 const (
@@ -41,12 +42,12 @@ var ycsbWorkloads = []struct {
 }
 
 // bench builds the tool in the copy of Pebble, makes a database below dir and measures the modes.
-func bench(ctx context.Context, scratch, dir string, modes []string, rounds int) error {
+func bench(ctx context.Context, scratch, dir string, modes []string, only string, rounds int) error {
 	tool := filepath.Join(scratch, "pebble", "cmd", "pebble")
 	if err := addInit(filepath.Join(tool, "judge_init.go"), "main"); err != nil {
 		return err
 	}
-	y := &ycsb{binary: filepath.Join(scratch, "pebble.bin"), modes: modes, rounds: rounds}
+	y := &ycsb{binary: filepath.Join(scratch, "pebble.bin"), modes: modes, only: only, rounds: rounds}
 	if _, err := output(ctx, tool, "go", "build", "-mod=mod", "-o", y.binary, "."); err != nil {
 		return err
 	}
@@ -107,6 +108,9 @@ func (y *ycsb) measure(ctx context.Context) error {
 	fmt.Println("| workload | goroutines | mode | its ops/s | os ops/s | ratio | CPU ratio |")
 	fmt.Println("|---|---|---|---|---|---|---|")
 	for _, w := range ycsbWorkloads {
+		if !wanted(y.only, w.name) {
+			continue
+		}
 		for _, goroutines := range []int{1, 64} {
 			rates, err := measure.Rounds(y.modes, y.rounds, func(mode string, _ int) (rate, error) {
 				return y.round(ctx, mode, goroutines, w.writes, append(slices.Clone(w.args), w.until[goroutines])...)
