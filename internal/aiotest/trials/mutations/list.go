@@ -76,8 +76,8 @@ var mutations = []mutation{
 	},
 	{
 		"Sync does nothing when little is in flight", "completion.go",
-		`		defer e.queue.Leave()
-		return f.syncPlain(e, plain)`, `		defer e.queue.Leave()
+		`		e.counts.synchronous.add()
+		return f.syncPlain(e, plain)`, `		e.counts.synchronous.add()
 		return nil`,
 		program("powercut"),
 	},
@@ -182,5 +182,43 @@ var mutations = []mutation{
 		"a member of a Batch that fell short is not finished", "batch.go",
 		`case m.err == nil && m.n == len(m.p):`, `case m.err == nil:`,
 		tests("batches", "", "^TestBatch"),
+	},
+	{
+		"a copy to a plain File goes past its locks", "reader.go",
+		`			return to.ReadFrom(f) // which keeps to the locks of to
+`, `			w = to.plain
+`,
+		tests("contract", "", "^TestCopyWaits$"),
+	},
+	{
+		"Close makes an error of what has been transferred", "reader.go",
+		`	if errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+`, ``,
+		tests("contract", "", "^TestCloseMeanwhile$"),
+	},
+	{
+		"an exclusive Writer's zeros keep the last room", "writebehind.go",
+		`		_ = w.f.Truncate(w.size)
+`, ``,
+		tests("contract", "", "^TestStreamLastRoom$"),
+	},
+	{
+		"nobody collects after a Batch what does not ring", "internal/queue/group.go",
+		`	if !q.disperse() {
+		go q.collector()
+		return
+	}
+`, `	if !q.disperse() {
+		return
+	}
+`,
+		tests("queue", "/internal/queue", "^TestGroup"),
+	},
+	{
+		"another context gets the address that a call is on its way to", "libaio/context.go",
+		`	return live.leaving[id] != nil`, `	return false`,
+		tests("libaio", "/libaio", "^TestDestroyOvertakesACall$"),
 	},
 }
