@@ -34,6 +34,8 @@ func init() {
 		vfs.Default = pebblevfs.New(pebblevfs.Options{})
 	case "reads":
 		vfs.Default = pebblevfs.New(pebblevfs.Options{DirectReads: true})
+	case "wal":
+		vfs.Default = pebblevfs.New(pebblevfs.Options{ExclusiveWAL: true})
 	case "direct":
 		vfs.Default = pebblevfs.New(pebblevfs.Options{DirectReads: true, DirectWrites: true})
 	case "all":

@@ -53,7 +53,7 @@ var suites = []suite{
 	}},
 }
 
-// modes are what the file added to the tests understands; os is Pebble's own FS.
+// modes are what the file added to the tests understands, besides "reads" and "wal", one option alone; os is Pebble's own FS.
 var modes = []string{"os", "plain", "direct", "all"}
 
 func main() {
