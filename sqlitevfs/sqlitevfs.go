@@ -34,6 +34,10 @@
 // So a database whose pages have less than 4096 bytes, or one that package xts of go-sqlite3 encrypts, 512 bytes at a time,
 // gains nothing.
 //
+// While at most 1024 of the last 4096 pages that a connection has read are different ones, its cache is too small for what it works
+// on, and it would ask the disk for the same pages again and again. Then whole pages go through the page cache too, until
+// they are 2048 again.
+//
 // Journals, write-ahead logs and temporary files stay in the page cache: SQLite writes records of odd lengths to them, and
 // reads them back soon.
 //
