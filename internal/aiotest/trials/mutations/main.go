@@ -87,7 +87,7 @@ func (m mutation) plant(module, dir string) (string, error) {
 var (
 	failed = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
 	panics = regexp.MustCompile(`(?m)^(?:panic: |fatal error: )(.*)$`)
-	says   = regexp.MustCompile(`HANG|[0-9]+ of [0-9]+ cuts survived`)
+	says   = regexp.MustCompile(`HANG|cuts survived: [0-9]+ of [0-9]+`)
 )
 
 // symptom returns the test that failed, the innermost of the first, or what a program
