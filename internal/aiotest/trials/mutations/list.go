@@ -192,10 +192,7 @@ var mutations = []mutation{
 	},
 	{
 		"Close makes an error of what has been transferred", "reader.go",
-		`	if errors.Is(err, fs.ErrClosed) {
-		return nil
-	}
-`, ``,
+		`if errors.Is(err, fs.ErrClosed) {`, `if errors.Is(err, fs.ErrExist) {`,
 		tests("contract", "", "^TestCloseMeanwhile$"),
 	},
 	{
