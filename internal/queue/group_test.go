@@ -317,6 +317,18 @@ func TestSweepIsRefusedForAMoment(t *testing.T) {
 	checkIdle(t, q)
 }
 
+// A reap that is refused for good does not keep who has what he waited for.
+func TestReapIsRefusedForGood(t *testing.T) {
+	k, q := newFake(t, 64)
+	for i := range 50 * reapTries {
+		k.at(reaping, i+1, fault{err: syscall.EPERM})
+	}
+	wantGroup(t, upTo(4), <-startGroup(q, upTo(4)...), nil)
+	if n := k.calls(reaping); n > 5*reapTries {
+		t.Errorf("tried %d times", n)
+	}
+}
+
 // A submitter that is stuck with others' requests has the group's taken by the next.
 func TestGroupWhileOthersSubmit(t *testing.T) {
 	k, q, release := blockedFake(t, 64)

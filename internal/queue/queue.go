@@ -30,7 +30,7 @@ type Queue struct {
 	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
-	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group
+	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group, or takeOver
 	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
 	noCollect  atomic.Bool  // io_getevents(2) is refused
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then

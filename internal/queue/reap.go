@@ -121,10 +121,14 @@ func (q *Queue) drain(k kernel, events []libaio.Event) {
 	}
 }
 
+// reapTries bounds how often reap tries, for a second or less: whose requests are over must not be kept by others'.
+const reapTries = 1000
+
 // reap takes the events that are there; ok is false if the context is gone, which only tests do to one. While another goroutine is in
-// io_getevents(2), if only to look, it is such a call too, and may be refused as that one is (see sweep): soon it will not be.
+// io_getevents(2), if only to look, it is such a call too, and may be refused as that one is (see sweep): soon it will not be,
+// unless the ring cannot be read without that call.
 func reap(k kernel, events []libaio.Event) (n int, ok bool) {
-	for {
+	for range reapTries {
 		n, err := k.reap(events)
 		switch err {
 		case nil:
@@ -134,6 +138,7 @@ func reap(k kernel, events []libaio.Event) (n int, ok bool) {
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
+	return 0, false
 }
 
 // look takes what is complete already, which for a request that the cache or memory
