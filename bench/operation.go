@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest/measure"
 	"golang.org/x/sys/unix"
 )
 
@@ -241,18 +242,8 @@ func warmAtStart(w *worker) error {
 	return errors.Join(err, warm(w))
 }
 
-// cool drops the file from the page cache: what is dirty must be written first.
-func cool(w *worker) error {
-	f, err := os.Open(w.name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return os.NewSyscallError("fadvise64", unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
-}
+// cool drops the file from the page cache.
+func cool(w *worker) error { return measure.Drop(w.name) }
 
 // empty leaves nothing of the file, and nothing for the journal to do.
 func empty(w *worker) error {
