@@ -120,7 +120,7 @@ func TestChurn(t *testing.T) {
 	putLines(content, 1, 0, 1)
 	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	churn(t, name, 200) // makes the threads
-	for try := 0; try < 100; try++ {
+	for range 100 {
 		readTogether(t, name)
 		if contexts, _ := rings(t, "self"); contexts > 0 {
 			break // there is none without direct I/O, or kernel AIO
