@@ -42,9 +42,7 @@ func TestThreads(t *testing.T) {
 	}
 	p := aiotest.Buffer(crowd*4096, 0)
 	most := runtime.GOMAXPROCS(0) + 8
-	// io_submit(2) blocks for a write while the device's queue is full, and each time that takes
-	// long the queue has one thread more.
-	mostForWrites := most + 16
+	mostForWrites := most
 	if aiotest.Chosen() {
 		mostForWrites = most + 256 // on btrfs with checksums no write is direct
 	}
@@ -73,9 +71,12 @@ func TestThreads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("after %s: %d threads", w.name, len(tasks))
-		if len(tasks) > w.most && !aiotest.Race {
-			t.Errorf("after %s by %d goroutines there are %d threads, want %d", w.name, crowd, len(tasks), w.most)
+		// io_submit(2) blocks while the device's queue is full, and on a disk that stalls the queue has a thread
+		// more each time that this takes long, 64 at most.
+		relieved := int(min(aio.ReadStats().Relieved, 64))
+		t.Logf("after %s: %d threads, %d of them because submission was stuck", w.name, len(tasks), relieved)
+		if len(tasks) > w.most+relieved && !aiotest.Race {
+			t.Errorf("after %s by %d goroutines there are %d threads, want %d", w.name, crowd, len(tasks), w.most+relieved)
 		}
 	}
 }

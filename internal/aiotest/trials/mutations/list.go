@@ -3,7 +3,7 @@ package main
 // A mutation is a bug that one suite is to find.
 type mutation struct {
 	name     string
-	file     string // in the root module
+	file     string // in the repository
 	old, new string // old occurs once
 	suite    suite
 }
@@ -11,7 +11,7 @@ type mutation struct {
 // A suite is tests, or a program.
 type suite struct {
 	name string
-	args []string // of go, after the -overlay
+	args []string // of go
 }
 
 func tests(name, pkg, run string) suite {
@@ -20,6 +20,11 @@ func tests(name, pkg, run string) suite {
 
 func program(name string, args ...string) suite {
 	return suite{name, append([]string{"run", root + "/internal/aiotest/trials/" + name}, args...)}
+}
+
+// databases cuts the power of each of its modes.
+func databases(module string) suite {
+	return program("powercut", "-databases", module, "-cuts", "24", "-kills", "12", "-seed", "1")
 }
 
 const root = "github.com/go-aio/aio"
@@ -217,5 +222,25 @@ var mutations = []mutation{
 		"another context gets the address that a call is on its way to", "libaio/context.go",
 		`	return live.leaving[id] != nil`, `	return false`,
 		tests("libaio", "/libaio", "^TestDestroyOvertakesACall$"),
+	},
+	{
+		"a sync of Pebble's exclusive log only flushes", "pebblevfs/file.go",
+		`func (f *stream) SyncData() error { return f.w.Sync() }`, `func (f *stream) SyncData() error { return f.w.Flush() }`,
+		databases("pebblevfs"),
+	},
+	{
+		"SQLite's database is not synced", "sqlitevfs/file.go",
+		`	return f.aio.Datasync()`, `	return nil`,
+		databases("sqlitevfs"),
+	},
+	{
+		"a sync of goleveldb's tables only flushes", "leveldbstorage/table.go",
+		`{ return t.w.Sync() }`, `{ return t.w.Flush() }`,
+		databases("leveldbstorage"),
+	},
+	{
+		"raft-wal's segments are not synced", "raftwalvfs/file.go",
+		`		return f.f.Datasync()`, `		return nil`,
+		databases("raftwalvfs"),
 	},
 }

@@ -76,10 +76,12 @@ func (m mutation) plant(module, dir string) (string, error) {
 	if err := os.WriteFile(overlay, list, 0o600); err != nil {
 		return "", err
 	}
-	args := append([]string{m.suite.args[0], "-overlay", overlay}, m.suite.args[1:]...)
-	out, err := exec.Command("go", args...).CombinedOutput()
+	suite := exec.Command("go", m.suite.args...)
+	// Not an argument: the suite may be a program that builds another.
+	suite.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+	out, err := suite.CombinedOutput()
 	if err == nil {
-		return "", fmt.Errorf("nothing failed: go %s", strings.Join(args, " "))
+		return "", fmt.Errorf("nothing failed: %s", suite)
 	}
 	return symptom(out)
 }

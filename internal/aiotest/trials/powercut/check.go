@@ -121,7 +121,7 @@ func (c *check) slot(i, j int, got []byte) {
 	for v := known.least; v <= known.most; v++ {
 		r := record{i, j, v, p.slots[j].off, p.slots[j].length}
 		if v == 0 {
-			versions = append(versions, make([]byte, r.length))
+			versions = append(versions, make([]byte, r.Length))
 		} else {
 			versions = append(versions, r.content(c.seed))
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest/ack"
 )
 
 const testSeed = 7
@@ -68,8 +70,8 @@ func TestCheck(t *testing.T) {
 		"sectors of a later version":    {slotsLeft(), func(l *left) { copy(l.content[512:1024], l.record(0, 3)[512:]) }, ""},
 		"half a sector, direct":         {slotsLeft(), func(l *left) { copy(l.content[512:700], l.record(0, 3)[512:]) }, "byte 512"},
 		"half a sector, cached":         {slotsLeft(), func(l *left) { l.engine = "os"; copy(l.content[512:700], l.record(0, 3)[512:]) }, ""},
-		"an older version":              {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 1)) }, "all of {file:0 slot:0 version:1"},
-		"a version of the future":       {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 4)) }, "version:4"},
+		"an older version":              {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 1)) }, "all of {File:0 Slot:0 Version:1"},
+		"a version of the future":       {slotsLeft(), func(l *left) { copy(l.content, l.record(0, 4)) }, "Version:4"},
 		"acknowledged and torn":         {slotsLeft(), func(l *left) { zero(l.content[5120:5632]) }, "slot 1"},
 		"begun and torn":                {slotsLeft(), func(l *left) { zero(l.content[6144:7168]) }, ""},
 		"begun and not there":           {slotsLeft(), func(l *left) { l.content = l.content[:6000] }, ""},
@@ -113,31 +115,22 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestEvents(t *testing.T) {
-	for _, e := range []event{{begun, 12345, record{1, 2, 3, 4, 5}}, {synced, 1, record{off: -1, length: 7}}} {
-		line := string(e.appendTo(nil))
-		if got, err := parseEvent(strings.TrimSpace(line)); err != nil || got != e {
-			t.Errorf("%q is %v, %v; not %v", line, got, err, e)
-		}
-	}
-	if _, err := parseEvent("E write: no space"); err == nil {
-		t.Error("an error is an event")
-	}
-}
-
 // TestKnowledge has acknowledgements and beginnings before, during and after a cut.
 func TestKnowledge(t *testing.T) {
 	all := []plan{{slots: make([]slot, 2), workers: 1}}
-	h := &history{events: []event{
-		{begun, 10, record{slot: 0, version: 1}},
-		{written, 11, record{slot: 0, version: 1}},
-		{synced, 12, record{slot: 0, version: 1}},
-		{begun, 13, record{slot: 0, version: 2}},
-		{written, 14, record{slot: 0, version: 2}},
-		{begun, 15, record{slot: 1, version: 1}},
-		{synced, 20, record{slot: 0, version: 2}},
-		{begun, 30, record{slot: 0, version: 3}},
-		{begun, 41, record{slot: 0, version: 4}},
+	event := func(kind byte, at int64, slot, version int) ack.Event {
+		return ack.Event{Kind: kind, At: at, Record: ack.Record{Slot: slot, Version: version}}
+	}
+	h := &history{events: []ack.Event{
+		event(ack.Begun, 10, 0, 1),
+		event(ack.Written, 11, 0, 1),
+		event(ack.Synced, 12, 0, 1),
+		event(ack.Begun, 13, 0, 2),
+		event(ack.Written, 14, 0, 2),
+		event(ack.Begun, 15, 1, 1),
+		event(ack.Synced, 20, 0, 2),
+		event(ack.Begun, 30, 0, 3),
+		event(ack.Begun, 41, 0, 4),
 	}}
 	for _, c := range []struct {
 		what string

@@ -7,12 +7,14 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest/ack"
 )
 
 // A history is what a writer has announced.
 type history struct {
 	mu     sync.Mutex
-	events []event
+	events []ack.Event
 	err    error // of the writer
 
 	acknowledged chan struct{} // there has been one more
@@ -34,7 +36,7 @@ func listen(r io.Reader) *history {
 func (h *history) add(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e, err := parseEvent(line)
+	e, err := ack.Parse(line)
 	if err != nil {
 		if h.err == nil {
 			h.err = err
@@ -42,7 +44,7 @@ func (h *history) add(line string) {
 		return
 	}
 	h.events = append(h.events, e)
-	if e.kind == synced {
+	if e.Kind == ack.Synced {
 		select {
 		case h.acknowledged <- struct{}{}:
 		default:
@@ -97,27 +99,27 @@ func newKnowledge(all []plan) knowledge {
 // that of a beginning before the call, so it does not matter when the lines arrive, once
 // all have.
 func (h *history) cut(all []plan, from, to int64) knowledge {
-	return h.know(all, func(e event) bool { return e.kind == synced && e.at < from }, to)
+	return h.know(all, func(e ack.Event) bool { return e.Kind == ack.Synced && e.At < from }, to)
 }
 
 // end is what is known of files that outlive their writer: all calls that had returned
 // are there, synced or not.
 func (h *history) end(all []plan) knowledge {
-	return h.know(all, func(e event) bool { return e.kind != begun }, math.MaxInt64)
+	return h.know(all, func(e ack.Event) bool { return e.Kind != ack.Begun }, math.MaxInt64)
 }
 
-func (h *history) know(all []plan, sure func(event) bool, to int64) knowledge {
+func (h *history) know(all []plan, sure func(ack.Event) bool, to int64) knowledge {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := newKnowledge(all)
 	for _, e := range h.events {
-		s := &k[e.file][e.slot]
+		s := &k[e.File][e.Slot]
 		switch {
 		case sure(e):
-			s.least = max(s.least, e.version)
-		case e.kind == begun && e.at <= to:
-			s.most = e.version
-			s.lengths = append(s.lengths, e.length)
+			s.least = max(s.least, e.Version)
+		case e.Kind == ack.Begun && e.At <= to:
+			s.most = e.Version
+			s.lengths = append(s.lengths, e.Length)
 		}
 	}
 	return k
@@ -140,7 +142,7 @@ func (h *history) count(kind byte) int {
 	defer h.mu.Unlock()
 	n := 0
 	for _, e := range h.events {
-		if e.kind == kind {
+		if e.Kind == kind {
 			n++
 		}
 	}

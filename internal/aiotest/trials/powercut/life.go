@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-aio/aio/internal/aiotest/ack"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
@@ -19,9 +20,9 @@ import (
 // filesystems of one UUID.
 type life struct {
 	*trial
+	writing
 	volume
 	number int
-	engine string
 	times  int // to cut the power
 	seed   uint64
 	plans  []plan
@@ -70,7 +71,7 @@ func (o *outcome) add(more outcome) {
 
 func (l *life) failed(what string, losses ...string) bool {
 	for _, s := range losses {
-		l.losses = append(l.losses, fmt.Sprintf("life %d, %s by package %s: %s: %s", l.number, l.Name, l.engine, what, s))
+		l.losses = append(l.losses, fmt.Sprintf("life %d, %s by %s: %s: %s", l.number, l.Name, l.by, what, s))
 	}
 	return len(losses) > 0
 }
@@ -89,7 +90,7 @@ func (l *life) run(base *fusedisk.Disk) error {
 	disk.Inject(nil)
 	for i, image := range l.images {
 		if err == nil {
-			err = l.look(i, image, h)
+			err = l.afterCut(i, image, h)
 		}
 		l.server.Remove(image.disk)
 	}
@@ -98,9 +99,11 @@ func (l *life) run(base *fusedisk.Disk) error {
 
 // write has a writer write, cuts the power, and kills it.
 func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
-	for _, p := range l.plans {
-		if err := p.create(dir); err != nil {
-			return nil, err
+	if l.ledger == nil {
+		for _, p := range l.plans {
+			if err := p.create(dir); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := syncAll(dir); err != nil {
@@ -122,7 +125,7 @@ func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
 	child.Wait()
 	l.slowest = time.Since(start)
 	<-h.ended
-	l.begun, l.acknowledged = h.count(begun), h.count(synced)
+	l.begun, l.acknowledged = h.count(ack.Begun), h.count(ack.Synced)
 	if err != nil {
 		return h, err
 	}
@@ -140,15 +143,18 @@ func syncAll(dir string) error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(d.Fd())))
 }
 
-// start starts the writer: this program again.
+// start starts the writer.
 func (l *life) start(dir string) (*exec.Cmd, *history, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer w.Close()
-	child := exec.Command("/proc/self/exe")
-	child.Env, child.Stdout, child.Stderr = writerEnviron(l.engine, l.seed, dir), w, os.Stderr
+	child := writer(l.by, l.seed, dir)
+	if l.ledger != nil {
+		child = l.ledger.writer(l.seed, dir)
+	}
+	child.Stdout, child.Stderr = w, os.Stderr
 	if err := child.Start(); err != nil {
 		r.Close()
 		return nil, nil, err
@@ -163,9 +169,9 @@ func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
 			return err
 		}
 		awaitUnflushed(disk)
-		from := now()
+		from := ack.Now()
 		cut := l.server.Cut(disk, "cut"+strconv.Itoa(i), l.rand)
-		l.images = append(l.images, image{cut, from, now()})
+		l.images = append(l.images, image{cut, from, ack.Now()})
 		cached, lost := cut.Lost()
 		l.cached += cached
 		l.lost += lost
@@ -199,8 +205,7 @@ func (l *life) moment(h *history) error {
 func (l *life) afterKill(h *history, dir string) {
 	what := fmt.Sprintf("killed after %d records", l.begun)
 	bad := l.slowest > atOnce && l.failed(what, fmt.Sprintf("the writer has ended only after %v", l.slowest))
-	c := check{plans: l.plans, known: h.end(l.plans), seed: l.seed, engine: l.engine, killed: true}
-	c.dir(dir, l.rand)
+	c := l.look(dir, h.end(l.plans), true)
 	l.checked += c.checked
 	l.torn += c.torn
 	l.inFlight = c.known.between()
@@ -213,17 +218,17 @@ func (l *life) afterKill(h *history, dir string) {
 // which may be an fsync(2) behind those of all others.
 const atOnce = 10 * time.Second
 
-// look looks at what a cut has left.
-func (l *life) look(i int, image image, h *history) error {
+// afterCut looks at what a cut has left.
+func (l *life) afterCut(i int, image image, h *history) error {
 	what := fmt.Sprintf("cut %d", i)
 	return onDevice(image.disk, func(device string) error {
 		dirty, err := l.dirty(device)
 		if err != nil {
 			return err
 		}
-		c := check{plans: l.plans, known: h.cut(l.plans, image.from, image.to), seed: l.seed, engine: l.engine}
+		var c check
 		err = l.mounted(device, l.mount, func(dir string) error {
-			c.dir(dir, l.rand)
+			c = l.look(dir, h.cut(l.plans, image.from, image.to), false)
 			return nil
 		})
 		if err == nil {
@@ -242,6 +247,17 @@ func (l *life) look(i int, image image, h *history) error {
 		}
 		return nil
 	})
+}
+
+// look looks at what is left in a directory.
+func (l *life) look(dir string, known knowledge, killed bool) check {
+	c := check{plans: l.plans, known: known, seed: l.seed, engine: l.by, killed: killed}
+	if l.ledger != nil {
+		l.ledger.check(&c, dir, l.rand)
+	} else {
+		c.dir(dir, l.rand)
+	}
+	return c
 }
 
 // hasContext reports whether a process has a context of kernel AIO: its ring is mapped.

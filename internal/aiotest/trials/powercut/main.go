@@ -19,6 +19,11 @@
 // writer in four uses os.File, so that the checks are known to be sound.
 //
 //	go -C internal/aiotest/trials run ./powercut -cuts 200 -kills 50
+//
+// With -databases the writer runs transactions on a database over aio.File, in each of its modes in turn, and over the
+// database's own files. What has been committed is there, and of the transactions that were under way all or nothing.
+//
+//	go -C internal/aiotest/trials run ./powercut -databases pebblevfs,sqlitevfs,leveldbstorage,raftwalvfs -cuts 200 -kills 50
 package main
 
 import (
@@ -33,6 +38,7 @@ import (
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/ledger"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
@@ -43,6 +49,7 @@ type trial struct {
 	filesystems         []string // keys of volumes
 	engine              string   // of all writers; "" for os.File in one of four
 	loseFlushes         bool
+	databases           []string // modules of the databases that write instead
 	out                 io.Writer
 
 	server *fusedisk.Server
@@ -58,11 +65,13 @@ func main() {
 	flag.IntVar(&t.cutCount, "cuts", 20, "how often the power is cut")
 	flag.IntVar(&t.killCount, "kills", 5, "how often the writer is killed; so many writers there are, and each sees as many cuts")
 	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "what to write, and when to cut; but the time that all takes is different in each run")
+	databases := flag.String("databases", "", "write by these instead, which are modules with a program ./ledger")
 	names := flag.String("fs", "ext4,xfs", "filesystems: ext4, xfs, btrfs")
 	flag.StringVar(&t.engine, "engine", "", "what the writers use: aio or os; by default, os in one of four")
 	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "have the disk lose its flushes, to see that the losses are seen")
 	flag.Parse()
 	t.filesystems = strings.Split(*names, ",")
+	t.databases = strings.FieldsFunc(*databases, func(r rune) bool { return r == ',' })
 	if err := t.run(); err != nil {
 		fmt.Fprintf(os.Stderr, "powercut: seed %d: %v\n", t.seed, err)
 		os.Exit(1)
@@ -112,40 +121,34 @@ func (t *trial) run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.server.Close()) }()
-	return t.lives()
+	all, err := t.all(dir)
+	if err != nil {
+		return err
+	}
+	return t.lives(all)
 }
 
 // patience is how long a life may take. It may hang in as many ways as aio can.
 const patience = 3 * time.Minute
 
-// lives has one writer after the other, on each filesystem in turn.
-func (t *trial) lives() error {
-	bases := make([]*fusedisk.Disk, len(t.filesystems))
-	t.total = make(map[string]*outcome)
-	r := rand.New(rand.NewPCG(t.seed, 0))
-	started := time.Now()
-	for i := range t.killCount {
-		k := (i + i/4) % len(bases) // so that package os gets to each, see engineOf
-		name := t.filesystems[k]
-		if bases[k] == nil {
-			var err error
-			if bases[k], err = volumes[name].base(t.server, t.mount); err != nil {
-				return err
-			}
-			t.total[name] = new(outcome)
-		}
-		l := &life{
-			trial: t, volume: volumes[name], number: i, engine: t.engineOf(i), seed: r.Uint64(),
-			times: t.cutCount*(i+1)/t.killCount - t.cutCount*i/t.killCount,
-		}
-		if err := l.guarded(bases[k]); err != nil {
-			return fmt.Errorf("life %d, %s by package %s: %w", i, name, l.engine, err)
-		}
-		t.total[name].add(l.outcome)
-		fmt.Fprintf(t.out, "%3.0f s: ", time.Since(started).Seconds())
-		l.report()
+// all returns the writers, who write one after the other; dir is for programs.
+func (t *trial) all(dir string) ([]writing, error) {
+	if len(t.databases) > 0 {
+		return t.ledgers(dir)
 	}
-	return t.report(time.Since(started))
+	var all []writing
+	for i := range t.killCount {
+		k := (i + i/4) % len(t.filesystems) // so that package os gets to each, see engineOf
+		all = append(all, writing{filesystem: t.filesystems[k], by: t.engineOf(i)})
+	}
+	return all, nil
+}
+
+// A writing is what a life is of.
+type writing struct {
+	filesystem string    // key of volumes
+	by         string    // what the files are written by, or a description of ledger
+	ledger     *ledgerOf // writes, if it is not nil
 }
 
 // engineOf returns what a life is to use.
@@ -159,6 +162,38 @@ func (t *trial) engineOf(i int) string {
 	return "aio"
 }
 
+// lives has one writer after the other.
+func (t *trial) lives(all []writing) error {
+	bases := make(map[string]*fusedisk.Disk)
+	t.total = make(map[string]*outcome)
+	r := rand.New(rand.NewPCG(t.seed, 0))
+	started := time.Now()
+	for i, w := range all {
+		v := volumes[w.filesystem]
+		if w.ledger != nil {
+			v.Size = max(v.Size, databaseSize)
+		}
+		if bases[w.filesystem] == nil {
+			var err error
+			if bases[w.filesystem], err = v.base(t.server, t.mount); err != nil {
+				return err
+			}
+			t.total[w.filesystem] = new(outcome)
+		}
+		l := &life{
+			trial: t, writing: w, volume: v, number: i, seed: r.Uint64(),
+			times: t.cutCount*(i+1)/t.killCount - t.cutCount*i/t.killCount,
+		}
+		if err := l.guarded(bases[w.filesystem]); err != nil {
+			return fmt.Errorf("life %d, %s by %s: %w", i, w.filesystem, l.by, err)
+		}
+		t.total[w.filesystem].add(l.outcome)
+		fmt.Fprintf(t.out, "%3.0f s: ", time.Since(started).Seconds())
+		l.report()
+	}
+	return t.report(time.Since(started))
+}
+
 // guarded runs a life, and ends the process with the stacks of all goroutines if that
 // hangs.
 func (l *life) guarded(base *fusedisk.Disk) error {
@@ -169,12 +204,15 @@ func (l *life) guarded(base *fusedisk.Disk) error {
 	})
 	defer guard.Stop()
 	l.rand, l.plans = rand.New(rand.NewPCG(l.seed, 2)), plans(l.seed)
+	if l.ledger != nil {
+		l.plans = []plan{{name: "ledger", workers: ledger.Workers}}
+	}
 	return l.run(base)
 }
 
 func (l *life) report() {
-	fmt.Fprintf(l.out, "life %d of %d, %s by package %s: %d of %d cuts survived, %d records acknowledged, lost: %d\n",
-		l.number+1, l.killCount, l.Name, l.engine, l.outcome.cuts, l.times, l.acknowledged, len(l.losses))
+	fmt.Fprintf(l.out, "life %d of %d, %s by %s: %d of %d cuts survived, %d records acknowledged, lost: %d\n",
+		l.number+1, l.killCount, l.Name, l.by, l.outcome.cuts, l.times, l.acknowledged, len(l.losses))
 	for _, text := range l.losses[:min(len(l.losses), 10)] {
 		fmt.Fprintln(l.out, "    LOST:", text)
 	}

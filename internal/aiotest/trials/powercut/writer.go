@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/aiotest/ack"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,8 +66,7 @@ func beWriter() {
 		return
 	}
 	err := runWriter(engines[engine], seed, dir)
-	fmt.Printf("%c %v\n", failed, err)
-	os.Exit(1)
+	ack.Fail(err)
 }
 
 // runWriter returns the first error.
@@ -110,7 +111,6 @@ type worker struct {
 	frontier       int   // slots of the worker that have been written to
 	size           int64 // bytes that it has appended
 	slab           []byte
-	line           []byte
 }
 
 // run writes some records, syncs, and so on.
@@ -136,20 +136,20 @@ func (w *worker) run() error {
 		if err := w.sync(); err != nil {
 			return err
 		}
-		w.announce(synced, batch...)
+		announce(ack.Synced, batch...)
 	}
 }
 
 // next decides what to write. A worker goes from slot to slot of its own, and goes back
 // more often than on, so that files grow all the time.
 func (w *worker) next() record {
-	r := record{file: w.number, slot: w.worker, off: -1}
+	r := record{File: w.number, Slot: w.worker, Off: -1}
 	if w.slots == nil {
-		r.length = shortest + w.rand.IntN(w.longest)
+		r.Length = shortest + w.rand.IntN(w.longest)
 		if w.stream && w.rand.IntN(4) == 0 {
-			r.length = blockSize - int(w.size%blockSize) + 2*blockSize // up to a block's end
+			r.Length = blockSize - int(w.size%blockSize) + 2*blockSize // up to a block's end
 		}
-		w.size += int64(r.length)
+		w.size += int64(r.Length)
 	} else {
 		mine := (len(w.slots) - w.worker + w.workers - 1) / w.workers
 		turn := w.frontier
@@ -158,25 +158,25 @@ func (w *worker) next() record {
 		} else {
 			w.frontier++
 		}
-		r.slot = w.worker + turn*w.workers
-		r.off, r.length = w.slots[r.slot].off, w.slots[r.slot].length
+		r.Slot = w.worker + turn*w.workers
+		r.Off, r.Length = w.slots[r.Slot].off, w.slots[r.Slot].length
 	}
-	w.versions[r.slot]++
-	r.version = w.versions[r.slot]
+	w.versions[r.Slot]++
+	r.Version = w.versions[r.Slot]
 	return r
 }
 
 // write writes r from memory that is aligned or not.
 func (w *worker) write(r record) error {
-	p := w.slab[w.rand.IntN(2)*w.rand.IntN(blockSize):][:r.length]
+	p := w.slab[w.rand.IntN(2)*w.rand.IntN(blockSize):][:r.Length]
 	r.fill(p, w.seed)
-	w.announce(begun, r)
+	announce(ack.Begun, r)
 	var n int
 	var err error
-	if r.off < 0 {
+	if r.Off < 0 {
 		n, err = w.file.Write(p)
 	} else {
-		n, err = w.file.WriteAt(p, r.off)
+		n, err = w.file.WriteAt(p, r.Off)
 	}
 	if err != nil || n != len(p) {
 		return fmt.Errorf("%s: %+v: %d, %w", w.name, r, n, err)
@@ -184,9 +184,9 @@ func (w *worker) write(r record) error {
 	_, buffered := w.file.(logFile)
 	switch {
 	case w.plan.sync != 0:
-		w.announce(synced, r)
+		announce(ack.Synced, r)
 	case !buffered: // else it may be in the process yet
-		w.announce(written, r)
+		announce(ack.Written, r)
 	}
 	return nil
 }
@@ -198,20 +198,18 @@ func (w *worker) sync() error {
 	return w.file.Sync()
 }
 
-// announce tells the parent, in one write(2): a process that is killed has announced
-// whole lines.
-func (w *worker) announce(kind byte, records ...record) {
-	w.line = w.line[:0]
-	at := now()
-	for _, r := range records {
-		w.line = event{kind, at, r}.appendTo(w.line)
+// announce tells the parent of records.
+func announce(kind byte, records ...record) {
+	list := make([]ack.Record, len(records))
+	for i, r := range records {
+		list[i] = ack.Record(r)
 	}
-	if _, err := os.Stdout.Write(w.line); err != nil {
-		os.Exit(1) // nobody reads it any more
-	}
+	ack.Announce(kind, list...)
 }
 
-// writerEnviron is the environment of a writer.
-func writerEnviron(engine string, seed uint64, dir string) []string {
-	return append(os.Environ(), writerEnv+"="+engine+" "+strconv.FormatUint(seed, 10)+" "+dir)
+// writer is this program again, as a writer.
+func writer(engine string, seed uint64, dir string) *exec.Cmd {
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), writerEnv+"="+engine+" "+strconv.FormatUint(seed, 10)+" "+dir)
+	return child
 }

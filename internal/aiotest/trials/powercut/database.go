@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-aio/aio/internal/aiotest/ledger"
+)
+
+// A database writes by a program of its own, see package ledger.
+type database struct {
+	name    string // of the module in which the program is
+	program string
+	modes   []string
+}
+
+// databaseSize is the least size of a disk for one, in bytes.
+const databaseSize = 320 << 20
+
+// buildDatabases builds the programs, which are in modules of their own, in dir.
+func buildDatabases(names []string, dir string) ([]*database, error) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/go-aio/aio").Output()
+	if err != nil {
+		return nil, fmt.Errorf("where the module is: %w", err)
+	}
+	var all []*database
+	for _, name := range names {
+		db := &database{name: name, program: filepath.Join(dir, name)}
+		build := exec.Command("go", "build", "-o", db.program, "./ledger")
+		build.Dir = filepath.Join(strings.TrimSpace(string(root)), name)
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s: %w\n%s", name, err, out)
+		}
+		modes, err := exec.Command(db.program, "modes").Output()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		db.modes = strings.Fields(string(modes))
+		all = append(all, db)
+	}
+	return all, nil
+}
+
+// A ledgerOf is a database in one mode.
+type ledgerOf struct {
+	*database
+	mode string
+}
+
+func (l *ledgerOf) String() string { return l.name + " " + l.mode }
+
+// ledgers returns all databases in all their modes on all filesystems, in some order and from the first on again.
+func (t *trial) ledgers(dir string) ([]writing, error) {
+	databases, err := buildDatabases(t.databases, dir)
+	if err != nil {
+		return nil, err
+	}
+	var each, all []writing
+	for _, db := range databases {
+		for _, mode := range t.modesOf(db) {
+			for _, name := range t.filesystems {
+				l := &ledgerOf{db, mode}
+				each = append(each, writing{filesystem: name, by: l.String(), ledger: l})
+			}
+		}
+	}
+	r := rand.New(rand.NewPCG(t.seed, 3))
+	r.Shuffle(len(each), func(i, j int) { each[i], each[j] = each[j], each[i] })
+	for i := range t.killCount {
+		all = append(all, each[i%len(each)])
+	}
+	return all, nil
+}
+
+// modesOf returns the modes that are to be used.
+func (t *trial) modesOf(db *database) []string {
+	return slices.DeleteFunc(slices.Clone(db.modes), func(mode string) bool {
+		return t.engine != "" && strings.HasPrefix(mode, "os") != (t.engine == "os")
+	})
+}
+
+// writer is the program that runs transactions.
+func (l *ledgerOf) writer(seed uint64, dir string) *exec.Cmd {
+	return exec.Command(l.program, "write", l.mode, strconv.FormatUint(seed, 10), dir)
+}
+
+// check has the program look for the transactions twice, over the files of the writer and over another mode's: what the
+// first finds it may change, as a database does that recovers from a crash.
+func (l *ledgerOf) check(c *check, dir string, r *rand.Rand) {
+	modes := []string{l.mode, l.modes[r.IntN(len(l.modes))]}
+	if r.IntN(2) == 0 {
+		modes[0], modes[1] = modes[1], modes[0]
+	}
+	var known []ledger.Known
+	for _, s := range c.known[0] {
+		known = append(known, ledger.Known{Least: s.least, Most: s.most})
+		c.checked += s.least
+	}
+	for _, mode := range modes {
+		var in, out bytes.Buffer
+		if err := ledger.WriteKnown(&in, known); err != nil {
+			c.lost("%v", err)
+		}
+		child := exec.Command(l.program, "check", mode, strconv.FormatUint(c.seed, 10), dir)
+		child.Stdin, child.Stdout, child.Stderr = &in, &out, &out
+		err := child.Run()
+		for line := range strings.Lines(out.String()) {
+			c.lost("opened by %s: %s", mode, strings.TrimSpace(line))
+		}
+		if err != nil {
+			c.lost("opened by %s: %v", mode, err)
+		}
+	}
+}
