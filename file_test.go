@@ -176,8 +176,12 @@ func TestReadPastReservedSpace(t *testing.T) {
 	})
 }
 
-// TestRefused is the contract without kernel AIO.
-func TestRefused(t *testing.T) { subject.Refused(t, "^TestContract$") }
+// TestRefused is the contract without kernel AIO. It, and other tests whose work is done by children, are beside one
+// another, after all the rest.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	subject.Refused(t, "^TestContract$")
+}
 
 // What a directory alone does not show of the contract: other processes, and filesystems
 // of which little is left.
@@ -198,11 +202,13 @@ func withoutDirect(t *testing.T) aiotest.Package {
 // TestNotRoot runs the contract as a user who may do little: the creator of a file of
 // mode 0444 has it open for writing, and cannot open it again.
 func TestNotRoot(t *testing.T) {
-	aiotest.Guard(t)
 	if !aiotest.InChild() {
+		t.Parallel()
+		aiotest.Guard(t)
 		aiotest.RunAsNobody(t, aiotest.Dir(t), "^(TestNotRoot|TestContract)$")
 		return
 	}
+	aiotest.Guard(t)
 	if os.Geteuid() == 0 {
 		t.Fatal("we are root")
 	}
@@ -224,11 +230,13 @@ func TestNotRoot(t *testing.T) {
 // TestWithoutProc runs the contract where there is no /proc, by which Files get their
 // direct descriptor.
 func TestWithoutProc(t *testing.T) {
-	aiotest.Guard(t)
 	if !aiotest.InChild() {
+		t.Parallel()
+		aiotest.Guard(t)
 		aiotest.RunWithoutProc(t, aiotest.Dir(t), "^(TestWithoutProc|TestContract)$")
 		return
 	}
+	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	aiotest.Compare(t, dir, withoutDirect(t), func(s *aiotest.Side) {
 		f, err := s.OpenFile(s.Path("file"), os.O_RDWR|os.O_CREATE, 0o644)

@@ -83,7 +83,7 @@ func (r runner) places(all []suite, dir string) (rows []row, failed int) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	turns := make(chan struct{}, atOnce)
-	for i, at := range list {
+	for i, at := range slices.Backward(list) { // that which takes longest is the last
 		turns <- struct{}{}
 		running.Go(func() {
 			defer func() { <-turns }()
