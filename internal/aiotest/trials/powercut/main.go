@@ -121,18 +121,18 @@ func (t *trial) run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.server.Close()) }()
-	all, err := t.all(dir)
+	writers, err := t.writings(dir)
 	if err != nil {
 		return err
 	}
-	return t.lives(all)
+	return t.lives(writers)
 }
 
 // patience is how long a life may take. It may hang in as many ways as aio can.
 const patience = 3 * time.Minute
 
-// all returns the writers, who write one after the other; dir is for programs.
-func (t *trial) all(dir string) ([]writing, error) {
+// writings returns what the lives are of, one after the other; dir is for programs.
+func (t *trial) writings(dir string) ([]writing, error) {
 	if len(t.databases) > 0 {
 		return t.ledgers(dir)
 	}
@@ -163,12 +163,12 @@ func (t *trial) engineOf(i int) string {
 }
 
 // lives has one writer after the other.
-func (t *trial) lives(all []writing) error {
+func (t *trial) lives(writings []writing) error {
 	bases := make(map[string]*fusedisk.Disk)
 	t.total = make(map[string]*outcome)
 	r := rand.New(rand.NewPCG(t.seed, 0))
 	started := time.Now()
-	for i, w := range all {
+	for i, w := range writings {
 		v := volumes[w.filesystem]
 		if w.ledger != nil {
 			v.Size = max(v.Size, databaseSize)
