@@ -46,6 +46,10 @@ func widen(off int64, n, unit int) (lo, hi int64, ok bool) {
 	return off &^ mask, (off + int64(n) + mask) &^ mask, true
 }
 
+// overflows reports whether the kernel refuses to transfer n bytes at off because they go beyond the largest offset. It does
+// so before it transfers anything, so these must not be split. n counts as far as os.File has it in one system call.
+func overflows(off int64, n int) bool { return off > math.MaxInt64-int64(min(n, maxDirect)) }
+
 // bounced returns for how many of n bytes at off there is to be one request on a bounce buffer: for
 // all, or so many that the rest begins at a unit.
 func bounced(n int, off int64, unit int) int {

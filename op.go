@@ -241,6 +241,12 @@ func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, e
 	if ctx.Done() == nil || f.os() == nil {
 		return f.ReadAt(p, off)
 	}
+	if overflows(off, len(p)) {
+		if err := f.admit(ctx, "read"); err != nil {
+			return 0, err
+		}
+		return f.ReadAt(p, off) // which asks no disk
+	}
 	for {
 		m, err := f.readDetached(ctx, p[n:min(len(p), n+maxBounce)], off+int64(n))
 		n += m

@@ -38,6 +38,8 @@ func (f *File) ReadvAt(bufs [][]byte, off int64) (int, error) {
 		return 0, f.wrapErr("read", syscall.EINVAL)
 	case len(v.bufs) == 1:
 		return f.ReadAt(v.bufs[0], off)
+	case overflows(off, v.n):
+		return f.readvJoined(v, off)
 	case !f.Direct() || !f.h.acquire():
 		return f.readvPlain(v, off)
 	}
@@ -104,6 +106,13 @@ func (f *File) readvPlain(v *vector, off int64) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// readvJoined is ReadAt of one buffer, where the split at maxBuffers would show.
+func (f *File) readvJoined(v *vector, off int64) (int, error) {
+	p := make([]byte, min(v.n, maxDirect))
+	n, err := f.ReadAt(p, off)
+	return v.scatter(p[:n]), err
 }
 
 // preadv reads the beginning of v from plain.

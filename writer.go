@@ -82,7 +82,7 @@ func (f *File) directErr(err error) error {
 // writesDirect reports whether a write of n bytes goes past the page cache.
 func (f *File) writesDirect(off int64, n int) bool {
 	t := f.h.twin
-	return t != nil && t.Writes && inUnits(off, n, t.Write) && !f.h.inode.Loose()
+	return t != nil && t.Writes && inUnits(off, n, t.Write) && !f.h.inode.Loose() && !overflows(off, n)
 }
 
 // writeDirect writes whole blocks through the twin, in ascending order. It returns a
