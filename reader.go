@@ -43,6 +43,7 @@ func (f *File) readPlain(p []byte, off int64) (int, error) {
 // readDirect is ReadAt through the twin, which the caller has acquired.
 func (f *File) readDirect(p []byte, off int64) (n int, err error) {
 	if overflows(off, len(p)) {
+		shared().counts.unsupported.Add(1)
 		return f.readPlain(p, off)
 	}
 	if trace.IsEnabled() {
