@@ -93,7 +93,6 @@ var Methods = map[string]func(f File) []any{
 	"ReadAt nothing, negative":     func(f File) []any { return readAt(f, nil, -1) },
 	"ReadAt far beyond the end":    func(f File) []any { return readAt(f, Buffer(4096, 0), 1<<43) },
 	"ReadAt beyond all offsets":    func(f File) []any { return readAt(f, Buffer(8192, 0), math.MaxInt64-4095) },
-	"ReadAt to beyond all":         func(f File) []any { return readAt(f, Buffer(4<<20, 1), last2MiB) },
 	"ReadFrom blocks":              func(f File) []any { return results(f.ReadFrom(bytes.NewReader(Pattern(8192, 2)))) },
 	"ReadFrom nothing":             func(f File) []any { return results(f.ReadFrom(strings.NewReader(""))) },
 	"ReadFrom an error":            func(f File) []any { return results(f.ReadFrom(iotest.ErrReader(io.ErrNoProgress))) },
@@ -106,7 +105,6 @@ var Methods = map[string]func(f File) []any{
 	"WriteAt a negative offset":    func(f File) []any { return results(f.WriteAt(make([]byte, 1), -1)) },
 	"WriteAt nothing, negative":    func(f File) []any { return results(f.WriteAt(nil, -1)) },
 	"WriteAt beyond all offsets":   func(f File) []any { return results(f.WriteAt(Buffer(8192, 0), math.MaxInt64-4095)) },
-	"WriteAt to beyond all":        func(f File) []any { return results(f.WriteAt(Buffer(4<<20, 1), last2MiB)) },
 	"WriteString nothing":          func(f File) []any { return results(f.WriteString("")) },
 	"Truncate negative":            func(f File) []any { return []any{f.Truncate(-1)} },
 	"Truncate up":                  func(f File) []any { return []any{f.Truncate(30000)} },
@@ -122,7 +120,6 @@ var Methods = map[string]func(f File) []any{
 	"ReadvAt nothing, negative":   func(f File) []any { return readvAt(f, Split(0, 0, -1), -1) },
 	"ReadvAt a negative offset":   func(f File) []any { return readvAt(f, Split(0, 1, 1), -1) },
 	"ReadvAt beyond all offsets":  func(f File) []any { return readvAt(f, Split(0, 4096, 4096), math.MaxInt64-4095) },
-	"ReadvAt to beyond all":       func(f File) []any { return readvAt(f, Split(0, same(1100, 4096)...), last2MiB-2<<20) },
 	"ReadvAt to beyond all, tiny": func(f File) []any { return readvAt(f, Split(0, same(1100, 8)...), math.MaxInt64-8500) },
 	"WritevAt blocks":             func(f File) []any { return results(WritevAt(f, fillVector(Split(0, 4096, 4096), 7), 4096)) },
 	"WritevAt unaligned":          func(f File) []any { return results(WritevAt(f, fillVector(Split(0, 100, 0, 200), 8), 1)) },
@@ -142,14 +139,9 @@ var Methods = map[string]func(f File) []any{
 	"WritevAt beyond all offsets": func(f File) []any {
 		return results(WritevAt(f, Split(0, 4096, 4096), math.MaxInt64-4095))
 	},
-	"WritevAt to beyond all": func(f File) []any {
-		return results(WritevAt(f, Split(0, same(1100, 4096)...), last2MiB-2<<20))
-	},
 	"Seek far, and back": func(f File) []any {
 		far, err := f.Seek(math.MaxInt64, io.SeekStart)
 		values := append([]any{far, err}, read(f, Buffer(4096, 0))...)
-		far, err = f.Seek(last2MiB, io.SeekStart)
-		values = append(append(values, far, err), read(f, Buffer(4<<20, 1))...)
 		back, err := f.Seek(3, io.SeekStart)
 		return append(values, back, err)
 	},
@@ -194,10 +186,6 @@ func Every(s *Side, f File, between ...func()) {
 		s.Do(name, func() []any { return Methods[name](f) })
 	}
 }
-
-// last2MiB is where the last 2 MiB begin that an offset can tell. A transfer of more is refused as a whole, though a part
-// of it would be allowed by itself.
-const last2MiB = math.MaxInt64 - 2<<20 + 1
 
 // Buffer returns n bytes whose address is shift beyond a multiple of 4096.
 func Buffer(n, shift int) []byte {

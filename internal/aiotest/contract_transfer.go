@@ -90,6 +90,10 @@ func writesAroundEnd(s *Side) {
 	}
 }
 
+// nearLast is a little more than 1 MiB below the largest offset. A transfer of more than that is refused as a whole, though
+// the first bounce buffer of it, or the first 1024 of several buffers, would be allowed by themselves.
+const nearLast = math.MaxInt64 - (1<<20 + 4096) + 1
+
 func impossibleOffsets(s *Side) {
 	s.Put("file", Pattern(5000, 1))
 	f := s.MustOpen("file", os.O_RDWR)
@@ -121,6 +125,16 @@ func impossibleOffsets(s *Side) {
 		}
 		s.State(f)
 	}
+	p := Buffer(1<<20+8192, 1)
+	k, err := f.ReadAt(p, nearLast)
+	s.Note("ReadAt to beyond all offsets", k, err, p)
+	s.Note("WriteAt to beyond all offsets", results(f.WriteAt(p, nearLast))...)
+	s.Note("ReadvAt to beyond all offsets", readvAt(f, Split(0, same(1100, 1024)...), nearLast)...)
+	s.Note("WritevAt to beyond all offsets", results(WritevAt(f, Split(0, same(1100, 1024)...), nearLast))...)
+	s.Note("Seek to near the last", results(f.Seek(nearLast, io.SeekStart))...)
+	s.Note("Read to beyond all offsets", results(f.Read(p))...)
+	s.Note("Write to beyond all offsets", results(f.Write(p))...)
+	s.State(f)
 }
 
 func transfersOfNothing(s *Side) {
