@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -470,4 +471,30 @@ func TestContextStorm(t *testing.T) {
 	}
 	all.Wait()
 	settleForsaken(t, goroutines)
+}
+
+// TestContextBeyondAllOffsets reads, in more than one piece of the library's, to beyond the largest offset.
+func TestContextBeyondAllOffsets(t *testing.T) {
+	aiotest.Guard(t)
+	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+	oracle, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer oracle.Close()
+	p := make([]byte, 3<<20)
+	const off = math.MaxInt64 - 2<<20
+	want, wantErr := oracle.ReadAt(p, off)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for _, flag := range []int{0, aio.O_DIRECT} {
+		n, err := subject.Open(t, name, os.O_RDONLY|flag).ReadAtContext(ctx, p, off)
+		if n != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Errorf("flag %#x: %d, %v; os.File: %d, %v", flag, n, err, want, wantErr)
+		}
+	}
+	cancel()
+	if _, err := subject.Open(t, name, os.O_RDONLY).ReadAtContext(ctx, p, off); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end of the context: %v", err)
+	}
 }
