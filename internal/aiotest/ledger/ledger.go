@@ -62,7 +62,7 @@ func (d Database) Main() {
 		for _, mode := range d.Modes {
 			fmt.Println(mode)
 		}
-	case len(args) == 4 && slices.Contains(d.Modes, args[1]):
+	case len(args) == 4 && (args[0] == "write" || args[0] == "check") && slices.Contains(d.Modes, args[1]):
 		err = d.run(args[0], args[1], args[2], args[3])
 	default:
 		err = errors.New("usage: ledger modes | ledger write|check MODE SEED DIR")
