@@ -88,11 +88,19 @@ func shared() *engine {
 // address are aligned. It returns a bare syscall.Errno.
 func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) {
 	e, h := shared(), f.h
-	if e.queue.TryPlain(h.device.few(e.few(op))) {
+	few := e.few(op)
+	if e.queue.TryPlain(h.device.few(few)) {
 		n, err := h.device.transfer(op, h.twin.Fd, p, bufs, off)
 		e.queue.Leave()
 		e.counts.synchronous.add()
 		return n, err
+	}
+	if e.busy(few) && e.queue.Enter() {
+		defer e.queue.Leave()
+		e.counts.synchronous.add()
+		e.threads.turns.acquire()
+		defer e.threads.release()
+		return transfer(op, h.twin.Fd, p, bufs, off)
 	}
 	if op == queue.Pread || h.keepsSize(off+int64(len(p)+total(bufs))) {
 		n, err := h.device.do(e.queue, op, h.twin.Fd, p, bufs, off)
@@ -133,6 +141,11 @@ func (e *engine) few(op queue.Op) int {
 	return e.fewWrites
 }
 
+// busy reports whether a request had better be a system call on a thread of the bound, because
+// goroutines that compute keep all processors. few is e.few of the request; it is 0 if the
+// program wants no such calls.
+func (e *engine) busy(few int) bool { return few > 0 && e.queue.Busy() }
+
 // keepsSize reports whether a write up to byte end may go to io_submit(2). One that extends
 // the file blocks there: on ext4 until it is on the disk (2.9 ms for a batch of 16), on xfs
 // for the inode's lock. One into a hole takes a little longer than others, and is worth it:
@@ -163,7 +176,8 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 		defer trace.StartRegion(context.Background(), "aio.Sync").End()
 	}
 	e := shared()
-	if e.queue.TryPlain(e.few(op)) {
+	few := e.few(op)
+	if e.queue.TryPlain(few) || e.busy(few) && e.queue.Enter() {
 		defer e.queue.Leave()
 		e.counts.synchronous.add()
 		return f.syncPlain(e, plain)

@@ -94,6 +94,7 @@ func (q *Queue) Run(g *Group) {
 		q.pending.push(s)
 	}
 	q.guard(g.kernel)
+	q.watchBusy()
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(g.kernel)
 		q.mu.Unlock() // one of them will take them

@@ -62,6 +62,7 @@ type Queue struct {
 	incident   string // the first that the watchdog has found
 	dog        watchdog
 
+	busy    busyState
 	latency histogram // of requests, while timed
 }
 
@@ -84,7 +85,10 @@ const unavailable = math.MinInt64
 func New(depth int) *Queue { return newQueue(depth, newContext) }
 
 func newQueue(depth int, open func(int) (kernel, error)) *Queue {
-	return &Queue{depth: depth, open: open, stuckAfter: 30 * time.Millisecond, dog: watchdog{every: patrolEvery}}
+	return &Queue{
+		depth: depth, open: open, stuckAfter: 30 * time.Millisecond,
+		dog: watchdog{every: patrolEvery}, busy: busyState{gosched: runtime.Gosched},
+	}
 }
 
 // Do runs one request and waits for it: op on the descriptor fd, for Pread and Pwrite
@@ -125,7 +129,13 @@ func (q *Queue) TryPlain(limit int) bool {
 	return false
 }
 
-// Leave ends what a successful TryPlain began.
+// Enter is TryPlain without a limit. It returns true.
+func (q *Queue) Enter() bool {
+	q.active.Add(1)
+	return true
+}
+
+// Leave ends what Enter or a successful TryPlain began.
 func (q *Queue) Leave() { q.active.Add(-1) }
 
 func result(res int64) (int, error) {
@@ -217,6 +227,7 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off in
 	q.counts.submitted++
 	q.pending.push(s)
 	q.guard(k)
+	q.watchBusy()
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(k)
 		q.mu.Unlock() // one of them will take it

@@ -35,7 +35,13 @@ func (g *Group) Result(int) (int, error) { return 0, ErrUnavailable }
 // Free gives back nothing.
 func (q *Queue) Free(*Group) {}
 
-// Leave ends what TryPlain began.
+// Busy reports that nothing is known to be late.
+func (q *Queue) Busy() bool { return false }
+
+// Enter returns true.
+func (q *Queue) Enter() bool { return true }
+
+// Leave ends what Enter or TryPlain began.
 func (q *Queue) Leave() {}
 
 // Stats returns why there is nothing to count.

@@ -1,0 +1,86 @@
+package concurrency
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+// Beside goroutines that compute on all processors, reads of a direct File do not fall far behind
+// those of an os.File. Without Queue.Busy they were 50 times slower. How close they come is for
+// bench to say; the bound here is wide, because other processes may be busy too.
+func TestBusyProcessors(t *testing.T) {
+	aiotest.Guard(t)
+	if !aiotest.Direct {
+		t.Skip("there is no direct I/O")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	name := filepath.Join(aiotest.Dir(t), "busy")
+	if err := os.WriteFile(name, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var computing sync.WaitGroup
+	for range 4 {
+		computing.Go(func() {
+			for x := uint64(1); !stop.Load(); {
+				for range 100_000 {
+					x = x*6364136223846793005 + 1442695040888963407
+				}
+				runtime.KeepAlive(x)
+			}
+		})
+	}
+	defer computing.Wait()
+	defer stop.Store(true)
+
+	theirs, err := os.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	readsIn(t, ours.ReadAt, 500*time.Millisecond) // it has to notice
+	var os, aio int64
+	for range 2 {
+		os += readsIn(t, theirs.ReadAt, 250*time.Millisecond)
+		aio += readsIn(t, ours.ReadAt, 250*time.Millisecond)
+	}
+	t.Logf("reads: os.File %d, aio.File %d", os, aio)
+	if aio < os/5 {
+		t.Errorf("beside 4 goroutines that compute aio.File made %d reads where os.File made %d", aio, os)
+	}
+}
+
+// readsIn returns how many reads of a block 32 goroutines make in about so much time.
+func readsIn(t *testing.T, readAt func(p []byte, off int64) (int, error), d time.Duration) int64 {
+	var reads atomic.Int64
+	var readers sync.WaitGroup
+	begin := time.Now()
+	for range 32 {
+		readers.Go(func() {
+			p := aio.AlignedBuffer(4096)
+			for time.Since(begin) < d {
+				if _, err := readAt(p, rand.Int64N(1024)*4096); err != nil {
+					t.Error(err)
+					return
+				}
+				reads.Add(1)
+			}
+		})
+	}
+	readers.Wait()
+	return reads.Load()
+}

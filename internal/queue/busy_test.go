@@ -1,0 +1,140 @@
+//go:build linux
+
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+// newBusyState returns a busyState whose yields take as long as took says.
+func newBusyState(took func() time.Duration) *busyState {
+	b := new(busyState)
+	calls := 0
+	b.gosched = func() {
+		if calls++; calls%2 == 1 { // a look yields twice
+			for began := sinceEpoch(); sinceEpoch() < began+took(); {
+				time.Sleep(took() / 4)
+			}
+		}
+	}
+	return b
+}
+
+// A process notices that its processors are busy after two late yields of four, and no sooner.
+func TestBusyAfterLateYields(t *testing.T) {
+	var took time.Duration
+	b := newBusyState(func() time.Duration { return took })
+	now := time.Now()
+	look := func(n int64, yield time.Duration) time.Duration {
+		took = yield
+		now = now.Add(lookEvery)
+		return b.look(n, 1, now)
+	}
+	for n, yield := range []time.Duration{0, lateFrom, 0, 0, 0, lateFrom, 0} {
+		if again := look(int64(n+1), yield); again != lookEvery || b.on.Load() {
+			t.Fatalf("look %d: again after %v, busy %t", n, again, b.on.Load())
+		}
+	}
+	if again := look(8, lateFrom); again != leastBusy || !b.on.Load() {
+		t.Errorf("after two late yields of three: again after %v, busy %t", again, b.on.Load())
+	}
+}
+
+// Processors are tried again, and the time until then doubles while they are busy still; one late
+// yield says so. After a time without it starts anew.
+func TestBusyIsTried(t *testing.T) {
+	took := lateFrom
+	b := newBusyState(func() time.Duration { return took })
+	now := time.Now()
+	var submitted int64
+	look := func() time.Duration {
+		submitted++
+		return b.look(submitted, 1, now)
+	}
+	look()
+	for _, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
+		want *= leastBusy
+		if again := look(); again != want || !b.on.Load() {
+			t.Fatalf("again after %v, want %v; busy %t", again, want, b.on.Load())
+		}
+		now = now.Add(want)
+		if again := look(); again != trialAfter || b.on.Load() {
+			t.Fatalf("a trial: again after %v, busy %t", again, b.on.Load())
+		}
+		now = now.Add(trialAfter)
+		time.Sleep(trialAfter) // the yield is late from then on
+	}
+	took = 0
+	b.yields.Store(0) // the look comes in time
+	for range 100 {
+		if again := look(); again != lookEvery || b.on.Load() {
+			t.Fatalf("prompt: again after %v, busy %t", again, b.on.Load())
+		}
+	}
+	took, now = lateFrom, now.Add(2*mostBusy)
+	look()
+	if again := look(); again != leastBusy {
+		t.Errorf("busy long after the last trial: again after %v, want %v", again, leastBusy)
+	}
+}
+
+// A queue with nothing to do has no timer, busy or not.
+func TestBusyIdle(t *testing.T) {
+	b := newBusyState(func() time.Duration { return lateFrom })
+	now := time.Now()
+	b.look(1, 1, now)
+	if again := b.look(1, 1, now); again != 0 {
+		t.Errorf("nothing submitted since the last look: again after %v", again)
+	}
+	b.look(2, 1, now)
+	b.look(3, 1, now)
+	if !b.on.Load() {
+		t.Fatal("not busy")
+	}
+	now = now.Add(leastBusy)
+	if again := b.look(3, 0, now); again != 0 || b.on.Load() {
+		t.Errorf("nothing under way: again after %v, busy %t", again, b.on.Load())
+	}
+	if again := b.look(3, 0, now); again != 0 {
+		t.Errorf("nothing submitted since: again after %v", again)
+	}
+	// The next request is a trial, for which one late yield is enough.
+	if again := b.look(4, 1, now); again != 2*leastBusy || !b.on.Load() {
+		t.Errorf("busy again: again after %v, busy %t", again, b.on.Load())
+	}
+}
+
+// A yield that is under way and late already counts, whoever asks.
+func TestBusyWhileTheYieldIsLate(t *testing.T) {
+	_, q := newFake(t, 32)
+	if q.Busy() {
+		t.Fatal("busy without any request")
+	}
+	blocked, began := make(chan struct{}), make(chan struct{}, 1)
+	q.busy.gosched = func() {
+		select {
+		case began <- struct{}{}:
+			<-blocked
+		default:
+		}
+	}
+	done := start(q, 1)
+	<-began
+	aiotest.Until(t, "the yield is late", q.Busy)
+	if q.busy.on.Load() {
+		t.Error("on before the yield has ended")
+	}
+	close(blocked)
+	want(t, 1, done, 1, nil)
+	aiotest.Until(t, "it looks no more", func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return !q.busy.set
+	})
+	if q.Busy() {
+		t.Error("busy after one late yield, with nothing in flight")
+	}
+}
