@@ -1,6 +1,7 @@
 package dio
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -44,7 +45,8 @@ const kept = unix.O_ACCMODE | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
 
 // Open opens the direct twin of fd. It fails where there is none to be had: EINVAL
 // and EOPNOTSUPP where the filesystem has no direct I/O, EACCES for a file that its
-// creator may not open again, ENOENT without /proc, EMFILE. A failure closes no
+// creator may not open again, ENOENT without /proc, EMFILE, and where /proc leads to
+// another file. A failure closes no
 // descriptor: that would end the process's fcntl(2) locks of the file.
 func Open(fd int) (*Twin, error) {
 	limits, err := limitsOf(fd)
@@ -80,6 +82,19 @@ func CopyOffset(to, from int) error {
 	return err
 }
 
+// Errors of a second descriptor that cannot be trusted.
+var (
+	errNotProcfs   = errors.New("/proc is not a procfs")
+	errAnotherFile = errors.New("/proc leads to another file")
+)
+
+// reopen opens the file of fd once more, with the flags of fd that are in keep, and add.
+//
+// The way to it is proc_pid_fd(5), and is not taken on trust: the program may run in a directory
+// tree of other people's making (chroot(2)), whose /proc leads anywhere. So the directory must be
+// of a procfs, and the file that of fd. That is seen before it is opened, since to open a FIFO
+// may block and to open a device may do anything, and again after that. thread-self, because a
+// thread may have a descriptor table of its own (CLONE_FILES, unshare(2)).
 func reopen(fd, keep, add int) (int, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -88,13 +103,55 @@ func reopen(fd, keep, add int) (int, error) {
 	if flags&unix.O_PATH != 0 {
 		return -1, unix.EBADF // as any read or write of it; opened again, it would be readable
 	}
-	name := "/proc/self/fd/" + strconv.Itoa(fd)
-	var again int
+	dir, err := open(unix.AT_FDCWD, "/proc/thread-self/fd", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(dir)
+	var fs unix.Statfs_t
+	if err := ignoringEINTR(func() error { return unix.Fstatfs(dir, &fs) }); err != nil {
+		return -1, err
+	}
+	if fs.Type != unix.PROC_SUPER_MAGIC {
+		return -1, errNotProcfs
+	}
+	name := strconv.Itoa(fd)
+	if err := sameFile(fd, func(st *unix.Stat_t) error { return unix.Fstatat(dir, name, st, 0) }); err != nil {
+		return -1, err
+	}
+	again, err := open(dir, name, flags&keep|add)
+	if err != nil {
+		return -1, err
+	}
+	if err := sameFile(fd, func(st *unix.Stat_t) error { return unix.Fstat(again, st) }); err != nil {
+		unix.Close(again)
+		return -1, err
+	}
+	return again, nil
+}
+
+// open is openat(2) of what exists, with O_CLOEXEC.
+func open(dir int, name string, flags int) (fd int, err error) {
 	err = ignoringEINTR(func() (err error) {
-		again, err = unix.Open(name, flags&keep|add|unix.O_CLOEXEC, 0)
+		fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0)
 		return err
 	})
-	return again, err
+	return fd, err
+}
+
+// sameFile returns nil if stat tells of the file of fd.
+func sameFile(fd int, stat func(*unix.Stat_t) error) error {
+	var want, st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &want) }); err != nil {
+		return err
+	}
+	if err := ignoringEINTR(func() error { return stat(&st) }); err != nil {
+		return err
+	}
+	if st.Dev != want.Dev || st.Ino != want.Ino || st.Rdev != want.Rdev || (st.Mode^want.Mode)&unix.S_IFMT != 0 {
+		return errAnotherFile
+	}
+	return nil
 }
 
 // Close closes the descriptor. It must not be in use.
