@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"syscall"
@@ -94,11 +95,12 @@ func (q *Queue) disperse() bool {
 }
 
 // sweep ends collecting for good, where io_getevents(2) is refused: by a seccomp filter that has been
-// installed since. The ring can be read without it.
+// installed since. The ring can be read without it, if not now then later: until then nothing
+// rings, so sweep goes on until no request is left that does not ring.
 func (q *Queue) sweep(k kernel, events []libaio.Event) {
 	for !q.disperse() {
-		n, ok := reap(k, events)
-		if !ok {
+		n, err := reap(k, events)
+		if err == errGone {
 			return
 		}
 		q.deliver(events[:n])
@@ -110,8 +112,8 @@ func (q *Queue) sweep(k kernel, events []libaio.Event) {
 // not queue them, so one ring of it may stand for many.
 func (q *Queue) drain(k kernel, events []libaio.Event) {
 	for {
-		n, ok := reap(k, events)
-		if !ok {
+		n, err := reap(k, events)
+		if err != nil {
 			return
 		}
 		q.deliver(events[:n])
@@ -124,21 +126,27 @@ func (q *Queue) drain(k kernel, events []libaio.Event) {
 // reapTries bounds how often reap tries, for a second or less: whose requests are over must not be kept by others'.
 const reapTries = 1000
 
-// reap takes the events that are there; ok is false if the context is gone, which only tests do to one. While another goroutine is in
-// io_getevents(2), if only to look, it is such a call too, and may be refused as that one is (see sweep): soon it will not be,
+// Errors of reap.
+var (
+	errGone    = errors.New("the context is gone") // only tests destroy one
+	errRefused = errors.New("the ring cannot be read now")
+)
+
+// reap takes the events that are there. While another goroutine is in io_getevents(2), if only to
+// look, it is such a call too, and may be refused as that one is (see sweep): soon it will not be,
 // unless the ring cannot be read without that call.
-func reap(k kernel, events []libaio.Event) (n int, ok bool) {
+func reap(k kernel, events []libaio.Event) (n int, err error) {
 	for range reapTries {
 		n, err := k.reap(events)
 		switch err {
 		case nil:
-			return n, true
+			return n, nil
 		case syscall.EINVAL:
-			return 0, false
+			return 0, errGone
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
-	return 0, false
+	return 0, errRefused
 }
 
 // look takes what is complete already, which for a request that the cache or memory

@@ -82,10 +82,16 @@ func (q *Queue) submitOthers(k kernel) {
 	q.submit(k, nil)
 }
 
-// resume brings a submitter back, if there is need and room for one.
+// resume brings a submitter back, if there is need and room for one. If there is no room, those
+// that have it may be stuck, and relieve looks after them.
 func (q *Queue) resume(k kernel) {
 	q.mu.Lock()
-	if q.pending.len() == 0 || q.submitting >= int(q.procs.Load()) {
+	if q.pending.len() == 0 {
+		q.mu.Unlock()
+		return
+	}
+	if q.submitting >= int(q.procs.Load()) {
+		q.watchSubmitters(k)
 		q.mu.Unlock()
 		return
 	}
@@ -93,7 +99,7 @@ func (q *Queue) resume(k kernel) {
 	q.submit(k, nil)
 }
 
-// watchSubmitters has relieve look after those who have all places. q.mu is held.
+// watchSubmitters sets relieve, for requests that are pending. q.mu is held.
 func (q *Queue) watchSubmitters(k kernel) {
 	if q.watched {
 		return
@@ -112,12 +118,19 @@ const maxRelief = 64
 
 // relieve brings in a submitter beyond the others if none of them has got anywhere since it
 // was set: io_submit(2) blocks where it should not, for a page that must be
-// written first, say, and a disk that hangs. Other disks need not wait for that.
+// written first, say, and a disk that hangs. Other disks need not wait for that. Where there is
+// room it brings one in at once: what is pending then was left so by stall, and the completion
+// that it waits for may be that of a request which is stuck in io_submit(2).
 func (q *Queue) relieve(k kernel) {
 	q.mu.Lock()
 	q.watched = false
-	if q.pending.len() == 0 || q.submitting < int(q.procs.Load()) {
+	if q.pending.len() == 0 {
 		q.mu.Unlock()
+		return
+	}
+	if q.submitting < int(q.procs.Load()) {
+		q.submitting++
+		q.submit(k, nil)
 		return
 	}
 	// A disk whose queue is full for a moment, or that stalls for half a second, as some do,
@@ -197,7 +210,7 @@ func (q *Queue) push(k kernel, b *batch) {
 			// io_submit(2) does not document it; nothing was taken.
 		case syscall.EAGAIN, nil:
 			// No free place in the context, or no memory for the request.
-			if q.stall(slots) {
+			if q.stall(k, slots) {
 				return
 			}
 			slots, iocbs = q.refuse(slots, iocbs, unavailable)
@@ -257,13 +270,14 @@ func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot,
 }
 
 // stall leaves slots pending until a completion makes room. It returns false if none
-// can come, because nothing is in the kernel.
+// can come, because nothing is in the kernel. What is counted as in the kernel includes the
+// requests of submitters that are in io_submit(2), of which one may be stuck: so relieve is set.
 //
 // Who delivers completions lowers q.inKernel and then looks at q.stalled; here it is
 // the other way round, so one of both sees the other. A submitter that has counted
 // requests which the kernel then refuses lowers q.inKernel too, here or in refuse, and
 // the last one finds zero, here or in submit.
-func (q *Queue) stall(slots []*slot) bool {
+func (q *Queue) stall(k kernel, slots []*slot) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stalled.Store(true)
@@ -276,5 +290,6 @@ func (q *Queue) stall(slots []*slot) bool {
 		q.heard(slots[i])
 		q.pending.unpop(slots[i])
 	}
+	q.watchSubmitters(k)
 	return true
 }

@@ -1,0 +1,83 @@
+//go:build linux
+
+package queue
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+// Tests of requests that the kernel refuses for a moment (EAGAIN) while another submitter is stuck
+// in io_submit(2), for a disk that hangs. They must not wait for that disk.
+
+// The submitter of disk A is stuck and takes the only place. A second one, which relieve brings in,
+// meets EAGAIN and leaves the request of disk B pending. The completion that makes room finds no
+// place for a submitter, so relieve has to look again.
+func TestStalledBesideAStuckSubmitter(t *testing.T) {
+	procs(t, 1)
+	k, q := newFake(t, 64)
+	q.stuckAfter = time.Millisecond
+	q.dog.every = 10 * time.Millisecond // the watchdog, a hundred times as often
+	k.hold()
+	first := startAll(t, k, q, 1) // is in the kernel
+	hangs, full := make(chan struct{}), make(chan struct{})
+	n := k.calls(submitting)
+	k.at(submitting, n+1, fault{block: hangs})                     // disk A
+	k.at(submitting, n+2, fault{block: full, err: syscall.EAGAIN}) // the one that relieve brings in
+	a := start(q, 2)
+	aiotest.Until(t, "A's submitter is stuck", func() bool { return k.calls(submitting) == n+1 })
+	b := start(q, 3)
+	aiotest.Until(t, "relieve brings another in", func() bool { return k.calls(submitting) == n+2 })
+	time.Sleep(50 * time.Millisecond) // relieve looks again meanwhile, and finds nothing pending
+	close(full)
+	aiotest.Until(t, "B's request is pending", func() bool { return countPending(q) == 1 && countSubmitters(q) == 1 })
+	k.complete(1) // makes room, and brings a submitter back
+	want(t, 1, first[0], 1, nil)
+	k.letGo()
+	aiotest.Until(t, "nothing is stalled", func() bool { return !q.stalled.Load() })
+	aiotest.Until(t, "the kernel has B's request", func() bool { return len(b) > 0 })
+	close(hangs)
+	<-a
+}
+
+// The same, without a completion to come: the only request that is counted as in the kernel is that
+// of the stuck submitter.
+func TestStalledWithNothingInTheKernel(t *testing.T) {
+	procs(t, 1)
+	k, q := newFake(t, 64)
+	q.stuckAfter = time.Millisecond
+	q.dog.every = 10 * time.Millisecond
+	hangs, full := make(chan struct{}), make(chan struct{})
+	k.at(submitting, 1, fault{block: hangs})
+	k.at(submitting, 2, fault{block: full, err: syscall.EAGAIN})
+	a := start(q, 2)
+	aiotest.Until(t, "A's submitter is stuck", func() bool { return k.calls(submitting) == 1 })
+	b := start(q, 3)
+	aiotest.Until(t, "relieve brings another in", func() bool { return k.calls(submitting) == 2 })
+	time.Sleep(50 * time.Millisecond)
+	close(full)
+	aiotest.Until(t, "the kernel has B's request", func() bool { return len(b) > 0 })
+	close(hangs)
+	<-a
+}
+
+// There are two places: the submitter of disk A is stuck, and that of disk B meets EAGAIN (no
+// memory) while the kernel has no request at all.
+func TestStalledBehindAStuckSubmitter(t *testing.T) {
+	procs(t, 2)
+	k, q := newFake(t, 64)
+	q.stuckAfter = time.Millisecond
+	q.dog.every = 10 * time.Millisecond
+	hangs := make(chan struct{})
+	k.at(submitting, 1, fault{block: hangs})
+	k.at(submitting, 2, fault{err: syscall.EAGAIN})
+	a := start(q, 2)
+	aiotest.Until(t, "A's submitter is stuck", func() bool { return k.calls(submitting) == 1 })
+	b := start(q, 3)
+	aiotest.Until(t, "the kernel has B's request", func() bool { return len(b) > 0 })
+	close(hangs)
+	<-a
+}
