@@ -1,0 +1,180 @@
+package sched
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
+)
+
+// check fails the test unless s has so many units in use and so many calls that wait.
+func check(t *testing.T, s *Semaphore, used int64, waiting int) {
+	t.Helper()
+	if u, w := s.Load(); u != used || w != waiting {
+		t.Errorf("%d in use, %d wait; want %d, %d", u, w, used, waiting)
+	}
+}
+
+// acquire calls Acquire(n) and returns a channel that is closed when it has returned.
+func acquire(t *testing.T, s *Semaphore, n int) <-chan struct{} {
+	t.Helper()
+	_, before := s.Load()
+	done := make(chan struct{})
+	go func() {
+		s.Acquire(n)
+		close(done)
+	}()
+	aiotest.Until(t, "it waits or has its units", func() bool {
+		_, waiting := s.Load()
+		return waiting > before || closed(done)
+	})
+	return done
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestSemaphoreIsFirstComeFirstServed(t *testing.T) {
+	aiotest.Guard(t)
+	s := NewSemaphore(4)
+	s.Acquire(3)
+	many := acquire(t, s, 2)
+	few := acquire(t, s, 1)
+	check(t, s, 3, 2)
+	if s.TryAcquire(1) {
+		t.Error("TryAcquire overtook two calls that wait")
+	}
+	if closed(many) || closed(few) {
+		t.Fatal("granted without room, or out of turn")
+	}
+	s.Release(3)
+	<-many
+	<-few
+	check(t, s, 3, 0)
+	s.Release(2)
+	s.Release(1)
+	check(t, s, 0, 0)
+	if n := s.Waits(); n != 2 {
+		t.Errorf("%d have waited, want 2", n)
+	}
+}
+
+// What is more than all is all.
+func TestSemaphoreOfMoreThanTheLimit(t *testing.T) {
+	aiotest.Guard(t)
+	s := NewSemaphore(4)
+	s.Acquire(100)
+	check(t, s, 4, 0)
+	all := acquire(t, s, 5)
+	check(t, s, 4, 1)
+	s.Release(100)
+	<-all
+	s.Release(5)
+	check(t, s, 0, 0)
+}
+
+func TestSemaphoreContext(t *testing.T) {
+	aiotest.Guard(t)
+	s := NewSemaphore(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	if !s.AcquireContext(ctx, 1) {
+		t.Fatal("no unit of two")
+	}
+	left := make(chan bool)
+	go func() { left <- s.AcquireContext(ctx, 2) }()
+	aiotest.Until(t, "it waits", func() bool { _, n := s.Load(); return n == 1 })
+	behind := acquire(t, s, 1)
+	check(t, s, 1, 2)
+	cancel()
+	if <-left {
+		t.Error("acquired after its context ended")
+	}
+	<-behind // has had to wait for the other only
+	check(t, s, 2, 0)
+	s.Release(1)
+	if s.AcquireContext(ctx, 1) {
+		t.Error("acquired with a context that had ended")
+	}
+	check(t, s, 1, 0)
+}
+
+// Many goroutines never have more than the limit, and all of them come through, contexts that end
+// included.
+func TestSemaphoreStress(t *testing.T) {
+	aiotest.Guard(t)
+	for _, limit := range []int{1, 3, 64} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			s := NewSemaphore(limit)
+			var used atomic.Int64
+			var users sync.WaitGroup
+			for range 32 {
+				users.Go(func() {
+					for range aiotest.Scaled(2000) {
+						n := 1 + rand.IntN(limit)
+						switch rand.IntN(3) {
+						case 0:
+							s.Acquire(n)
+						case 1:
+							if !s.TryAcquire(n) {
+								continue
+							}
+						default:
+							ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(50))*time.Microsecond)
+							ok := s.AcquireContext(ctx, n)
+							cancel()
+							if !ok {
+								continue
+							}
+						}
+						if got := used.Add(int64(n)); got > int64(limit) {
+							t.Errorf("%d in use of %d", got, limit)
+						}
+						used.Add(int64(-n))
+						s.Release(n)
+					}
+				})
+			}
+			users.Wait()
+			check(t, s, 0, 0)
+			if n := s.state.Load(); n != 0 {
+				t.Errorf("the state is %d at rest", n)
+			}
+		})
+	}
+}
+
+func TestSemaphoreAllocs(t *testing.T) {
+	s := NewSemaphore(1)
+	if n := testing.AllocsPerRun(100, func() {
+		s.Acquire(1)
+		s.Release(1)
+	}); n != 0 {
+		t.Errorf("Acquire and Release allocate %v times", n)
+	}
+}
+
+func BenchmarkSemaphore(b *testing.B) {
+	for _, limit := range []int{4, 1 << 20} {
+		b.Run(fmt.Sprintf("limit=%d", limit), func(b *testing.B) {
+			s := NewSemaphore(limit)
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					s.Acquire(1)
+					s.Release(1)
+				}
+			})
+		})
+	}
+}
