@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/sched"
 	"github.com/ncw/directio"
 )
 
@@ -85,8 +86,8 @@ func AlignedBuffer(n int) []byte {
 
 // A pool keeps bounce buffers: aligned memory for requests whose own is not, in classes
 // of powers of two from a page to maxBounce, whose last have maxBounceRead. It is bounded: each class has so many
-// buffers, and who comes when all are in use waits his turn. Buffers are held during I/O
-// only, so a turn always comes.
+// buffers, and a caller that finds all of them in use waits. Buffers are held during I/O only, so
+// one always becomes free.
 //
 // What a buffer held before is never written to a file, because writes are bounced in
 // whole blocks that the caller's bytes fill, and never handed to a reader, because no more
@@ -104,12 +105,11 @@ const (
 	classCount = 1024
 )
 
-// A class is a stack of buffers of one size and the permits to make more of them.
+// A class is a stack of buffers of one size, and the bound on those in use.
 type class struct {
-	free chan []byte
-	make chan struct{}
-	// uses counts what get has returned, bytes its length. The channels have locks, which
-	// every use writes to, so this is little more.
+	using *sched.Semaphore
+	free  chan []byte
+	// uses counts what get has returned, bytes its length.
 	uses, bytes atomic.Int64
 }
 
@@ -117,10 +117,7 @@ func newPool() *pool {
 	b := new(pool)
 	for i := range b.classes {
 		count := min(classCount, classBytes>>(minBounceBits+i))
-		b.classes[i].free, b.classes[i].make = make(chan []byte, count), make(chan struct{}, count)
-		for range count {
-			b.classes[i].make <- struct{}{}
-		}
+		b.classes[i].using, b.classes[i].free = sched.NewSemaphore(count), make(chan []byte, count)
 	}
 	return b
 }
@@ -136,15 +133,11 @@ func (b *pool) get(n int) []byte {
 	c := &b.classes[classOf(n)]
 	c.uses.Add(1)
 	c.bytes.Add(int64(n))
+	c.using.Acquire(1)
 	select {
 	case p := <-c.free:
 		return p[:n]
 	default:
-	}
-	select {
-	case p := <-c.free:
-		return p[:n]
-	case <-c.make:
 	}
 	size := 1 << (minBounceBits + classOf(n))
 	if size == maxBounce {
@@ -154,7 +147,11 @@ func (b *pool) get(n int) []byte {
 }
 
 // put gives back what get returned.
-func (b *pool) put(p []byte) { b.classes[classOf(len(p))].free <- p[:cap(p)] }
+func (b *pool) put(p []byte) {
+	c := &b.classes[classOf(len(p))]
+	c.free <- p[:cap(p)] // has room for all that are in use
+	c.using.Release(1)
+}
 
 // uses returns how many buffers get has returned, and their bytes.
 func (b *pool) uses() (n, bytes int64) {

@@ -238,7 +238,7 @@ func (b *Batch) runGroup(next []int) (rest []int) {
 }
 
 // fillGroup begins members from the first of next on: room requests, or as many as their device
-// has turns for. Those that are not for kernel AIO it leaves. It returns how many it has dealt with.
+// has places for. Those that are not for kernel AIO it leaves. It returns how many it has dealt with.
 func (b *Batch) fillGroup(next []int, room int) int {
 	b.grouped = b.grouped[:0]
 	for n, i := range next {
@@ -267,9 +267,7 @@ func (b *Batch) endGroup() {
 		if m.kind == memberWriteAt {
 			m.f.h.inode.Unlock(m.locked())
 		}
-		if t := m.f.h.device.turns; t != nil {
-			t.release()
-		}
+		m.f.h.device.leave()
 	}
 }
 
@@ -392,25 +390,23 @@ type beginning uint8
 
 const (
 	begun   beginning = iota
-	crowded           // the device has no turn for it now
+	crowded           // the device has no place for it now
 	unfit             // an ordinary call does better, or has to wait
 )
 
-// begin takes what a request holds while it is under way: a call of the handle, a turn of the
+// begin takes what a request holds while it is under way: a call of the handle, a place of the
 // device and, for a write, its lock. It waits for none.
 func (m *member) begin() beginning {
 	h := m.f.h
 	if m.kind == memberReadAt && h.inode.Recent(m.off, end(m.off, len(m.p))) || !h.acquire() {
 		return unfit
 	}
-	if h.device.turns != nil && !h.device.turns.try() {
+	if !h.device.enter() {
 		h.release()
 		return crowded
 	}
 	if m.kind == memberWriteAt && !m.beginWrite() {
-		if h.device.turns != nil {
-			h.device.turns.release()
-		}
+		h.device.leave()
 		h.release()
 		return unfit
 	}

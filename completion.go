@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-aio/aio/internal/dio"
 	"github.com/go-aio/aio/internal/queue"
+	"github.com/go-aio/aio/internal/sched"
 )
 
 // An engine is what all Files of the process share: the queue of the kernel's context,
@@ -98,7 +99,7 @@ func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) 
 	if e.busy(few) && e.queue.Enter() {
 		defer e.queue.Leave()
 		e.counts.synchronous.add()
-		e.threads.turns.acquire()
+		e.threads.Acquire(1)
 		defer e.threads.release()
 		return transfer(op, h.twin.Fd, p, bufs, off)
 	}
@@ -111,7 +112,7 @@ func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) 
 	} else {
 		e.counts.extending.Add(1)
 	}
-	e.threads.turns.acquire()
+	e.threads.Acquire(1)
 	defer e.threads.release()
 	return transfer(op, h.twin.Fd, p, bufs, off)
 }
@@ -199,7 +200,7 @@ func (f *File) sync(op queue.Op, plain func(*File) error) error {
 }
 
 func (f *File) syncPlain(e *engine, plain func(*File) error) error {
-	e.threads.turns.acquire()
+	e.threads.Acquire(1)
 	defer e.threads.release()
 	return plain(f)
 }
@@ -281,62 +282,19 @@ func (c *call) do(fd uintptr) {
 	}
 }
 
-// turns bounds the calls under way, first come first served. Of plain system calls each holds a
-// thread once it has waited 20 us.
-type turns struct {
-	limit int64
-	calls atomic.Int64  // under way, and waiting
-	next  chan struct{} // one place handed from a call that ends to one that waits
-	waits atomic.Int64  // calls that had to wait
-}
-
-func newTurns(limit int) *turns {
-	// No more than limit places can be on their way at a time, so a send never waits.
-	return &turns{limit: int64(limit), next: make(chan struct{}, limit)}
-}
-
-func (t *turns) acquire() {
-	if t.calls.Add(1) > t.limit {
-		t.waits.Add(1)
-		<-t.next
-	}
-}
-
-// try is acquire where that does not wait, and false where it would.
-func (t *turns) try() bool {
-	for {
-		n := t.calls.Load()
-		if n >= t.limit {
-			return false
-		}
-		if t.calls.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-func (t *turns) release() {
-	if t.calls.Add(-1) >= t.limit {
-		t.next <- struct{}{}
-	}
-}
-
-// load returns how many calls are under way, and how many wait.
-func (t *turns) load() (under, waiting int64) {
-	n := t.calls.Load()
-	return min(n, t.limit), max(n-t.limit, 0)
-}
-
-// threads are the turns of plain system calls.
+// threads bound the plain system calls under way. Of these each holds a thread once it has waited
+// 20 us.
 type threads struct {
-	*turns
-	pageCache tally // those through the page cache
+	*sched.Semaphore
+	pageCache tally // calls through the page cache
 }
 
-func newThreads(limit int) *threads { return &threads{turns: newTurns(limit)} }
+func newThreads(limit int) *threads { return &threads{Semaphore: sched.NewSemaphore(limit)} }
 
-// acquire is for a call through the page cache; what goes past it acquires turns.
+// acquire is for a call through the page cache; what goes past it acquires the Semaphore.
 func (t *threads) acquire() {
 	t.pageCache.add()
-	t.turns.acquire()
+	t.Acquire(1)
 }
+
+func (t *threads) release() { t.Release(1) }

@@ -8,14 +8,15 @@ import (
 
 	"github.com/go-aio/aio/internal/dio"
 	"github.com/go-aio/aio/internal/queue"
+	"github.com/go-aio/aio/internal/sched"
 )
 
 // A device is what all direct Files on one device share: how many requests it takes at a
 // time, and how promptly.
 type device struct {
-	// turns bounds the requests that kernel AIO has for it; nil if the device does not
+	// places bounds the requests that kernel AIO has for it; nil if the device does not
 	// say how many it takes.
-	turns *turns
+	places *sched.Semaphore
 	// prompt is positive if plain calls have lately returned promptly.
 	prompt atomic.Int32
 }
@@ -33,35 +34,43 @@ func deviceOf(dev uint64) *device {
 	// again as 128 do (blk_mq_get_tag). Three quarters, because mq-deadline leaves writes no
 	// more than that (dd_limit_depth), and others use the device too.
 	if tags := dio.Tags(dev); tags > 0 {
-		d.turns = newTurns(max(tags*3/4, 1))
+		d.places = sched.NewSemaphore(tags * 3 / 4)
 	}
 	known, _ := devices.LoadOrStore(dev, d)
 	return known.(*device)
 }
 
-// deviceTurns returns how many requests wait for their turn of a device, and how many have had
-// to.
-func deviceTurns() (queued, waits int64) {
+// devicePlaces returns how many requests wait for a place of a device, and how many have had to.
+func devicePlaces() (queued, waits int64) {
 	devices.Range(func(_, d any) bool {
-		if t := d.(*device).turns; t != nil {
-			_, waiting := t.load()
-			queued += waiting
-			waits += t.waits.Load()
+		if places := d.(*device).places; places != nil {
+			_, waiting := places.Load()
+			queued += int64(waiting)
+			waits += places.Waits()
 		}
 		return true
 	})
 	return queued, waits
 }
 
-// do makes a request by the kernel's queue when it is its turn.
+// do makes a request by the kernel's queue when the device has a place for it.
 func (d *device) do(q *queue.Queue, op queue.Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
-	if d.turns == nil {
+	if d.places == nil {
 		return q.DoVec(op, fd, p, bufs, off)
 	}
-	d.turns.acquire()
+	d.places.Acquire(1)
 	n, err := q.DoVec(op, fd, p, bufs, off)
-	d.turns.release()
+	d.places.Release(1)
 	return n, err
+}
+
+// enter takes a place for a request, and leave gives it back. enter returns false if none is free.
+func (d *device) enter() bool { return d.places == nil || d.places.TryAcquire(1) }
+
+func (d *device) leave() {
+	if d.places != nil {
+		d.places.Release(1)
+	}
 }
 
 // A call that returns promptly keeps its P: the runtime takes it from a thread after 20 us at the

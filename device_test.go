@@ -3,9 +3,7 @@ package aio_test
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,56 +11,6 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
 )
-
-// Never more calls than turns, in order, and none is left over.
-func TestTurns(t *testing.T) {
-	aiotest.Guard(t)
-	for _, limit := range []int{1, 2, 7, 64} {
-		turns := aio.NewTurns(limit)
-		var under, most atomic.Int64
-		var all sync.WaitGroup
-		for range 4 * limit {
-			all.Go(func() {
-				for range aiotest.Scaled(2000) {
-					turns.Acquire()
-					if n := under.Add(1); n > most.Load() {
-						most.Store(n)
-					}
-					runtime.Gosched()
-					under.Add(-1)
-					turns.Release()
-				}
-			})
-		}
-		all.Wait()
-		if most.Load() > int64(limit) || turns.Calls() != 0 {
-			t.Errorf("%d turns: %d calls at a time; %d are left", limit, most.Load(), turns.Calls())
-		}
-	}
-}
-
-// First come, first served.
-func TestTurnsInOrder(t *testing.T) {
-	aiotest.Guard(t)
-	turns := aio.NewTurns(1)
-	turns.Acquire()
-	order := make(chan int, 10)
-	for i := range cap(order) {
-		go func() {
-			turns.Acquire()
-			order <- i
-			turns.Release()
-		}()
-		aiotest.Until(t, "it waits", func() bool { return turns.Calls() == int64(i)+2 })
-		time.Sleep(time.Millisecond) // counted, and then waiting
-	}
-	turns.Release()
-	for want := range cap(order) {
-		if got := <-order; got != want {
-			t.Errorf("number %d had the turn of number %d", got, want)
-		}
-	}
-}
 
 // A device is prompt after a call that was, and no more after a few that were not; one slow call
 // in a hundred does not matter.
@@ -116,7 +64,7 @@ func TestDeviceOfFiles(t *testing.T) {
 		t.Error("two Files of one directory are on two devices")
 	}
 	tags := aiotest.Tags(t, dir)
-	if got := aio.DeviceTurns(files[0]); got != tags*3/4 {
+	if got := aio.DevicePlaces(files[0]); got != tags*3/4 {
 		t.Errorf("%d requests at a time, for %d tags", got, tags)
 	}
 }

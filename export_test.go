@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-aio/aio/internal/inode"
+	"github.com/go-aio/aio/internal/sched"
 )
 
 // Arithmetic that is tested against a naive model.
@@ -90,18 +91,18 @@ func SetPrompt(f *File, n int32) { f.h.device.prompt.Store(n) }
 func Prompt(f *File) int32       { return f.h.device.prompt.Load() }
 
 // LimitDevice puts f on a device of its own that takes n requests at a time.
-func LimitDevice(f *File, n int) { f.h.device = &device{turns: newTurns(n)} }
+func LimitDevice(f *File, n int) { f.h.device = &device{places: sched.NewSemaphore(n)} }
 
 // SameDevice reports whether two Files share a device.
 func SameDevice(f, g *File) bool { return f.h.device == g.h.device }
 
-// DeviceTurns returns how many requests of kernel AIO the device of f has at a time, or 0 if
+// DevicePlaces returns how many requests of kernel AIO the device of f has at a time, or 0 if
 // it does not say.
-func DeviceTurns(f *File) int {
-	if f.h.device.turns == nil {
+func DevicePlaces(f *File) int {
+	if f.h.device.places == nil {
 		return 0
 	}
-	return int(f.h.device.turns.limit)
+	return f.h.device.places.Limit()
 }
 
 // A Device is one that no file is on.
@@ -111,44 +112,27 @@ type Device struct{ device }
 func (d *Device) Sample(took time.Duration) { d.sample(took) }
 func (d *Device) Few(disk int) int          { return d.few(disk) }
 
-// Turns are turns.
-type Turns struct{ *turns }
-
-// NewTurns, Acquire and Release are those of turns.
-func NewTurns(limit int) Turns { return Turns{newTurns(limit)} }
-func (t Turns) Acquire()       { t.acquire() }
-func (t Turns) Release()       { t.release() }
-
-// Calls returns how many calls are under way or waiting.
-func (t Turns) Calls() int64 { return t.calls.Load() }
-
 // HoldThreads takes all turns of plain system calls, so that others wait until release.
 func HoldThreads() (release func()) {
 	t := shared().threads
-	for range t.limit {
-		t.acquire()
-	}
-	return func() {
-		for range t.limit {
-			t.release()
-		}
-	}
+	t.Acquire(t.Limit())
+	return func() { t.Release(t.Limit()) }
 }
 
-// Forsaken returns how many bytes calls count for that were given up and are not over, and the
-// limit from which others wait.
-func Forsaken() (used, limit int64) {
-	forsaken.mu.Lock()
-	defer forsaken.mu.Unlock()
-	return forsaken.used, forsaken.limit
+// Detached returns how many bytes calls with a context count for that are not over, and how many
+// at most.
+func Detached() (used, limit int64) {
+	used, _ = detached.Load()
+	return used, int64(detached.Limit())
 }
 
-// DeviceCalls returns how many turns of the device of f are taken or waited for.
+// DeviceCalls returns how many places of the device of f are taken or waited for.
 func DeviceCalls(f *File) int64 {
-	if !f.Direct() || f.h.device.turns == nil {
+	if !f.Direct() || f.h.device.places == nil {
 		return 0
 	}
-	return f.h.device.turns.calls.Load()
+	used, waiting := f.h.device.places.Load()
+	return used + int64(waiting)
 }
 
 // Grouped returns how many members the last group of b has had.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-aio/aio/internal/inode"
 	"github.com/go-aio/aio/internal/queue"
+	"github.com/go-aio/aio/internal/sched"
 )
 
 // An Op is a call that goes on while whoever has started it does something else:
@@ -83,9 +84,10 @@ const (
 	abandoned
 )
 
-// admit waits until the calls that were given up leave room for another.
-func (f *File) admit(ctx context.Context, name string) error {
-	if ctx.Err() == nil && forsaken.wait(ctx) {
+// admit takes memory for a call of size bytes with a context, and waits for that as long as ctx
+// lasts. attend gives it back.
+func (f *File) admit(ctx context.Context, name string, size int) error {
+	if detached.AcquireContext(ctx, charge(size)) {
 		return nil
 	}
 	return f.contextErr(ctx, name, false)
@@ -106,15 +108,15 @@ func (f *File) attend(ctx context.Context, name string, size int, w *inode.Lefto
 		if w != nil {
 			w.Over()
 		}
-		forsaken.give(size)
+		detached.Release(charge(size))
 	}()
 	select {
 	case <-op.done:
+		detached.Release(charge(size))
 		return op, nil
 	case <-ctx.Done():
 	}
 	// All is noted before the goroutine can see that it is on its own.
-	forsaken.take(size)
 	if w != nil {
 		w.Leave()
 	}
@@ -124,65 +126,22 @@ func (f *File) attend(ctx context.Context, name string, size int, w *inode.Lefto
 	if w != nil {
 		w.Over()
 	}
-	forsaken.give(size)
 	<-op.done
+	detached.Release(charge(size))
 	return op, nil
 }
 
-// forsaken counts the memory of calls that were given up and are not over.
-var forsaken = budget{limit: maxForsaken}
+// detached bounds the memory of calls with a context, in bytes: of those whose callers wait for
+// them, and of those that were given up and are not over.
+var detached = sched.NewSemaphore(maxDetached)
 
-// maxForsaken is how many bytes may be in such calls for another call with a context to begin.
-const maxForsaken = 64 << 20
+// maxDetached is how many bytes of the library's memory may be in such calls. One that needs more
+// has all of it.
+const maxDetached = 64 << 20
 
-// leastForsaken is what each of them counts for at least: its goroutine and what belongs to it.
-const leastForsaken = 16 << 10
-
-// A budget is a number of bytes that may go beyond its limit once, and then has to come back.
-type budget struct {
-	limit int64
-
-	mu    sync.Mutex
-	used  int64
-	freed chan struct{} // closed when used falls; nil if nobody waits
-}
-
-func (b *budget) take(size int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used += int64(max(size, leastForsaken))
-}
-
-func (b *budget) give(size int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used -= int64(max(size, leastForsaken))
-	if b.freed != nil && b.used < b.limit {
-		close(b.freed)
-		b.freed = nil
-	}
-}
-
-// wait waits until there is room. It returns false if ctx ended before.
-func (b *budget) wait(ctx context.Context) bool {
-	for {
-		b.mu.Lock()
-		if b.used < b.limit {
-			b.mu.Unlock()
-			return true
-		}
-		if b.freed == nil {
-			b.freed = make(chan struct{})
-		}
-		freed := b.freed
-		b.mu.Unlock()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
+// charge returns what a call of size bytes counts for: at least 16 KiB, for its goroutine and what
+// belongs to that.
+func charge(size int) int { return max(size, 16<<10) }
 
 // A contextError says that a context ended a call.
 type contextError struct {
@@ -236,14 +195,14 @@ func putDetached(p []byte) {
 // context.Background, makes this ReadAt, without the copy.
 //
 // Calls that were given up keep their memory, and Close leaves the descriptors to them, until the
-// disk answers. While they have 64 MiB in sum, further calls with a context wait.
+// disk answers. While calls with a context, given up or not, have 64 MiB in sum, further ones wait.
 func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if ctx.Done() == nil || f.os() == nil {
 		return f.ReadAt(p, off)
 	}
 	if overflows(off, len(p)) {
-		if err := f.admit(ctx, "read"); err != nil {
-			return 0, err
+		if ctx.Err() != nil {
+			return 0, f.contextErr(ctx, "read", false)
 		}
 		return f.ReadAt(p, off) // which asks no disk
 	}
@@ -257,7 +216,7 @@ func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, e
 }
 
 func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, error) {
-	if err := f.admit(ctx, "read"); err != nil {
+	if err := f.admit(ctx, "read", len(p)); err != nil {
 		return 0, err
 	}
 	buf := getDetached(len(p))
@@ -283,7 +242,7 @@ func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, 
 	if ctx.Done() == nil || f.os() == nil {
 		return f.WriteAt(p, off)
 	}
-	if err := f.admit(ctx, "write"); err != nil {
+	if err := f.admit(ctx, "write", len(p)); err != nil {
 		return 0, err
 	}
 	buf := getDetached(len(p))
@@ -319,7 +278,7 @@ func (f *File) SyncContext(ctx context.Context) error {
 	if ctx.Done() == nil || f.os() == nil {
 		return f.Sync()
 	}
-	if err := f.admit(ctx, "sync"); err != nil {
+	if err := f.admit(ctx, "sync", 0); err != nil {
 		return err
 	}
 	var w *inode.Leftover

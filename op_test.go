@@ -247,11 +247,11 @@ func givenUp(t *testing.T, c contextual, f *aio.File, p []byte, off int64) {
 	}
 }
 
-// settleForsaken waits until all calls that were given up are over.
-func settleForsaken(t *testing.T, goroutines int) {
+// settleDetached waits until all calls that were given up are over.
+func settleDetached(t *testing.T, goroutines int) {
 	t.Helper()
 	aiotest.Until(t, "what was given up is over", func() bool {
-		used, _ := aio.Forsaken()
+		used, _ := aio.Detached()
 		return used == 0 && runtime.NumGoroutine() <= goroutines+1 // the reaper
 	})
 }
@@ -270,13 +270,13 @@ func TestContextGivenUp(t *testing.T) {
 		givenUp(t, contextuals[0], f, p, 0)
 		givenUp(t, contextuals[1], f, p, 0)
 	}
-	if used, _ := aio.Forsaken(); used < 40*4096 {
+	if used, _ := aio.Detached(); used < 40*4096 {
 		t.Errorf("%d bytes for 41 calls that were given up", used)
 	}
 	written := slices.Clone(p)
 	clear(p)
 	release()
-	settleForsaken(t, goroutines)
+	settleDetached(t, goroutines)
 	if slices.Max(p) != 0 {
 		t.Error("a read has changed the buffer that it was to leave alone")
 	}
@@ -326,7 +326,7 @@ func TestContextLaterWrites(t *testing.T) {
 				time.Sleep(5 * time.Millisecond) // for it to do harm, if it can
 				release()
 				holding.Wait()
-				settleForsaken(t, goroutines)
+				settleDetached(t, goroutines)
 				want := append(slices.Clone(later), make([]byte, 4096)...)
 				if c.want != nil {
 					want = c.want(want)
@@ -366,7 +366,7 @@ func TestContextAndBatch(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	settleForsaken(t, goroutines)
+	settleDetached(t, goroutines)
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got[far:], later) {
 		t.Errorf("an older write has come later; %v", err)
 	}
@@ -390,7 +390,7 @@ func TestContextAndClose(t *testing.T) {
 		t.Error(err)
 	}
 	release()
-	settleForsaken(t, goroutines)
+	settleDetached(t, goroutines)
 	aiotest.Settle(t, "descriptors are left", func() bool { return len(aiotest.OpenFiles()) <= len(before) })
 }
 
@@ -402,18 +402,18 @@ func TestContextBudget(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads()
 	p := make([]byte, 1<<20)
-	_, limit := aio.Forsaken()
+	_, limit := aio.Detached()
 	for i := range limit >> 20 {
 		givenUp(t, contextuals[1], f, p, i<<20)
 	}
-	used, _ := aio.Forsaken()
+	used, _ := aio.Detached()
 	if used != limit {
 		t.Errorf("%d calls of 1 MiB use %d bytes", limit>>20, used)
 	}
 	for _, c := range contextuals { // these have not begun
 		givenUp(t, c, f, p[:100], 0)
 	}
-	if now, _ := aio.Forsaken(); now != used {
+	if now, _ := aio.Detached(); now != used {
 		t.Errorf("%d bytes more than the limit", now-used)
 	}
 	ctx := t.Context()
@@ -424,7 +424,7 @@ func TestContextBudget(t *testing.T) {
 	if err := <-waiting; err != nil {
 		t.Error(err)
 	}
-	settleForsaken(t, goroutines)
+	settleDetached(t, goroutines)
 	if fi, err := f.Stat(); err != nil || fi.Size() != limit {
 		t.Errorf("the file has %d bytes, %v; want %d", fi.Size(), err, limit)
 	}
@@ -470,7 +470,7 @@ func TestContextStorm(t *testing.T) {
 		})
 	}
 	all.Wait()
-	settleForsaken(t, goroutines)
+	settleDetached(t, goroutines)
 }
 
 // TestContextBeyondAllOffsets reads, in more than one piece of the library's, to beyond the largest offset.

@@ -135,7 +135,7 @@ func ReadStats() Stats {
 		Synchronous: e.counts.synchronous.load(),
 		PageCache:   e.threads.pageCache.load(),
 		RecentReads: e.counts.recentReads.load(),
-		ThreadWaits: e.threads.waits.Load(),
+		ThreadWaits: e.threads.Waits(),
 		LockWaits:   inode.Waits(),
 		Fallbacks: Fallbacks{
 			Unavailable: e.counts.unavailable.Load(),
@@ -146,9 +146,10 @@ func ReadStats() Stats {
 		Unavailable: q.Unavailable,
 		Latency:     latencyOf(q.Latency),
 	}
-	s.Threads, s.ThreadsQueued = e.threads.load()
+	under, waiting := e.threads.Load()
+	s.Threads, s.ThreadsQueued = under, int64(waiting)
 	s.Bounced, s.BouncedBytes = e.bounce.uses()
-	queued, waits := deviceTurns()
+	queued, waits := devicePlaces()
 	s.Queued += queued
 	s.QueueWaits += waits
 	return s
@@ -180,7 +181,7 @@ func latencyOf(l queue.Latency) Latency {
 }
 
 // counts is what is not counted where a lock is held or a counter written to anyway: by the queue,
-// by the turns and by the pool.
+// by the semaphores and by the pool.
 type counts struct {
 	synchronous, recentReads                     tally
 	unavailable, extending, unsupported, noSpace atomic.Int64 // happen seldom
