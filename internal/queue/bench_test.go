@@ -23,7 +23,7 @@ func BenchmarkDo(b *testing.B) {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 			k, q := newFake(b, DefaultDepth)
 			k.logging = false
-			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+			benchmark(b, depth, func(int) { q.Do(req(Read, 3, memory[:512], 512)) })
 		})
 	}
 }
@@ -35,7 +35,7 @@ func BenchmarkDoTimed(b *testing.B) {
 			k, q := newFake(b, DefaultDepth)
 			k.logging = false
 			q.RecordLatency(true)
-			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+			benchmark(b, depth, func(int) { q.Do(req(Read, 3, memory[:512], 512)) })
 		})
 	}
 }
@@ -46,7 +46,7 @@ func BenchmarkDoStarved(b *testing.B) {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 			k, q := newFake(b, 32)
 			k.logging = false
-			benchmark(b, depth, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+			benchmark(b, depth, func(int) { q.Do(req(Read, 3, memory[:512], 512)) })
 		})
 	}
 }
@@ -136,7 +136,7 @@ func BenchmarkScaling(b *testing.B) {
 			k.logging = false
 			q := newTestQueue(b, DefaultDepth, func(int) (kernel, error) { return k, nil })
 			before := cpuTime(b)
-			benchmark(b, 4*n, func(int) { q.Do(Pread, 3, memory[:512], 512) })
+			benchmark(b, 4*n, func(int) { q.Do(req(Read, 3, memory[:512], 512)) })
 			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 		})
 	}
@@ -156,7 +156,7 @@ func BenchmarkDoDisk(b *testing.B) {
 			var next atomic.Int64
 			benchmark(b, depth, func(i int) {
 				off := next.Add(1) * 1021 % blocks * block
-				if n, err := q.Do(Pread, fd, p[i], off); n != block || err != nil {
+				if n, err := q.Do(req(Read, fd, p[i], off)); n != block || err != nil {
 					b.Errorf("Do = %d, %v", n, err)
 				}
 			})

@@ -182,7 +182,7 @@ func TestCollectAndDisperse(t *testing.T) {
 			for i := range 1 + rand.N(48) {
 				all.Go(func() {
 					for range 1 + rand.N(8) {
-						if n, err := q.Do(Pread, 3, memory[:i+1], int64(i+1)); n != i+1 || err != nil {
+						if n, err := q.Do(req(Read, 3, memory[:i+1], int64(i+1))); n != i+1 || err != nil {
 							t.Errorf("Do = %d, %v", n, err)
 						}
 					}

@@ -25,7 +25,7 @@ type outcome struct {
 func start(q *Queue, off int64) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
-		n, err := q.Do(Pread, 3, memory[:off], off)
+		n, err := q.Do(req(Read, 3, memory[:off], off))
 		done <- outcome{n, err}
 	}()
 	return done
@@ -90,14 +90,14 @@ func upTo(n int) []int64 {
 
 func TestDoPreparesWhatItIsAsked(t *testing.T) {
 	k, q := newFake(t, 4)
-	for op, opcode := range map[Op]uint16{Pread: 0, Pwrite: 1, Fsync: 2, Fdsync: 3} { // aio_abi.h
+	for op, opcode := range map[Op]uint16{Read: 0, Write: 1, Sync: 2, Datasync: 3} { // aio_abi.h
 		k.log = nil
 		var p []byte
 		var off int64
-		if op == Pread || op == Pwrite {
+		if op == Read || op == Write {
 			p, off = memory[512:1536], 1<<40
 		}
-		n, err := q.Do(op, 17, p, off)
+		n, err := q.Do(req(op, 17, p, off))
 		if n != len(p) || err != nil {
 			t.Errorf("Do(%d) = %d, %v, want %d", op, n, err, len(p))
 		}
@@ -136,12 +136,12 @@ func TestDoMapsResults(t *testing.T) {
 		9: {-int64(syscall.ENOSYS), 0, syscall.ENOSYS},
 	} {
 		k.answer(off, c.res)
-		if n, err := q.Do(Pread, 3, memory[:length], off); n != c.n || err != c.err {
+		if n, err := q.Do(req(Read, 3, memory[:length], off)); n != c.n || err != c.err {
 			t.Errorf("a result of %d: Do = %d, %v, want %d, %v", c.res, n, err, c.n, c.err)
 		}
 	}
 	// None of them was taken for a refusal.
-	if n, err := q.Do(Pread, 3, memory[:length], 100); n != length || err != nil {
+	if n, err := q.Do(req(Read, 3, memory[:length], 100)); n != length || err != nil {
 		t.Errorf("after them: Do = %d, %v", n, err)
 	}
 	checkIdle(t, q)
@@ -208,8 +208,8 @@ func TestGather(t *testing.T) {
 	again := make(chan outcome, crowd)
 	for _, off := range offsets {
 		go func() {
-			q.Do(Pread, 3, memory[:off], off)
-			n, err := q.Do(Pread, 3, memory[:off], off)
+			q.Do(req(Read, 3, memory[:off], off))
+			n, err := q.Do(req(Read, 3, memory[:off], off))
 			again <- outcome{n, err}
 		}()
 	}

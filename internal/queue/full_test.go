@@ -182,7 +182,7 @@ func stressRefusals(t *testing.T, q *Queue) {
 	for i := range int64(100) {
 		all.Go(func() {
 			for range 100 {
-				switch n, err := q.Do(Pread, 3, memory[:i], i); {
+				switch n, err := q.Do(req(Read, 3, memory[:i], i)); {
 				case i == 1 && err == syscall.EBADF, err == syscall.EINVAL:
 					refused.Add(1)
 				case err == ErrUnavailable:

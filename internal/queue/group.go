@@ -69,9 +69,10 @@ func (q *Queue) Reserve(g *Group, most int) int {
 	return len(g.slots)
 }
 
-// Add makes the next place a request, as that of Do.
-func (g *Group) Add(op Op, fd int, p []byte, off int64) {
-	prepare(&g.slots[g.added].iocb, op, fd, p, off)
+// Add makes the next place a request of one buffer, as that of Do.
+func (g *Group) Add(r Request) {
+	p, _ := r.Bufs.First()
+	prepare(&g.slots[g.added].iocb, r, p)
 	g.added++
 }
 

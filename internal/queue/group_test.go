@@ -18,7 +18,7 @@ import (
 func readGroup(q *Queue, g *Group, offsets ...int64) []outcome {
 	offsets = offsets[:q.Reserve(g, len(offsets))]
 	for _, off := range offsets {
-		g.Add(Pread, 3, memory[:off], off)
+		g.Add(req(Read, 3, memory[:off], off))
 	}
 	q.Run(g)
 	outcomes := make([]outcome, len(offsets))
@@ -124,7 +124,7 @@ func TestGroupGivesBackPlaces(t *testing.T) {
 	}
 	done := []<-chan outcome{start(q, 1), start(q, 2)}
 	aiotest.Until(t, "both wait for a place", func() bool { return countStarved(q) == 2 })
-	g.Add(Pread, 3, memory[:9], 9)
+	g.Add(req(Read, 3, memory[:9], 9))
 	ran := make(chan struct{})
 	go func() {
 		q.Run(&g)
@@ -382,7 +382,7 @@ func TestGroupAllocs(t *testing.T) {
 	got := testing.AllocsPerRun(100, func() {
 		q.Reserve(&g, 32)
 		for range 32 {
-			g.Add(Pread, 3, memory[:512], 512)
+			g.Add(req(Read, 3, memory[:512], 512))
 		}
 		q.Run(&g)
 		q.Free(&g)

@@ -25,7 +25,7 @@ func (w *watched) startWatched(q *Queue, fd int, off int64) <-chan outcome {
 	go func() {
 		p := alignedBlocks(1)
 		runtime.AddCleanup(&p[0], func(w *watched) { w.freed.Store(true) }, w)
-		n, err := q.Do(Pread, fd, p, off)
+		n, err := q.Do(req(Read, fd, p, off))
 		done <- outcome{n, err}
 	}()
 	return done
@@ -122,7 +122,7 @@ func TestBufferEscapes(t *testing.T) {
 	_, q := newFake(t, 8)
 	n := testing.AllocsPerRun(100, func() {
 		var p [64]byte
-		q.Do(Pread, 3, p[:], 1)
+		q.Do(req(Read, 3, p[:], 1))
 	})
 	if n != 1 {
 		t.Errorf("%v allocations for a local buffer, want 1: the buffer", n)
@@ -139,12 +139,12 @@ func TestNoAllocations(t *testing.T) {
 			if aiotest.Race {
 				t.Skip("the race detector makes sync.Pool allocate")
 			}
-			for _, op := range []Op{Pread, Fdsync} {
+			for _, op := range []Op{Read, Datasync} {
 				p := aligned
-				if op == Fdsync {
+				if op == Datasync {
 					p = nil
 				}
-				if n := testing.AllocsPerRun(100, func() { q.Do(op, fd, p, 0) }); n != 0 {
+				if n := testing.AllocsPerRun(100, func() { q.Do(req(op, fd, p, 0)) }); n != 0 {
 					t.Errorf("Do(%d) allocates %v times", op, n)
 				}
 			}
@@ -171,7 +171,7 @@ func TestNoAllocationsInACrowd(t *testing.T) {
 				all.Go(func() {
 					for range begin {
 						for range each {
-							q.Do(Pread, 3, memory[:1], 1)
+							q.Do(req(Read, 3, memory[:1], 1))
 							runtime.Gosched()
 						}
 						round.Done()

@@ -12,17 +12,6 @@ package queue
 
 import "errors"
 
-// An Op is what a request does.
-type Op uint8
-
-// The operations.
-const (
-	Pread  Op = iota // pread(2), or preadv(2) of several buffers
-	Pwrite           // pwrite(2), or pwritev(2)
-	Fsync            // fsync(2)
-	Fdsync           // fdatasync(2)
-)
-
 // ErrUnavailable says that the kernel cannot take the request; nothing has been
 // transferred, and a plain system call may do it.
 var ErrUnavailable = errors.New("kernel AIO is not available")

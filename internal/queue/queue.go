@@ -91,27 +91,20 @@ func newQueue(depth int, open func(int) (kernel, error)) *Queue {
 	}
 }
 
-// Do runs one request and waits for it: op on the descriptor fd, for Pread and Pwrite
-// with the buffer p at byte offset off, both aligned as direct I/O on fd wants it. It
-// returns the bytes transferred, which may be fewer than len(p), or a bare
-// syscall.Errno; a count of 0 from Pread is the end of the file. ErrUnavailable means
-// that the request must be made in another way.
+// Do runs one request and waits for it. Offset, lengths and addresses are aligned as direct I/O on
+// its descriptor wants it, and there are at most [MaxBuffers] buffers. Do returns the bytes
+// transferred, which may be fewer than those of the buffers, or a bare syscall.Errno; a count of 0
+// from a Read is the end of the file. ErrUnavailable means that the request must be made in
+// another way. Several buffers take an array of their addresses, the only allocation.
 //
-// Beyond depth requests callers wait their turn, first come first served.
-func (q *Queue) Do(op Op, fd int, p []byte, off int64) (int, error) {
-	return q.DoVec(op, fd, p, nil, off)
-}
-
-// DoVec is Do, for Pread and Pwrite with the buffers bufs in place of p unless they are nil;
-// there may be 1024 of them (IOV_MAX), each as aligned as p would be. It makes an array
-// of their addresses, its only allocation.
-func (q *Queue) DoVec(op Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
+// Beyond depth requests callers wait, first come first served.
+func (q *Queue) Do(r Request) (int, error) {
 	k := q.ready()
 	if k == nil {
 		return 0, ErrUnavailable
 	}
 	q.active.Add(1)
-	s := q.enqueue(k, op, fd, p, bufs, off)
+	s := q.enqueue(k, r)
 	<-s.done
 	res := s.res
 	q.release(s)
@@ -205,7 +198,7 @@ func (q *Queue) start() kernel {
 const never = math.MaxInt64
 
 // enqueue gives the request a slot and sees to it that somebody submits it.
-func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off int64) *slot {
+func (q *Queue) enqueue(k kernel, r Request) *slot {
 	q.mu.Lock()
 	s := q.slot()
 	if s == nil {
@@ -217,11 +210,11 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off in
 		turns.Put(turn)
 		q.mu.Lock()
 	}
-	if bufs == nil {
-		prepare(&s.iocb, op, fd, p, off)
+	if p, one := r.Bufs.First(); one {
+		prepare(&s.iocb, r, p)
 	} else {
 		q.mu.Unlock() // while it makes an array
-		prepareVec(&s.iocb, op, fd, bufs, off)
+		prepareVec(&s.iocb, r)
 		q.mu.Lock()
 	}
 	q.counts.submitted++
@@ -241,26 +234,28 @@ func (q *Queue) enqueue(k kernel, op Op, fd int, p []byte, bufs [][]byte, off in
 // turns holds the channels on which requests wait for a slot.
 var turns = sync.Pool{New: func() any { return make(chan *slot, 1) }}
 
-// prepare fills cb.
-func prepare(cb *libaio.IOCB, op Op, fd int, p []byte, off int64) {
-	switch op {
-	case Pread:
-		cb.PrepPread(fd, p, off)
-	case Pwrite:
-		cb.PrepPwrite(fd, p, off)
-	case Fsync:
-		cb.PrepFsync(fd)
-	case Fdsync:
-		cb.PrepFdsync(fd)
+// prepare fills cb with a request whose only buffer is p.
+func prepare(cb *libaio.IOCB, r Request, p []byte) {
+	switch r.Op {
+	case Read:
+		cb.PrepPread(r.Fd, p, r.Off)
+	case Write:
+		cb.PrepPwrite(r.Fd, p, r.Off)
+	case Sync:
+		cb.PrepFsync(r.Fd)
+	case Datasync:
+		cb.PrepFdsync(r.Fd)
 	}
 }
 
 // prepareVec fills cb with a transfer of several buffers.
-func prepareVec(cb *libaio.IOCB, op Op, fd int, bufs [][]byte, off int64) {
-	if op == Pread {
-		cb.PrepPreadv(fd, bufs, off)
+func prepareVec(cb *libaio.IOCB, r Request) {
+	list := r.Bufs.List()
+	defer list.Free() // cb has an array of its own
+	if r.Op == Read {
+		cb.PrepPreadv(r.Fd, list.Bufs, r.Off)
 	} else {
-		cb.PrepPwritev(fd, bufs, off)
+		cb.PrepPwritev(r.Fd, list.Bufs, r.Off)
 	}
 }
 

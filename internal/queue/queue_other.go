@@ -9,10 +9,7 @@ type Queue struct{}
 func New(int) *Queue { return &Queue{} }
 
 // Do refuses.
-func (q *Queue) Do(Op, int, []byte, int64) (int, error) { return 0, ErrUnavailable }
-
-// DoVec refuses.
-func (q *Queue) DoVec(Op, int, []byte, [][]byte, int64) (int, error) { return 0, ErrUnavailable }
+func (q *Queue) Do(Request) (int, error) { return 0, ErrUnavailable }
 
 // TryPlain reports that nothing is in flight.
 func (q *Queue) TryPlain(int) bool { return true }
@@ -24,7 +21,7 @@ type Group struct{}
 func (q *Queue) Reserve(*Group, int) int { return 0 }
 
 // Add is not called: there is no place.
-func (g *Group) Add(Op, int, []byte, int64) {}
+func (g *Group) Add(Request) {}
 
 // Run runs nothing.
 func (q *Queue) Run(*Group) {}

@@ -91,32 +91,32 @@ func TestDoOnADisk(t *testing.T) {
 			t.Errorf("%s = %d, %v, want %d, %v", what, n, err, wantN, wantErr)
 		}
 	}
-	n, err := q.Do(Pread, fd, p, 2*block)
+	n, err := q.Do(req(Read, fd, p, 2*block))
 	check("read", n, err, len(p), nil)
 	for i := range 4 {
 		wantBlock(t, p[i*block:][:block], 2+i, 0)
 	}
-	n, err = q.Do(Pread, fd, p, 6*block)
+	n, err = q.Do(req(Read, fd, p, 6*block))
 	check("read across the end", n, err, 2*block, nil)
-	n, err = q.Do(Pread, fd, p, 8*block)
+	n, err = q.Do(req(Read, fd, p, 8*block))
 	check("read at the end", n, err, 0, nil)
-	n, err = q.Do(Pwrite, fd, p[:block], 3*block)
+	n, err = q.Do(req(Write, fd, p[:block], 3*block))
 	check("write", n, err, block, nil)
-	n, err = q.Do(Pread, fd, p[block:2*block], 3*block)
+	n, err = q.Do(req(Read, fd, p[block:2*block], 3*block))
 	check("read it back", n, err, block, nil)
 	if !bytes.Equal(p[:block], p[block:2*block]) {
 		t.Error("reads another block than was written")
 	}
 	copy(p, patternOf(3, 0))
-	n, err = q.Do(Pwrite, fd, p[:block], 3*block)
+	n, err = q.Do(req(Write, fd, p[:block], 3*block))
 	check("write", n, err, block, nil)
-	n, err = q.Do(Fsync, fd, nil, 0)
+	n, err = q.Do(req(Sync, fd, nil, 0))
 	check("fsync", n, err, 0, nil)
-	n, err = q.Do(Fdsync, fd, nil, 0)
+	n, err = q.Do(req(Datasync, fd, nil, 0))
 	check("fdsync", n, err, 0, nil)
-	n, err = q.Do(Pread, -1, p, 0)
+	n, err = q.Do(req(Read, -1, p, 0))
 	check("read of no file", n, err, 0, syscall.EBADF)
-	n, err = q.Do(Pread, fd, p, -block)
+	n, err = q.Do(req(Read, fd, p, -block))
 	check("read before the beginning", n, err, 0, syscall.EINVAL)
 	checkIdle(t, q)
 }
@@ -183,7 +183,7 @@ func TestIdleQueueIsIdle(t *testing.T) {
 
 func readAndCheck(t testing.TB, q *Queue, fd, i int) {
 	p := alignedBlocks(1)
-	if n, err := q.Do(Pread, fd, p, int64(i)*block); n != block || err != nil {
+	if n, err := q.Do(req(Read, fd, p, int64(i)*block)); n != block || err != nil {
 		t.Errorf("a read of block %d returned %d, %v", i, n, err)
 		return
 	}
@@ -251,27 +251,27 @@ func (c *crowd) turn(own, written int) int {
 	p := alignedBlocks(4) // always fresh: what the collector frees too early, another gets
 	switch rand.N(20) {
 	case 0:
-		c.do(Pread, -1, p, 0, 0, syscall.EBADF)
+		c.do(Read, -1, p, 0, 0, syscall.EBADF)
 	case 1:
-		c.do(Pread, c.fd, p, -block, 0, syscall.EINVAL)
+		c.do(Read, c.fd, p, -block, 0, syscall.EINVAL)
 	case 2:
 		if rand.N(20) == 0 {
-			c.do(Fdsync, c.fd, nil, 0, 0, nil)
+			c.do(Datasync, c.fd, nil, 0, 0, nil)
 		}
 	case 3, 4, 5:
 		copy(p, patternOf(own, written+1))
-		if !c.do(Pwrite, c.fd, p[:block], int64(own)*block, block, nil) {
+		if !c.do(Write, c.fd, p[:block], int64(own)*block, block, nil) {
 			break
 		}
 		written++
 		fallthrough
 	case 6:
-		if c.do(Pread, c.fd, p[block:2*block], int64(own)*block, block, nil) {
+		if c.do(Read, c.fd, p[block:2*block], int64(own)*block, block, nil) {
 			wantBlock(c.t, p[block:2*block], own, written)
 		}
 	default:
 		n, first := 1+rand.N(4), rand.N(c.shared-4)
-		if c.do(Pread, c.fd, p[:n*block], int64(first)*block, n*block, nil) {
+		if c.do(Read, c.fd, p[:n*block], int64(first)*block, n*block, nil) {
 			for i := range n {
 				wantBlock(c.t, p[i*block:][:block], first+i, 0)
 			}
@@ -281,7 +281,7 @@ func (c *crowd) turn(own, written int) int {
 }
 
 func (c *crowd) do(op Op, fd int, p []byte, off int64, wantN int, wantErr error) bool {
-	n, err := c.q.Do(op, fd, p, off)
+	n, err := c.q.Do(req(op, fd, p, off))
 	c.requests.Add(1)
 	if err == ErrUnavailable {
 		c.unavailable.Add(1)

@@ -77,7 +77,7 @@ func runForbidden(name string) (code int) {
 	}
 	read := func(works bool) {
 		p := alignedBlocks(1)
-		n, err := q.Do(Pread, 3, p, 3*block)
+		n, err := q.Do(req(Read, 3, p, 3*block))
 		switch {
 		case works && (n != block || err != nil || !slices.Equal(p, patternOf(3, 0))):
 			complain("Do = %d, %v, want %d bytes of block 3", n, err, block)

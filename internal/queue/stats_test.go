@@ -114,7 +114,7 @@ func TestStatsUnderLoad(t *testing.T) {
 	for i := range int64(16) {
 		all.Go(func() {
 			for range n {
-				q.Do(Pread, 3, memory[:i+1], i+1)
+				q.Do(req(Read, 3, memory[:i+1], i+1))
 			}
 		})
 	}
@@ -263,7 +263,7 @@ func TestStatsOfGroups(t *testing.T) {
 			t.Errorf("round %d, before: %+v", round, s)
 		}
 		for i := range int64(4) {
-			g.Add(Pread, 3, memory[:1], i)
+			g.Add(req(Read, 3, memory[:1], i))
 		}
 		q.Run(&g)
 		q.Free(&g)

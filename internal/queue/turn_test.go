@@ -66,7 +66,7 @@ func TestNobodyStarves(t *testing.T) {
 			for i := range int64(200) {
 				all.Go(func() {
 					for range 50 {
-						if n, err := q.Do(Pread, 3, memory[:i], i); n != int(i) || err != nil {
+						if n, err := q.Do(req(Read, 3, memory[:i], i)); n != int(i) || err != nil {
 							t.Errorf("the request at %d returned %d, %v", i, n, err)
 						}
 					}
@@ -113,7 +113,7 @@ func TestSubmittersUnderLoad(t *testing.T) {
 			for i := range int64(150) {
 				all.Go(func() {
 					for range 20 {
-						if n, err := q.Do(Pread, 3, memory[:i], i); n != int(i) || err != nil {
+						if n, err := q.Do(req(Read, 3, memory[:i], i)); n != int(i) || err != nil {
 							t.Errorf("the request at %d returned %d, %v", i, n, err)
 						}
 					}

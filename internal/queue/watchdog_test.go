@@ -31,7 +31,7 @@ func TestWatchdogFindsCompletions(t *testing.T) {
 	})
 	for i := range 4 {
 		p := alignedBlocks(1)
-		if n, err := q.Do(Pread, fd, p, int64(i)*block); n != block || err != nil || string(p) != string(patternOf(i, 0)) {
+		if n, err := q.Do(req(Read, fd, p, int64(i)*block)); n != block || err != nil || string(p) != string(patternOf(i, 0)) {
 			t.Errorf("block %d: %d, %v", i, n, err)
 		}
 	}
@@ -118,7 +118,7 @@ func TestWatchdogOfGroup(t *testing.T) {
 	k.hold()
 	var g Group
 	q.Reserve(&g, 1)
-	g.Add(Pread, 3, memory[:1], 1)
+	g.Add(req(Read, 3, memory[:1], 1))
 	done := make(chan struct{})
 	go func() {
 		q.Run(&g)

@@ -1,0 +1,244 @@
+// Package fd is to aio.File what internal/poll.FD is to os.File: the descriptors of a file, their
+// lifetime, the locks of its writes, and what keeps the page cache and direct I/O in step.
+//
+// An [FD] has the buffered descriptor, which is that of an os.File, and may have a direct one: a
+// second open file description of the same inode, with O_DIRECT. A transfer arrives as [Buffers]
+// and an offset. One loop reads and one loop writes; what a loop asks of the kernel goes to
+// package sched. Errors are bare: a syscall.Errno, io.EOF, fs.ErrClosed, or what an os.File has
+// inside of its fs.PathError.
+//
+// # Lock order
+//
+// A call takes in this order what it needs of: the FD (acquire), a range of the inode's lock
+// table, a bounce buffer, and a permit of sched (a place of the device, or a thread). While it
+// holds one it waits for none that comes before. It waits for abandoned writes before all of
+// these.
+package fd
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/go-aio/aio/internal/dio"
+	"github.com/go-aio/aio/internal/inode"
+	"github.com/go-aio/aio/internal/sched"
+)
+
+// What flows is package sched's.
+type (
+	Buffers = sched.Buffers
+	Op      = sched.Op
+)
+
+// The operations.
+const (
+	Read     = sched.Read
+	Write    = sched.Write
+	Sync     = sched.Sync
+	Datasync = sched.Datasync
+)
+
+// One returns the Buffers of one buffer.
+func One(p []byte) Buffers { return sched.One(p) }
+
+// Many returns the Buffers of several. It is not ok if an int cannot count their bytes.
+func Many(bufs [][]byte) (b Buffers, ok bool) { return sched.Many(bufs) }
+
+// An FD is an open regular file or block device. All methods may be called concurrently.
+type FD struct {
+	file *os.File        // the buffered descriptor
+	conn syscall.RawConn // of file
+	dev  uint64
+
+	inode     *inode.Inode     // nil on systems without direct I/O
+	abandoned *inode.Leftovers // writes whose callers have left
+	direct    *dio.Twin        // the direct descriptor, or nil
+	device    *sched.Device    // of direct
+
+	// size is one that the file had, in bytes. It is a hint for extends, and may be out of date
+	// either way.
+	size atomic.Int64
+
+	// cursor makes a Read or Write of a direct file, which moves the offset before and after, one
+	// step to the others; the kernel's f_pos_lock does that for os.File.
+	cursor sync.Mutex
+
+	// abandonedSyncs are Syncs whose callers have left, and syncErr is the error of one, until
+	// another returns it. Later Syncs wait for them, because the kernel reports a write-back error
+	// to only one of two that fsync(2) at the same time.
+	abandonedSyncs inode.Leftovers
+	syncErr        atomic.Pointer[error]
+
+	// calls is twice the number of calls that use the FD, plus 1 once it is closed. The direct
+	// descriptor is closed, and its number may be used again, after the last of them.
+	calls atomic.Int64
+}
+
+// New returns the FD of file, or nil if that is neither a regular file nor a block device. With
+// direct it has a direct descriptor, where one can be had.
+func New(file *os.File, direct bool) *FD {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	fd := &FD{file: file, conn: conn}
+	ok := false
+	// Control, because Fd would make a pipe blocking.
+	conn.Control(func(n uintptr) { ok = fd.init(int(n), direct) })
+	if !ok {
+		return nil
+	}
+	return fd
+}
+
+func (fd *FD) init(n int, direct bool) bool {
+	info, err := dio.Stat(n)
+	if errors.Is(err, errors.ErrUnsupported) {
+		// No direct I/O on this system, but a bound on threads.
+		fd.abandoned = new(inode.Leftovers)
+		fi, err := fd.file.Stat()
+		return err == nil && fi.Mode().IsRegular()
+	}
+	if err != nil || info.Kind == dio.Other {
+		return false
+	}
+	fd.dev = info.Dev
+	fd.inode = inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block})
+	fd.abandoned = &fd.inode.Leftovers
+	if !direct {
+		return true
+	}
+	if twin, err := dio.Open(n); err == nil {
+		fd.attach(twin)
+	}
+	return true
+}
+
+// Flags returns the flags that descriptor n was opened with, or 0 where these are not known.
+func Flags(n uintptr) int { return dio.Flags(int(n)) }
+
+// Adopt makes n, a descriptor with O_DIRECT, the direct one of a new os.File of that name, whose
+// offset is that of n. It returns nil, and leaves n alone, where that cannot be.
+func Adopt(n uintptr, name string) (*os.File, *FD) {
+	twin, err := dio.Adopt(int(n))
+	if err != nil {
+		return nil, nil
+	}
+	again, err := dio.OpenPlain(int(n))
+	if err != nil {
+		return nil, nil
+	}
+	file := os.NewFile(uintptr(again), name)
+	fd := New(file, false)
+	if fd == nil || dio.CopyOffset(again, int(n)) != nil {
+		file.Close()
+		if fd != nil {
+			fd.Close()
+		}
+		return nil, nil
+	}
+	fd.attach(twin)
+	return file, fd
+}
+
+// attach gives fd its direct descriptor. It comes before the first use.
+func (fd *FD) attach(t *dio.Twin) {
+	fd.direct, fd.device = t, sched.DeviceOf(fd.dev)
+	fd.inode.AddDirect()
+}
+
+// Direct reports whether fd has a direct descriptor.
+func (fd *FD) Direct() bool { return fd.direct != nil }
+
+// Alignment returns what direct I/O wants of a buffer's address, of a read and of a write, in
+// bytes. It returns zeros for an FD that is not direct, and for writes that never are.
+func (fd *FD) Alignment() (memory, read, write int) {
+	switch t := fd.direct; {
+	case t == nil:
+		return 0, 0, 0
+	case t.Writes:
+		return t.Mem, t.Read, t.Write
+	default:
+		return t.Mem, t.Read, 0
+	}
+}
+
+// acquire counts a call. It returns false once fd is closed.
+func (fd *FD) acquire() bool {
+	for {
+		n := fd.calls.Load()
+		if n&1 != 0 {
+			return false
+		}
+		if fd.calls.CompareAndSwap(n, n+2) {
+			return true
+		}
+	}
+}
+
+// acquireWrite is acquire for a call that writes to bytes [lo, hi). It waits for abandoned writes
+// there.
+func (fd *FD) acquireWrite(lo, hi int64) bool {
+	if !fd.acquire() {
+		return false
+	}
+	fd.abandoned.Wait(lo, hi)
+	return true
+}
+
+// release ends a call that acquire counted.
+func (fd *FD) release() {
+	if fd.calls.Add(-2) == 1 {
+		fd.finish()
+	}
+}
+
+// Close lets no call begin. It may be called again. The os.File is closed by its owner.
+func (fd *FD) Close() {
+	if old := fd.calls.Or(1); old == 0 {
+		fd.finish()
+	}
+}
+
+// finish runs once, when fd is closed and no call uses it.
+func (fd *FD) finish() {
+	if fd.direct != nil {
+		fd.direct.Close()
+		fd.inode.RemoveDirect()
+	}
+	if fd.inode != nil {
+		fd.inode.Close()
+	}
+}
+
+// lock takes r for a call that goes through the page cache. loose is whether it could do without
+// the lock table.
+func (fd *FD) lock(r inode.Range) (loose bool) {
+	if fd.inode == nil || fd.direct == nil && fd.inode.EnterLoose() {
+		return true
+	}
+	fd.inode.Lock(r)
+	return false
+}
+
+func (fd *FD) unlock(r inode.Range, loose bool) {
+	switch {
+	case fd.inode == nil:
+	case loose:
+		fd.inode.LeaveLoose()
+	default:
+		fd.inode.Unlock(r)
+	}
+}
+
+// bare returns what an os.File has inside of its fs.PathError.
+func bare(err error) error {
+	if pe, ok := err.(*fs.PathError); ok {
+		return pe.Err
+	}
+	return err
+}

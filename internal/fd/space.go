@@ -1,0 +1,49 @@
+package fd
+
+import (
+	"io/fs"
+	"math"
+
+	"github.com/go-aio/aio/internal/inode"
+	"github.com/go-aio/aio/internal/sched"
+)
+
+// Truncate changes the size of the file in bytes. It waits for writes in flight.
+func (fd *FD) Truncate(size int64) error {
+	return fd.exclusive(func() error {
+		fd.size.Store(0)
+		return bare(fd.file.Truncate(size))
+	})
+}
+
+// Allocate reserves space for n bytes at off, and extends the file to their end (fallocate(2)).
+func (fd *FD) Allocate(off, n int64) error { return fd.fallocate(callAllocate, off, n) }
+
+// PunchHole gives back the space of n bytes at off (fallocate(2), FALLOC_FL_PUNCH_HOLE).
+func (fd *FD) PunchHole(off, n int64) error { return fd.fallocate(callPunchHole, off, n) }
+
+func (fd *FD) fallocate(kind callKind, off, n int64) error {
+	return fd.exclusive(func() error {
+		if fd.inode != nil {
+			// As before a direct write: a reader that has seen the hole must not find older bytes
+			// in the page cache. The size does not shrink, so the hint for extends stays.
+			fd.inode.Forget(0, math.MaxInt64)
+		}
+		_, err := fd.call(kind, sched.Request{Off: off}, n)
+		return err
+	})
+}
+
+// exclusive runs change while no write is under way.
+func (fd *FD) exclusive(change func() error) error {
+	if !fd.acquireWrite(0, math.MaxInt64) {
+		return fs.ErrClosed
+	}
+	defer fd.release()
+	r := inode.Everything(inode.Exclusive)
+	loose := fd.lock(r)
+	defer fd.unlock(r, loose)
+	sched.AcquireThread()
+	defer sched.ReleaseThread()
+	return change()
+}

@@ -1,0 +1,75 @@
+package sched
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/go-aio/aio/internal/queue"
+)
+
+// Stats is what has been counted here and in the kernel's queue.
+type Stats struct {
+	Queue queue.Stats
+
+	Sync      int64 // requests that were system calls because few were in flight, or processors busy
+	PageCache int64 // calls through the page cache
+	Busy      bool  // gauge: processors are busy
+
+	Threads, ThreadsQueued, ThreadWaits int64 // gauge, gauge, and calls that had to wait
+	PlacesQueued, PlaceWaits            int64 // of devices: gauge, and requests that had to wait
+
+	Unavailable, Extending int64 // requests that could not go to the queue
+}
+
+// Latency is package queue's.
+type Latency = queue.Latency
+
+// LatencyBounds is the number of buckets of a Latency that have an upper bound.
+const LatencyBounds = queue.LatencyBounds
+
+// LatencyBound returns the upper bound of bucket i.
+var LatencyBound = queue.LatencyBound
+
+// ReadStats returns what has been counted, and false if there has been no use yet.
+func ReadStats() (Stats, bool) {
+	e := current.Load()
+	if e == nil {
+		return Stats{}, false
+	}
+	s := Stats{
+		Queue: e.queue.Stats(),
+		Sync:  e.sync.Load(), PageCache: e.pageCache.Load(),
+		Busy:        e.queue.Busy(),
+		ThreadWaits: e.threads.Waits(),
+		Unavailable: e.unavailable.Load(), Extending: e.extending.Load(),
+	}
+	threads, waiting := e.threads.Load()
+	s.Threads, s.ThreadsQueued = threads, int64(waiting)
+	devices.Range(func(_, d any) bool {
+		if places := d.(*Device).places; places != nil {
+			_, waiting := places.Load()
+			s.PlacesQueued += int64(waiting)
+			s.PlaceWaits += places.Waits()
+		}
+		return true
+	})
+	return s, true
+}
+
+// A Counter counts what takes a microsecond or less and is done by many at a time. On one cache
+// line that all of them write to, a count cost a twentieth of a cached read by 64 goroutines.
+type Counter [8]struct {
+	n atomic.Int64
+	_ [56]byte // to the end of the cache line
+}
+
+// Add counts one.
+func (c *Counter) Add() { c[rand.Uint32()%uint32(len(c))].n.Add(1) }
+
+// Load returns the count.
+func (c *Counter) Load() (n int64) {
+	for i := range c {
+		n += c[i].n.Load()
+	}
+	return n
+}
