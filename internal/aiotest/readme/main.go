@@ -38,7 +38,7 @@ func main() {
 func do(check, run bool, names []string) error {
 	switch {
 	case check == run, check && len(names) > 0, run && len(names) == 0:
-		return errors.New("usage: readme -check, or readme -run DOCUMENT...")
+		return errors.New("usage: readme -check | -run DOCUMENT [DOCUMENT]")
 	case check:
 		return checkAll()
 	}

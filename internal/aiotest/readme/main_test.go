@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,10 +109,7 @@ func TestProblems(t *testing.T) {
 		{"a package of a test command", "docs/guide.md", "./internal/thing -run", "./internal/things -run", "there is no internal/things"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			files := map[string]string{}
-			for name, text := range good {
-				files[name] = text
-			}
+			files := maps.Clone(good)
 			files[c.file] = strings.Replace(good[c.file], c.old, c.new, 1)
 			if files[c.file] == good[c.file] {
 				t.Fatalf("%s has no %q", c.file, c.old)
@@ -126,10 +124,7 @@ func TestProblems(t *testing.T) {
 
 // A table, a directory's own name, a name of another module, what git ignores.
 func TestNoProblemElsewhere(t *testing.T) {
-	files := map[string]string{}
-	for name, text := range good {
-		files[name] = text
-	}
+	files := maps.Clone(good)
 	files["docs/guide.md"] += "\n| " + strings.Repeat("x ", 60) + "|\n|---|\n\n`text/things` `things/x.go`\n"
 	if problems := repo(t, files).problems(); len(problems) != 0 {
 		t.Errorf("%q", problems)
@@ -137,10 +132,8 @@ func TestNoProblemElsewhere(t *testing.T) {
 }
 
 func TestIgnoredFileIsNoTarget(t *testing.T) {
-	files := map[string]string{".gitignore": "ignored.md\n", "docs/ignored.md": "# Ignored\n"}
-	for name, text := range good {
-		files[name] = text
-	}
+	files := maps.Clone(good)
+	files[".gitignore"], files["docs/ignored.md"] = "ignored.md\n", "# Ignored\n"
 	files["README.md"] += "[x](docs/ignored.md)\n"
 	problems := repo(t, files).problems()
 	if len(problems) != 1 || !strings.Contains(problems[0], "docs/ignored.md: no such file") {
