@@ -30,6 +30,7 @@ type repository struct {
 	sources   map[string]string // text of the Go files, by path
 	functions map[string]bool   // tests, fuzz tests and benchmarks
 	methods   int               // of *os.File
+	goVersion string            // the Go that go.mod requires, without its patch
 	documents []document
 	found     map[string]int // how often a check found something to check
 }
@@ -44,6 +45,11 @@ func open(root string) (*repository, error) {
 		methods:   reflect.TypeFor[*os.File]().NumMethod(),
 		found:     map[string]int{},
 	}
+	version, err := goVersion(root)
+	if err != nil {
+		return nil, err
+	}
+	r.goVersion = version
 	names, err := documents(root)
 	if err != nil {
 		return nil, err
@@ -104,6 +110,7 @@ var checks = map[string]check{
 	"paths":    (*repository).paths,
 	"commands": (*repository).commands,
 	"methods":  (*repository).numbers,
+	"versions": (*repository).versions,
 }
 
 // problems makes all checks of all documents.
@@ -133,7 +140,8 @@ func at(d document, line int, text string, args ...any) string {
 	return fmt.Sprintf("%s:%d: %s", d.name, line, fmt.Sprintf(text, args...))
 }
 
-// length holds the limits of the front document, and that it says how many methods there are.
+// length holds the limits of the front document, and that it says how many methods there are and
+// which Go it takes.
 func (r *repository) length(d document) (wrong []string) {
 	if d.name != front {
 		return nil
@@ -146,6 +154,9 @@ func (r *repository) length(d document) (wrong []string) {
 	}
 	if !methods.MatchString(d.text) {
 		wrong = append(wrong, at(d, 1, "does not say how many methods there are"))
+	}
+	if !versions.MatchString(d.text) {
+		wrong = append(wrong, at(d, 1, "does not say which Go it takes"))
 	}
 	return wrong
 }
@@ -420,3 +431,18 @@ func (r *repository) numbers(d document) (wrong []string) {
 }
 
 var methods = regexp.MustCompile(`\b(\d+) methods\b`)
+
+// versions holds that the Go that a document asks for is that of go.mod.
+func (r *repository) versions(d document) (wrong []string) {
+	for _, l := range d.lines {
+		for _, m := range versions.FindAllStringSubmatch(l.text, -1) {
+			r.found["versions of Go"]++
+			if m[1] != r.goVersion {
+				wrong = append(wrong, at(d, l.number, "Go %s; go.mod requires %s", m[1], r.goVersion))
+			}
+		}
+	}
+	return wrong
+}
+
+var versions = regexp.MustCompile(`\bGo (\d+\.\d+) or later`)

@@ -14,7 +14,8 @@ var good = map[string]string{
 	"go.mod": "module example\n\ngo 1.25.0\n",
 	"README.md": `# Title
 
-All 24 methods, see [guides](docs/guide.md#the-second-part-of-two) and [the badge][badge].
+All 24 methods, Go 1.25 or later,
+see [guides](docs/guide.md#the-second-part-of-two) and [the badge][badge].
 ` + "`TestThing`, `FuzzThing`, `BenchmarkThing`;\n`internal/thing`, `thing.go`, `internal/thing/thing.go`.\n" + `
 ` + "```go\npackage main\n\nfunc main() {}\n```\n" + `
 ` + "```sh\ngo -C tool run ./cmd -quick\n```\n" + `
@@ -64,7 +65,7 @@ func TestNoProblem(t *testing.T) {
 	}
 	// Each check has found what it is for; where it has not, it would pass anything.
 	for what, want := range map[string]int{
-		"snippets": 2, "tests": 4, "links": 5, "paths": 3, "commands": 4, "numbers of methods": 1,
+		"snippets": 2, "tests": 4, "links": 5, "paths": 3, "commands": 4, "numbers of methods": 1, "versions of Go": 1,
 	} {
 		if r.found[what] != want {
 			t.Errorf("%d %s, want %d", r.found[what], what, want)
@@ -84,6 +85,9 @@ func TestProblems(t *testing.T) {
 		{"no number of methods", "README.md", "All 24 methods", "All methods", "does not say how many methods"},
 		{"another number of methods", "README.md", "24", "26", "26 methods; os.File has 24"},
 		{"another number elsewhere", "docs/guide.md", "and on.", "and 9 methods.", "9 methods; os.File has 24"},
+		{"no version of Go", "README.md", "Go 1.25 or later", "Go", "does not say which Go"},
+		{"another version of Go", "README.md", "1.25", "1.24", "Go 1.24; go.mod requires 1.25"},
+		{"another version elsewhere", "docs/guide.md", "and on.", "Go 1.26 or later", "Go 1.26; go.mod requires 1.25"},
 		{"a wide line", "docs/guide.md", "and on.", "and on.\n" + long, "102 columns, of 100"},
 		{"a wide line of code", "README.md", "-quick\n", "-quick\n" + long + "\n", "102 columns, of 100"},
 		{"a snippet that is not formatted", "README.md", "func main() {}", "func main()  {}", "not as gofmt has it"},
@@ -189,7 +193,7 @@ func TestModule(t *testing.T) {
 // nothing to run is an error, and so is a block that fails.
 func TestRun(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("needs bash: run .ci/run docs")
+		t.Skip("needs bash: run .ci/run tests")
 	}
 	t.Chdir(t.TempDir())
 	write := func(text string) {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // runAll runs the scripts and programs of a document, in order. It returns how many it ran.
@@ -74,19 +76,34 @@ func program(source string) error {
 
 // module returns the go.mod of a module that requires the one at root, for the same Go.
 func module(root string) (string, error) {
+	version, err := goLine(root)
+	return fmt.Sprintf("module snippet\n\ngo %s\n\nrequire %[2]s v0.0.0\n\nreplace %[2]s => %[3]s\n",
+		version, "github.com/go-aio/aio", root), err
+}
+
+// goLine returns the version of the go line of the module at root.
+func goLine(root string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		return "", err
 	}
-	m := goLine.FindSubmatch(text)
+	m := goDirective.FindSubmatch(text)
 	if m == nil {
-		return "", fmt.Errorf("go.mod has no go line")
+		return "", errors.New("go.mod has no go line")
 	}
-	return fmt.Sprintf("module snippet\n\ngo %s\n\nrequire %[2]s v0.0.0\n\nreplace %[2]s => %[3]s\n",
-		m[1], "github.com/go-aio/aio", root), nil
+	return string(m[1]), nil
 }
 
-var goLine = regexp.MustCompile(`(?m)^go (\d+\.\d+(?:\.\d+)?)$`)
+var goDirective = regexp.MustCompile(`(?m)^go (\d+\.\d+(?:\.\d+)?)$`)
+
+// goVersion is goLine without the patch.
+func goVersion(root string) (string, error) {
+	version, err := goLine(root)
+	if parts := strings.Split(version, "."); len(parts) == 3 {
+		version = parts[0] + "." + parts[1]
+	}
+	return version, err
+}
 
 func show(cmd *exec.Cmd) error {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
