@@ -21,8 +21,15 @@ import (
 // Many goroutines read one file at random, past the page cache. None of them holds a
 // thread while it waits, and neither the offset nor the buffer needs to be aligned.
 func ExampleOpenFile() {
-	name := temporary("0123456789")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("0123456789"), 0o644); err != nil {
+		log.Fatal(err)
+	}
 
 	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
 	if err != nil {
@@ -46,8 +53,12 @@ func ExampleOpenFile() {
 
 // A program that has an *os.File today keeps all of its code but the opening.
 func ExampleFile() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
 	f, err := aio.Create(name) // was os.Create
 	if err != nil {
@@ -72,10 +83,14 @@ func ExampleFile() {
 
 // An aligned buffer of whole blocks goes to the disk as it is: nothing is copied.
 func ExampleAlignedBuffer() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
-	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -96,10 +111,14 @@ func ExampleAlignedBuffer() {
 
 // A record whose parts are in several places is read and written at once.
 func ExampleFile_ReadvAt() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
-	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -122,10 +141,14 @@ func ExampleFile_ReadvAt() {
 // Space that is allocated first is there when it is written, and writes of a direct File
 // to it do not extend the file, so they are asynchronous.
 func ExampleFile_Allocate() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
-	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -152,10 +175,14 @@ func ExampleFile_Allocate() {
 // Pages are written and made durable by one goroutine, at once: the Sync begins when all are
 // written, and not if one of them could not be.
 func ExampleBatch() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
-	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -189,8 +216,15 @@ func ExampleBatch() {
 
 // What is not needed any more is given back to the filesystem, in the midst of a file.
 func ExampleFile_PunchHole() {
-	name := temporary("0123456789")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("0123456789"), 0o644); err != nil {
+		log.Fatal(err)
+	}
 
 	f, err := aio.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -215,8 +249,15 @@ func ExampleFile_PunchHole() {
 
 // A Reader has the next blocks of a file on their way while its user is busy with this one.
 func ExampleNewReader() {
-	name := temporary(strings.Repeat("a line\n", 100_000))
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte(strings.Repeat("a line\n", 100_000)), 0o644); err != nil {
+		log.Fatal(err)
+	}
 
 	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
 	if err != nil {
@@ -236,10 +277,14 @@ func ExampleNewReader() {
 // A Writer has the last blocks of a file on their way while its user makes the next one. What
 // it has been given is in the file after Flush or Close, and durable after Sync.
 func ExampleNewWriter() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
-	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -266,10 +311,14 @@ func ExampleNewWriter() {
 // A log has one Writer, which many goroutines append to. Those that Sync at the same time share
 // one fdatasync(2).
 func ExampleNewWriter_log() {
-	name := temporary("")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
 
-	f, err := aio.OpenFile(name, os.O_RDWR|aio.O_DIRECT, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -301,8 +350,15 @@ func ExampleNewWriter_log() {
 
 // A read that takes too long is given up. The buffer is the caller's again, whatever the disk does.
 func ExampleFile_ReadAtContext() {
-	name := temporary("0123456789")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("0123456789"), 0o644); err != nil {
+		log.Fatal(err)
+	}
 
 	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
 	if err != nil {
@@ -323,8 +379,15 @@ func ExampleFile_ReadAtContext() {
 
 // Two reads are under way while their user does something else.
 func ExampleFile_StartReadAt() {
-	name := temporary("0123456789")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("0123456789"), 0o644); err != nil {
+		log.Fatal(err)
+	}
 
 	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
 	if err != nil {
@@ -354,8 +417,15 @@ func ExampleReadStats() {
 	if expvar.Get("aio") == nil { // a name may be published once
 		expvar.Publish("aio", expvar.Func(func() any { return aio.ReadStats() }))
 	}
-	name := temporary("0123456789")
-	defer os.RemoveAll(filepath.Dir(name))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("0123456789"), 0o644); err != nil {
+		log.Fatal(err)
+	}
 
 	f, err := aio.Open(name)
 	if err != nil {
@@ -373,17 +443,4 @@ func ExampleReadStats() {
 	}
 	fmt.Println(after.PageCache - before.PageCache)
 	// Output: 1
-}
-
-// temporary makes a file, in a directory of its own.
-func temporary(content string) (name string) {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	name = filepath.Join(dir, "file")
-	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-		log.Fatal(err)
-	}
-	return name
 }

@@ -1,7 +1,8 @@
 // Package aio is os.File with asynchronous direct I/O.
 //
 // An [*File] has every method of [*os.File], with the same results, the same errors
-// and the same file afterwards; a program may swap the type and nothing else. Opened
+// and the same file afterwards. Most programs swap the type and nothing else;
+// docs/guarantees.md of the repository lists what does not hold yet. Opened
 // with [O_DIRECT] it does its ReadAt, WriteAt and Sync by Linux kernel AIO
 // (io_submit(2)): the goroutine waits on a channel, not a thread in the kernel, and
 // alignment is the library's business. (The first few in flight, about as many as there are

@@ -1,8 +1,8 @@
 module github.com/go-aio/aio
 
-go 1.26.0
+go 1.25.0
 
 require (
 	github.com/ncw/directio v1.0.5
-	golang.org/x/sys v0.49.0
+	golang.org/x/sys v0.47.0
 )

@@ -1,129 +1,106 @@
-// Readme runs what a document tells its reader to run: every block of the kind
+// Readme checks the project's documents, and runs what they tell their reader to run.
 //
-//	```sh      is run by bash, line by line as one script, in the current directory
-//	```go      is a whole program, which is built and run, in a directory of its own
+//	go run ./internal/aiotest/readme -run README.md     the blocks of README.md
+//	go run ./internal/aiotest/readme -check             all documents
 //
-// and nothing else of it. A program is run in a new module that requires this one, with
-// an empty directory as its current one. It stops at the first that fails.
+// A fenced block of code is one of these:
+//
+//	```sh      a script: bash runs it, in the root of the repository
+//	```go      a program if it begins with a package clause: it is built, vetted and run in an
+//	           empty directory. Otherwise a fragment, which a compiled file must contain.
+//	others     not run
+//
+// -run runs the scripts and programs of the documents that are its arguments, and fails where
+// one has none. -check makes the checks of checks.go. It also runs the programs and scripts of
+// all documents but README.md, whose scripts are the tests: -run is for these.
+//
+// It needs Go, git, bash and coreutils. It stops at the first block that fails.
 package main
 
 import (
-	"bytes"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 )
 
-// A block is a fenced block of code.
-type block struct {
-	kind string
-	line int // of its first line
-	text string
-}
-
 func main() {
-	for _, name := range os.Args[1:] {
-		if err := runAll(name); err != nil {
-			fmt.Fprintf(os.Stderr, "readme: %s: %v\n", name, err)
-			os.Exit(1)
-		}
+	check := flag.Bool("check", false, "check all documents")
+	run := flag.Bool("run", false, "run the blocks of the documents that are the arguments")
+	flag.Parse()
+	if err := do(*check, *run, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "readme:", err)
+		os.Exit(1)
 	}
 }
 
-func runAll(name string) error {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
+func do(check, run bool, names []string) error {
+	switch {
+	case check == run, check && len(names) > 0, run && len(names) == 0:
+		return errors.New("usage: readme -check | -run DOCUMENT [DOCUMENT]")
+	case check:
+		return checkAll()
 	}
-	ran := 0
-	for _, b := range blocks(string(text)) {
-		run := map[string]func(string) error{"sh": shell, "go": program}[b.kind]
-		if run == nil {
-			continue
+	for _, name := range names {
+		d, err := load(name)
+		if err != nil {
+			return err
 		}
-		fmt.Printf("--- %s:%d (%s)\n", name, b.line, b.kind)
-		if err := run(b.text); err != nil {
-			return fmt.Errorf("line %d: %w\n%s", b.line, err, b.text)
+		ran, err := runAll(d)
+		if err != nil {
+			return err
 		}
-		ran++
-	}
-	if ran == 0 {
-		return fmt.Errorf("nothing to run")
+		if ran == 0 {
+			return fmt.Errorf("%s: nothing to run", name)
+		}
 	}
 	return nil
 }
 
-// blocks returns the fenced blocks of a Markdown text.
-func blocks(text string) []block {
-	var found []block
-	var open *block
-	for i, line := range strings.Split(text, "\n") {
-		fence, isFence := strings.CutPrefix(line, "```")
-		switch {
-		case isFence && open == nil:
-			open = &block{kind: strings.TrimSpace(fence), line: i + 2}
-		case isFence:
-			found, open = append(found, *open), nil
-		case open != nil:
-			open.text += line + "\n"
+// checkAll checks the repository that the current directory is the root of.
+func checkAll() error {
+	r, err := open(".")
+	if err != nil {
+		return err
+	}
+	problems := r.problems()
+	for _, p := range problems {
+		fmt.Fprintln(os.Stderr, p)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%d problems", len(problems))
+	}
+	fmt.Printf("%d documents: %s\n", len(r.documents), r.counted())
+	for _, d := range r.documents {
+		if d.name == front {
+			continue
 		}
-	}
-	return found
-}
-
-func shell(script string) error {
-	fmt.Print(script)
-	return run(exec.Command("bash", "-euo", "pipefail", "-c", script))
-}
-
-func program(source string) error {
-	root, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	// Beside this module, not in the system's temporary directory: that may be one
-	// without direct I/O.
-	dir, err := os.MkdirTemp(root, ".cache-readme-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	mod := "module snippet\n\ngo 1.26.0\n\nrequire github.com/go-aio/aio v0.0.0\n\nreplace github.com/go-aio/aio => " + root + "\n"
-	for name, text := range map[string]string{"go.mod": mod, "main.go": source} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		if _, err := runAll(d); err != nil {
 			return err
 		}
 	}
-	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "."}, {"build", "-o", "snippet", "."}} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = dir
-		if err := quietly(cmd); err != nil {
-			return err
+	return nil
+}
+
+// front is the document that must be short.
+const front = "README.md"
+
+// documents are the names of those that the project has, relative to its root.
+func documents(root string) ([]string, error) {
+	var names []string
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range found {
+			name, err := filepath.Rel(root, path)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, filepath.ToSlash(name))
 		}
 	}
-	work := filepath.Join(dir, "work")
-	if err := os.Mkdir(work, 0o755); err != nil {
-		return err
-	}
-	cmd := exec.Command(filepath.Join(dir, "snippet"))
-	cmd.Dir = work
-	return run(cmd)
-}
-
-func run(cmd *exec.Cmd) error {
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
-}
-
-// quietly shows the output of a command that fails only.
-func quietly(cmd *exec.Cmd) error {
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if err != nil {
-		os.Stderr.Write(out.Bytes())
-	}
-	return err
+	return names, nil
 }

@@ -1,8 +1,8 @@
 // Matrix runs the tests on every filesystem that matters for direct I/O, each on a loop
-// device of its own, and makes the table of the README of it. It needs root, and what
+// device of its own, and makes the table of docs/filesystems.md of it. It needs root, and what
 // makes the filesystems (e2fsprogs, xfsprogs, btrfs-progs); it leaves nothing behind.
 //
-//	go -C internal/aiotest/trials run ./matrix -write ../../../README.md
+//	go -C internal/aiotest/trials run ./matrix -write ../../../docs/filesystems.md
 package main
 
 import (

@@ -13,7 +13,7 @@ type row struct {
 	outcomes []outcome // of the suites, in their order
 }
 
-// markdown is the table of the README.
+// markdown is the table of docs/filesystems.md.
 func markdown(all []suite, rows []row) string {
 	var b strings.Builder
 	b.WriteString("| filesystem | direct reads | direct writes | alignment |")

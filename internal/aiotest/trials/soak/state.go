@@ -74,7 +74,7 @@ func (p plan) region() int {
 }
 
 // A sharedFile is open in every mode, several times. An os.File only reads: its writes
-// would be those of another process, see the README.
+// would be those of another process, see docs/guarantees.md.
 type sharedFile struct {
 	name     string
 	by       [modes][]file
