@@ -3,11 +3,9 @@ package aio
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 
-	"github.com/go-aio/aio/internal/inode"
-	"github.com/go-aio/aio/internal/queue"
+	"github.com/go-aio/aio/internal/fd"
 )
 
 // ErrSkipped is the error of the members of a [Batch] that were not begun because one before a
@@ -59,7 +57,7 @@ type Batch struct {
 
 	// For the time of Do.
 	ctx     context.Context
-	group   queue.Group
+	group   fd.Group
 	grouped []int // members that are in group, in its order
 	next    []int // members between two barriers that kernel AIO may take
 
@@ -217,8 +215,7 @@ func (b *Batch) runGroup(next []int) (rest []int) {
 		b.leave(next) // to be ended there
 		return nil
 	}
-	q := shared().queue
-	room := q.Reserve(&b.group, min(len(next), mostGrouped))
+	room := b.group.Reserve(min(len(next), mostGrouped))
 	n := b.fillGroup(next, room)
 	crowded := n < len(next) && len(b.grouped) < mostHelpers
 	if crowded {
@@ -227,10 +224,9 @@ func (b *Batch) runGroup(next []int) (rest []int) {
 		b.leave(waiting)
 		n += len(waiting)
 	}
-	q.Run(&b.group)
-	b.endGroup()
-	q.Free(&b.group)
+	b.group.Run()
 	b.settle()
+	b.group.Free()
 	if crowded {
 		b.work()
 	}
@@ -246,46 +242,28 @@ func (b *Batch) fillGroup(next []int, room int) int {
 			return n
 		}
 		m := &b.members[i]
-		switch m.begin() {
-		case begun:
-			b.group.Add(m.op(), m.f.h.twin.Fd, m.p, m.off)
+		switch b.group.Add(m.f.fd, m.op(), m.p, m.off) {
+		case fd.Admitted:
 			b.grouped = append(b.grouped, i)
-		case crowded:
+		case fd.DeviceFull:
 			return n
-		case unfit:
+		case fd.Ordinary:
 			b.leave(next[n : n+1])
 		}
 	}
 	return len(next)
 }
 
-// endGroup takes the results, and gives back what the requests held.
-func (b *Batch) endGroup() {
-	for n, i := range b.grouped {
-		m := &b.members[i]
-		m.n, m.err = b.group.Result(n)
-		if m.kind == memberWriteAt {
-			m.f.h.inode.Unlock(m.locked())
-		}
-		m.f.h.device.leave()
-	}
-}
-
-// settle makes the results of requests those of the methods. What did not go as it should have is
-// finished as an ordinary call.
+// settle takes the results of the group. What the kernel could not take is made as ordinary calls.
 func (b *Batch) settle() {
 	for n, i := range b.grouped {
 		m := &b.members[i]
-		switch {
-		case m.err == queue.ErrUnavailable:
+		var ok bool
+		if m.n, m.err, ok = b.group.Finish(n); !ok {
 			b.leave(b.grouped[n : n+1])
-		case m.err == nil && m.n == len(m.p):
-		case m.kind == memberReadAt:
-			m.n, m.err = m.f.readRest(m.p, m.off, m.n, m.err)
-		default:
-			m.n, m.err = m.f.writeRest(m.p, m.off, m.n, m.err)
+			continue
 		}
-		m.f.h.release()
+		m.err = m.f.wrapErr(m.kind.name(), m.err)
 	}
 }
 
@@ -363,102 +341,23 @@ func (m *member) call() {
 
 // mayGroup reports whether m is a transfer that a direct File takes as it is.
 func (m *member) mayGroup() bool {
-	if m.kind > memberWriteAt || !m.f.Direct() || m.off < 0 || len(m.p) == 0 || len(m.p) > maxDirect {
+	if m.kind > memberWriteAt || m.f.engine() == nil || m.kind == memberWriteAt && m.f.appends {
 		return false
 	}
-	t := m.f.h.twin
+	return m.f.fd.MayGroup(m.op(), m.p, m.off)
+}
+
+func (m *member) op() fd.Op {
 	if m.kind == memberReadAt {
-		return aligned(m.p, m.off, t.Read, t.Mem)
+		return fd.Read
 	}
-	return !m.f.appends && t.Writes && aligned(m.p, m.off, t.Write, t.Mem)
+	return fd.Write
 }
 
-func (m *member) op() queue.Op {
-	if m.kind == memberReadAt {
-		return queue.Pread
+// name returns the Op of an fs.PathError.
+func (k memberKind) name() string {
+	if k == memberReadAt {
+		return "read"
 	}
-	return queue.Pwrite
-}
-
-// locked is the lock of a write.
-func (m *member) locked() inode.Range {
-	return inode.Range{Class: inode.Direct, Lo: m.off, Hi: end(m.off, len(m.p))}
-}
-
-// A beginning is what came of begin.
-type beginning uint8
-
-const (
-	begun   beginning = iota
-	crowded           // the device has no place for it now
-	unfit             // an ordinary call does better, or has to wait
-)
-
-// begin takes what a request holds while it is under way: a call of the handle, a place of the
-// device and, for a write, its lock. It waits for none.
-func (m *member) begin() beginning {
-	h := m.f.h
-	if m.kind == memberReadAt && h.inode.Recent(m.off, end(m.off, len(m.p))) || !h.acquire() {
-		return unfit
-	}
-	if !h.device.enter() {
-		h.release()
-		return crowded
-	}
-	if m.kind == memberWriteAt && !m.beginWrite() {
-		h.device.leave()
-		h.release()
-		return unfit
-	}
-	if m.kind == memberReadAt && h.twin.Resident {
-		touch(m.p) // as readInto
-	}
-	return begun
-}
-
-// beginWrite takes the lock and does what writeDirect does before its first request. It returns
-// false if the lock is not free, or if the write is not for kernel AIO.
-func (m *member) beginWrite() bool {
-	h, r := m.f.h, m.locked()
-	if h.inode.Loose() || !h.left.None() || !h.inode.TryLock(r) {
-		return false
-	}
-	if !h.keepsSize(m.off + int64(len(m.p))) {
-		h.inode.Unlock(r)
-		return false
-	}
-	h.inode.Forget(r.Lo, r.Hi)
-	return true
-}
-
-// readRest is readDirect after its first request, for all of p, returned n, err.
-func (f *File) readRest(p []byte, off int64, n int, err error) (int, error) {
-	switch {
-	case err != nil && f.forPageCache(err, off, len(p)):
-		shared().counts.unsupported.Add(1)
-		return f.readPlain(p, off)
-	case err != nil:
-		return 0, f.wrapErr("read", err)
-	case n == 0 || f.endsAt(off+int64(n)):
-		return n, io.EOF
-	}
-	m, err := f.readDirect(p[n:], off+int64(n))
-	return n + m, err
-}
-
-// writeRest is WriteAt after its first request, for all of p, returned n, err.
-func (f *File) writeRest(p []byte, off int64, n int, err error) (int, error) {
-	if err = f.directErr(err); err != nil {
-		return 0, err
-	}
-	var m int
-	if n > 0 {
-		m, err = f.writeAt(p[n:], off+int64(n))
-	} else {
-		m, err = f.writeBuffered(p, off, false)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return n + m, nil
+	return "write"
 }

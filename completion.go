@@ -2,299 +2,282 @@ package aio
 
 import (
 	"context"
-	"errors"
-	"runtime"
-	"runtime/trace"
-	"sync"
+	"io/fs"
 	"sync/atomic"
-	"syscall"
 
-	"github.com/go-aio/aio/internal/dio"
-	"github.com/go-aio/aio/internal/queue"
+	"github.com/go-aio/aio/internal/fd"
 	"github.com/go-aio/aio/internal/sched"
 )
 
-// An engine is what all Files of the process share: the queue of the kernel's context,
-// the bound on plain system calls and the bounce buffers.
-type engine struct {
-	queue     *queue.Queue
-	fewReads  int // see few
-	fewWrites int
-	threads   *threads
-	bounce    *pool
-	counts    *counts // not in here, where what every call reads is
+// An Op is a call that goes on while whoever has started it does something else:
+// [File.StartReadAt], [File.StartWriteAt] and [File.StartSync] are POSIX's aio_read(3),
+// aio_write(3) and aio_fsync(3), Done and Wait its aio_suspend(3) and aio_return(3).
+//
+// An Op costs a goroutine that waits, and in a direct File no thread. It need not be waited
+// for: one that is dropped completes all the same. All methods may be called concurrently, and
+// more than once.
+type Op struct {
+	done  chan struct{}
+	n     int // this and err are written before done is closed
+	err   error
+	state atomic.Uint32 // of an Op whose caller may leave it; see attend
 }
 
-var (
-	current     atomic.Pointer[engine]
-	configuring sync.Mutex
-	configured  bool // guarded by configuring, as is the next
+// start runs call in a goroutine of its own.
+func start(call func() (int, error)) *Op {
+	op := &Op{done: make(chan struct{})}
+	go func() {
+		op.n, op.err = call()
+		close(op.done)
+	}()
+	return op
+}
 
-	recordLatency bool
+// StartReadAt starts a [File.ReadAt]. p belongs to the Op until it is done. Close waits for
+// no Op: one that Close overtakes returns fs.ErrClosed, and any other completes.
+func (f *File) StartReadAt(p []byte, off int64) *Op {
+	return start(func() (int, error) { return f.ReadAt(p, off) })
+}
+
+// StartWriteAt starts a [File.WriteAt]. p belongs to the Op, and must not be changed, until it
+// is done. Two writes that overlap may take effect in either order unless the second is
+// started when the first is done.
+func (f *File) StartWriteAt(p []byte, off int64) *Op {
+	return start(func() (int, error) { return f.WriteAt(p, off) })
+}
+
+// StartSync starts a [File.Sync]. It covers the writes that are done before it is started.
+func (f *File) StartSync() *Op {
+	return start(func() (int, error) { return 0, f.Sync() })
+}
+
+// Done returns a channel that is closed when the Op is done, for select.
+func (op *Op) Done() <-chan struct{} { return op.done }
+
+// Wait waits until the Op is done and returns what the call returned; n is 0 for a Sync.
+func (op *Op) Wait() (n int, err error) {
+	<-op.done
+	return op.n, op.err
+}
+
+// Err returns nil while the Op is under way, and then the error of the call, as Wait does.
+func (op *Op) Err() error {
+	select {
+	case <-op.done:
+		return op.err
+	default:
+		return nil
+	}
+}
+
+// Kernel AIO cannot cancel a transfer (io_cancel(2) answers EINVAL): the kernel may read or
+// write the memory of a request until its event arrives. So a call that may be given up runs
+// in a goroutine of its own and on memory of the library's, from which the caller's is copied
+// or to which it is. What is given up is an Op that nobody waits for: it keeps its references,
+// its locks and its memory until the kernel is done.
+
+// States of an Op that attend has started.
+const (
+	underWay uint32 = iota
+	finished
+	abandoned
 )
 
-var errConfigured = errors.New("aio: Configure called twice, or after the first use")
-
-func configure(c Config) error {
-	configuring.Lock()
-	defer configuring.Unlock()
-	if configured || current.Load() != nil {
-		return errConfigured
+// admit takes memory for a call of size bytes with a context, and waits for that as long as ctx
+// lasts. attend gives it back.
+func (f *File) admit(ctx context.Context, name string, size int) error {
+	if detached.AcquireContext(ctx, charge(size)) {
+		return nil
 	}
-	configured = true
-	current.Store(newEngine(c))
-	return nil
+	return f.contextErr(ctx, name, false)
 }
 
-func newEngine(c Config) *engine {
-	if c.Depth == 0 {
-		c.Depth = queue.DefaultDepth
+// attend runs call, which uses size bytes of the library's memory, and waits for it as long as ctx
+// lasts. If that returns no error the caller calls free; otherwise free is called when the call
+// is over and nobody waits for it. w is the call to those that may have to wait for it; nil for a read.
+func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending, call func() (int, error), free func(*Op)) (*Op, error) {
+	op := &Op{done: make(chan struct{})}
+	go func() {
+		op.n, op.err = call()
+		if op.state.CompareAndSwap(underWay, finished) {
+			close(op.done)
+			return
+		}
+		free(op)
+		if w != nil {
+			w.Over()
+		}
+		detached.Release(charge(size))
+	}()
+	select {
+	case <-op.done:
+		detached.Release(charge(size))
+		return op, nil
+	case <-ctx.Done():
 	}
-	if c.Threads == 0 {
-		c.Threads = 256
+	// All is noted before the goroutine can see that it is on its own.
+	if w != nil {
+		w.Leave()
 	}
-	e := &engine{queue: queue.New(c.Depth), threads: newThreads(c.Threads), bounce: newPool(), counts: new(counts)}
-	e.queue.RecordLatency(recordLatency)
-	switch procs := runtime.GOMAXPROCS(0); {
-	case c.Synchronous == 0:
-		e.fewReads, e.fewWrites = min(procs, mostFew), min(2*procs, mostFew)
-	case c.Synchronous > 0:
-		e.fewReads, e.fewWrites = c.Synchronous, c.Synchronous
+	if op.state.CompareAndSwap(underWay, abandoned) {
+		return nil, f.contextErr(ctx, name, true)
 	}
-	return e
+	if w != nil {
+		w.Over()
+	}
+	<-op.done
+	detached.Release(charge(size))
+	return op, nil
 }
 
-// mostFew bounds what is few by default: each is a thread.
-const mostFew = 8
+// detached bounds the memory of calls with a context, in bytes: of those whose callers wait for
+// them, and of those that were given up and are not over.
+var detached = sched.NewSemaphore(maxDetached)
 
-// shared returns the engine of the process, made on first use. To make it asks nothing
-// of the kernel.
-func shared() *engine {
-	if e := current.Load(); e != nil {
-		return e
-	}
-	configuring.Lock()
-	defer configuring.Unlock()
-	if e := current.Load(); e != nil {
-		return e
-	}
-	e := newEngine(Config{})
-	current.Store(e)
-	return e
+// maxDetached is how many bytes of the library's memory may be in such calls. One that needs more
+// has all of it.
+const maxDetached = 64 << 20
+
+// charge returns what a call of size bytes counts for: at least 16 KiB, for its goroutine and what
+// belongs to that.
+func charge(size int) int { return max(size, 16<<10) }
+
+// A contextError says that a context ended a call.
+type contextError struct {
+	cause, err error // context.Cause, and the context's Err
+	left       bool  // the request is still under way
 }
 
-// do runs one request on the direct twin: by the kernel's queue, unless there is none, it
-// would block in io_submit(2), or so few are in flight that a plain system call does
-// better. Its buffer is p, or its buffers are bufs if they are not nil. Offset, length and
-// address are aligned. It returns a bare syscall.Errno.
-func (f *File) do(op queue.Op, p []byte, bufs [][]byte, off int64) (int, error) {
-	e, h := shared(), f.h
-	few := e.few(op)
-	if e.queue.TryPlain(h.device.few(few)) {
-		n, err := h.device.transfer(op, h.twin.Fd, p, bufs, off)
-		e.queue.Leave()
-		e.counts.synchronous.add()
-		return n, err
+func (e *contextError) Error() string {
+	if e.left {
+		return e.cause.Error() + " (the request is under way, its outcome unknown)"
 	}
-	if e.busy(few) && e.queue.Enter() {
-		defer e.queue.Leave()
-		e.counts.synchronous.add()
-		e.threads.Acquire(1)
-		defer e.threads.release()
-		return transfer(op, h.twin.Fd, p, bufs, off)
+	return e.cause.Error()
+}
+
+func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
+
+func (f *File) contextErr(ctx context.Context, name string, left bool) error {
+	return f.wrapErr(name, &contextError{cause: context.Cause(ctx), err: ctx.Err(), left: left})
+}
+
+// ReadAtContext is [File.ReadAt] for as long as ctx lasts. When that ends first, the call returns
+// at once, with the number of bytes that it has put into the beginning of p, and an error that
+// is context.Cause(ctx) and ctx.Err() to errors.Is. Nothing is written to p after that, whatever
+// the disk still does: the kernel cannot cancel a read, so the library reads into memory of its
+// own, in pieces of 1 MiB, and copies what has come.
+//
+// With a ctx that has ended already nothing is read. One that cannot end, such as
+// context.Background, makes this ReadAt, without the copy.
+//
+// Calls that were given up keep their memory, and Close leaves the descriptors to them, until the
+// disk answers. While calls with a context, given up or not, have 64 MiB in sum, further ones wait.
+func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if ctx.Done() == nil || f.inner() == nil {
+		return f.ReadAt(p, off)
 	}
-	if op == queue.Pread || h.keepsSize(off+int64(len(p)+total(bufs))) {
-		n, err := h.device.do(e.queue, op, h.twin.Fd, p, bufs, off)
-		if err != queue.ErrUnavailable {
+	if fd.Overflows(off, len(p)) {
+		if ctx.Err() != nil {
+			return 0, f.contextErr(ctx, "read", false)
+		}
+		return f.ReadAt(p, off) // which asks no disk
+	}
+	for {
+		m, err := f.readDetached(ctx, p[n:min(len(p), n+fd.MaxCopy)], off+int64(n))
+		n += m
+		if err != nil || n == len(p) {
 			return n, err
 		}
-		e.counts.unavailable.Add(1)
-	} else {
-		e.counts.extending.Add(1)
 	}
-	e.threads.Acquire(1)
-	defer e.threads.release()
-	return transfer(op, h.twin.Fd, p, bufs, off)
 }
 
-// transfer makes a plain system call on the twin.
-func transfer(op queue.Op, fd int, p []byte, bufs [][]byte, off int64) (int, error) {
-	switch {
-	case op == queue.Pread && bufs == nil:
-		return dio.Pread(fd, p, off)
-	case op == queue.Pread:
-		return dio.Preadv(fd, bufs, off)
-	case bufs == nil:
-		return dio.Pwrite(fd, p, off)
+func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := f.admit(ctx, "read", len(p)); err != nil {
+		return 0, err
 	}
-	return dio.Pwritev(fd, bufs, off)
-}
-
-// few is the number of requests in flight up to which one of this kind does best as a plain
-// system call. As long as no more threads wait in the kernel than there are Ps, they keep
-// nobody from running; and where the device answers within 20 us (a RAM disk) there never
-// are more. Writes and syncs are worth twice as many threads, because the kernel completes
-// their iocbs through a worker (iomap's s_dio_done_wq, aio_fsync_work).
-func (e *engine) few(op queue.Op) int {
-	if op == queue.Pread {
-		return e.fewReads
-	}
-	return e.fewWrites
-}
-
-// busy reports whether a request had better be a system call on a thread of the bound, because
-// goroutines that compute keep all processors. few is e.few of the request; it is 0 if the
-// program wants no such calls.
-func (e *engine) busy(few int) bool { return few > 0 && e.queue.Busy() }
-
-// keepsSize reports whether a write up to byte end may go to io_submit(2). One that extends
-// the file blocks there: on ext4 until it is on the disk (2.9 ms for a batch of 16), on xfs
-// for the inode's lock. One into a hole takes a little longer than others, and is worth it:
-// it is 3 to 6 times as fast on ext4 as a system call of its own, and a little faster on xfs.
-func (h *handle) keepsSize(end int64) bool {
-	if h.twin.Fixed || end <= h.seen.Load() {
-		return true
-	}
-	size, err := h.twin.Size()
+	buf := fd.GetCopy(len(p))
+	free := func(*Op) { fd.PutCopy(buf) }
+	op, err := f.attend(ctx, "read", len(buf), nil, func() (int, error) { return f.ReadAt(buf, off) }, free)
 	if err != nil {
-		return false
+		return 0, err
 	}
-	h.seen.Store(size)
-	return end <= size
+	defer free(op)
+	copy(p, buf[:op.n])
+	return op.n, op.err
 }
 
-// sync makes the file durable, by an fsync iocb on the plain descriptor: always the same
-// one, because the kernel reports a write-back error once per descriptor. When little else
-// is in flight it is the system call itself (140 against 185 us).
-func (f *File) sync(op queue.Op, plain func(*File) error) error {
-	if f == nil || f.h == nil {
-		return f.os().Sync()
+// WriteAtContext is [File.WriteAt] for as long as ctx lasts. When that ends first, the call returns
+// at once, with n = 0 and an error that is context.Cause(ctx) and ctx.Err() to errors.Is. Then
+// nobody knows whether the bytes are written or will be: the kernel cannot cancel a write. p is
+// the caller's again, for the library writes a copy of it, and what is written to the same
+// bytes or truncated later comes after this write.
+//
+// With a ctx that has ended already nothing is written. One that cannot end makes this WriteAt,
+// without the copy. What [File.ReadAtContext] says of calls that were given up holds here too.
+func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if ctx.Done() == nil || f.inner() == nil {
+		return f.WriteAt(p, off)
 	}
-	if err := f.h.takeSyncErr(); err != nil {
+	if err := f.admit(ctx, "write", len(p)); err != nil {
+		return 0, err
+	}
+	buf := fd.GetCopy(len(p))
+	copy(buf, p)
+	free := func(*Op) { fd.PutCopy(buf) }
+	var w *fd.Pending
+	if f.fd != nil && off >= 0 && len(buf) > 0 {
+		w = f.fd.PendingWrite(off, len(buf))
+	}
+	op, err := f.attend(ctx, "write", len(buf), w, func() (int, error) { return f.writeDetached(buf, off, w) }, free)
+	if err != nil {
+		return 0, err
+	}
+	free(op)
+	return op.n, op.err
+}
+
+// writeDetached is WriteAt for w, which may be abandoned by now.
+func (f *File) writeDetached(p []byte, off int64, w *fd.Pending) (int, error) {
+	if w == nil || f.appends {
+		return f.inner().WriteAt(p, off)
+	}
+	n, err := f.fd.WritePending(w, fd.One(p), off)
+	return n, f.wrapErr("write", err)
+}
+
+// SyncContext is [File.Sync] for as long as ctx lasts. When that ends first, the call returns at
+// once, with an error that is context.Cause(ctx) and ctx.Err() to errors.Is, and nobody knows
+// whether the file is durable. fsync(2) reports a write-back error once: one that this call meets
+// when nobody waits for it any more is what the next Sync, Datasync or SyncContext returns.
+func (f *File) SyncContext(ctx context.Context) error {
+	if ctx.Done() == nil || f.inner() == nil {
+		return f.Sync()
+	}
+	if err := f.admit(ctx, "sync", 0); err != nil {
 		return err
 	}
-	if trace.IsEnabled() {
-		defer trace.StartRegion(context.Background(), "aio.Sync").End()
+	var w *fd.Pending
+	if f.fd != nil {
+		w = f.fd.PendingSync()
 	}
-	e := shared()
-	few := e.few(op)
-	if e.queue.TryPlain(few) || e.busy(few) && e.queue.Enter() {
-		defer e.queue.Leave()
-		e.counts.synchronous.add()
-		return f.syncPlain(e, plain)
+	op, err := f.attend(ctx, "sync", 0, w, func() (int, error) { return 0, f.syncDetached(w) }, f.keepSyncErr)
+	if err != nil {
+		return err
 	}
-	c := calls.Get().(*call)
-	c.kind, c.op = callRequest, op
-	_, err := c.on(f.conn)
-	switch err {
-	case nil:
-		return nil
-	case queue.ErrUnavailable, errClosed, syscall.EINVAL:
-		// EINVAL: before Linux 4.18, or a file that cannot be synced, and plain says so.
-		if err == queue.ErrUnavailable {
-			e.counts.unavailable.Add(1)
-		}
-		return f.syncPlain(e, plain)
+	return op.err
+}
+
+// syncDetached is Sync for w, which may be abandoned by now.
+func (f *File) syncDetached(w *fd.Pending) error {
+	if w == nil {
+		return f.inner().Sync()
 	}
-	return f.wrapErr("sync", err)
+	return f.wrapErr("sync", f.fd.SyncPending(w))
 }
 
-func (f *File) syncPlain(e *engine, plain func(*File) error) error {
-	e.threads.Acquire(1)
-	defer e.threads.release()
-	return plain(f)
-}
-
-// A call is one request or system call on the plain descriptor, made inside of
-// RawConn.Control, so that os does not close it meanwhile. Calls are pooled, because a
-// closure for each would be an allocation.
-type call struct {
-	run  func(fd uintptr) // c.do
-	kind callKind
-	op   queue.Op // of a callRequest
-	dev  uint64   // of the file; this and what follows are for the others
-	bufs [][]byte
-	one  [1][]byte // memory of bufs, if there is one
-	off  int64
-	size int64 // of a callAllocate or callPunchHole
-
-	n   int
-	err error
-}
-
-type callKind uint8
-
-const (
-	callRequest       callKind = iota // a sync by the kernel's queue
-	callDatasync                      // fdatasync(2)
-	callReadCached                    // dio.PreadCached
-	callWriteUncached                 // dio.PwriteUncached
-	callReadv                         // preadv(2)
-	callWritev                        // pwritev(2)
-	callAllocate                      // dio.Allocate
-	callPunchHole                     // dio.PunchHole
-)
-
-var calls = sync.Pool{New: func() any {
-	c := new(call)
-	c.run = c.do
-	return c
-}}
-
-// errClosed says that Control did not run the call, for which there is one reason.
-var errClosed = errors.New("the File is closed")
-
-// with makes p the buffer of c.
-func (c *call) with(p []byte) {
-	c.one[0] = p
-	c.bufs = c.one[:]
-}
-
-// on runs c and gives it back to the pool.
-func (c *call) on(conn syscall.RawConn) (int, error) {
-	c.n, c.err = 0, errClosed
-	conn.Control(c.run)
-	n, err := c.n, c.err
-	c.bufs, c.one[0] = nil, nil
-	calls.Put(c)
-	return n, err
-}
-
-func (c *call) do(fd uintptr) {
-	switch c.kind {
-	case callDatasync:
-		c.err = dio.Fdatasync(int(fd))
-	case callReadCached:
-		c.n = dio.PreadCached(int(fd), c.dev, c.bufs, c.off)
-		c.err = nil
-	case callWriteUncached:
-		c.n, c.err = dio.PwriteUncached(int(fd), c.dev, c.bufs, c.off)
-	case callReadv:
-		c.n, c.err = dio.Preadv(int(fd), c.bufs, c.off)
-	case callWritev:
-		c.n, c.err = dio.Pwritev(int(fd), c.bufs, c.off)
-	case callAllocate:
-		c.err = dio.Allocate(int(fd), c.off, c.size)
-	case callPunchHole:
-		c.err = dio.PunchHole(int(fd), c.off, c.size)
-	default:
-		c.n, c.err = shared().queue.Do(c.op, int(fd), nil, 0)
+// keepSyncErr keeps the error of an abandoned Sync.
+func (f *File) keepSyncErr(op *Op) {
+	if err := op.err; err != nil && f.fd != nil {
+		f.fd.KeepSyncErr(err.(*fs.PathError).Err)
 	}
 }
-
-// threads bound the plain system calls under way. Of these each holds a thread once it has waited
-// 20 us.
-type threads struct {
-	*sched.Semaphore
-	pageCache tally // calls through the page cache
-}
-
-func newThreads(limit int) *threads { return &threads{Semaphore: sched.NewSemaphore(limit)} }
-
-// acquire is for a call through the page cache; what goes past it acquires the Semaphore.
-func (t *threads) acquire() {
-	t.pageCache.add()
-	t.Acquire(1)
-}
-
-func (t *threads) release() { t.Release(1) }

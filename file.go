@@ -57,43 +57,31 @@
 package aio
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/go-aio/aio/internal/dio"
-	"github.com/go-aio/aio/internal/inode"
+	"github.com/go-aio/aio/internal/fd"
+	"github.com/go-aio/aio/internal/sched"
 )
-
-// O_DIRECT in the flags of [OpenFile] asks for direct, asynchronous I/O. It is
-// syscall.O_DIRECT on Linux and 0, no flag, on other systems.
-const O_DIRECT = dio.O_DIRECT
 
 // A File is an open file. Its zero value and a nil *File answer os.ErrInvalid.
 //
 // All methods may be called concurrently.
 type File struct {
-	// plain is opened exactly as os would, but for O_DIRECT. It is a field, not
-	// embedded: the methods of an embedded one would panic on a nil *File.
-	plain *os.File
-	conn  syscall.RawConn // of plain
+	// file is opened exactly as os would, but for O_DIRECT. It is a field, not embedded: the
+	// methods of an embedded one would panic on a nil *File.
+	file *os.File
 
-	// h is nil if the file is not a regular file or block device: then every method
-	// is that of plain.
-	h *handle
+	// fd is nil if the file is not a regular file or block device: then every method is that of
+	// file.
+	fd *fd.FD
 
 	appends bool // opened with O_APPEND
-
-	// cursor makes a stream call of a direct file, which moves the offset of plain
-	// before and after, one step to the others; the kernel's f_pos_lock does that for
-	// os.File.
-	cursor sync.Mutex
 }
 
 // Open opens the named file for reading, as os.Open does.
@@ -105,209 +93,69 @@ func Create(name string) (*File, error) {
 	return OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 }
 
-// OpenFile opens the named file as os.OpenFile does, with the same flags and errors.
-// With [O_DIRECT] in flag the File is direct if the filesystem can; that it cannot is
-// not an error, see [File.Direct].
+// OpenFile opens the named file as os.OpenFile does, with the same flags and errors. With
+// [O_DIRECT] in flag the File is direct if the filesystem can; that it cannot is not an error, see
+// [File.Direct].
 func OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
-	plain, err := os.OpenFile(name, flag&^O_DIRECT, perm)
+	file, err := os.OpenFile(name, flag&^O_DIRECT, perm)
 	if err != nil {
 		return nil, err
 	}
-	f := newFile(plain, flag&O_DIRECT != 0)
+	f := newFile(file, fd.New(file, flag&O_DIRECT != 0))
 	f.appends = flag&os.O_APPEND != 0
 	return f, nil
 }
 
 // OpenInRoot opens name in the directory dir for reading, as os.OpenInRoot does.
-func OpenInRoot(dir, name string) (*File, error) { return wrapped(os.OpenInRoot(dir, name)) }
+func OpenInRoot(dir, name string) (*File, error) { return opened(os.OpenInRoot(dir, name)) }
 
 // CreateTemp creates a new temporary file in the directory dir, as os.CreateTemp does.
-func CreateTemp(dir, pattern string) (*File, error) { return wrapped(os.CreateTemp(dir, pattern)) }
+func CreateTemp(dir, pattern string) (*File, error) { return opened(os.CreateTemp(dir, pattern)) }
 
-func wrapped(plain *os.File, err error) (*File, error) {
+func opened(file *os.File, err error) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFile(plain, false), nil
+	return newFile(file, fd.New(file, false)), nil
 }
 
-// NewFile returns a File on the descriptor fd, which it takes over, or nil if fd is not
-// valid, as os.NewFile does. If fd was opened with O_DIRECT the File is direct; then it
-// has a second descriptor of its own, which [File.Fd] returns, and a file offset of its
-// own, which starts where that of fd is.
-func NewFile(fd uintptr, name string) *File {
-	flags := dio.Flags(int(fd))
+// NewFile returns a File on the descriptor n, which it takes over, or nil if n is not valid, as
+// os.NewFile does. If n was opened with O_DIRECT the File is direct; then it has a second
+// descriptor of its own, which [File.Fd] returns, and a file offset of its own, which starts where
+// that of n is.
+func NewFile(n uintptr, name string) *File {
+	flags := fd.Flags(n)
 	var f *File
 	if flags&O_DIRECT != 0 {
-		f = adopt(int(fd), name)
+		if file, d := fd.Adopt(n, name); d != nil {
+			f = newFile(file, d)
+		}
 	}
 	if f == nil {
-		plain := os.NewFile(fd, name)
-		if plain == nil {
+		file := os.NewFile(n, name)
+		if file == nil {
 			return nil
 		}
-		f = newFile(plain, false)
+		f = newFile(file, fd.New(file, false))
 	}
 	f.appends = flags&os.O_APPEND != 0
 	return f
 }
 
-// adopt makes a direct descriptor the twin of a new plain one, or returns nil.
-func adopt(fd int, name string) *File {
-	twin, err := dio.Adopt(fd)
-	if err != nil {
-		return nil
-	}
-	again, err := dio.OpenPlain(fd)
-	if err != nil {
-		return nil
-	}
-	f := newFile(os.NewFile(uintptr(again), name), false)
-	if f.h == nil || dio.CopyOffset(again, fd) != nil {
-		f.Close()
-		return nil
-	}
-	f.h.attach(twin)
-	return f
-}
-
-// newFile makes the File of plain, with a twin if direct.
-func newFile(plain *os.File, direct bool) *File {
-	f := &File{plain: plain}
-	var err error
-	if f.conn, err = plain.SyscallConn(); err != nil {
-		return f
-	}
-	// Control, because Fd would make a pipe blocking.
-	f.conn.Control(func(fd uintptr) { f.h = newHandle(int(fd), plain, direct) })
-	if f.h != nil {
-		// For a File that is dropped without Close. A request in flight has a reference
-		// to the handle too, so its descriptor outlives the File.
-		runtime.AddCleanup(f, (*handle).close, f.h)
+func newFile(file *os.File, d *fd.FD) *File {
+	f := &File{file: file, fd: d}
+	if d != nil {
+		// For a File that is dropped without Close. A call in flight has a reference to the FD
+		// too, so its descriptors outlive the File.
+		runtime.AddCleanup(f, (*fd.FD).Close, d)
 	}
 	return f
 }
 
-func newHandle(fd int, plain *os.File, direct bool) *handle {
-	info, err := dio.Stat(fd)
-	if errors.Is(err, errors.ErrUnsupported) {
-		// No direct I/O on this system, but a bound on threads.
-		if fi, err := plain.Stat(); err == nil && fi.Mode().IsRegular() {
-			return &handle{left: new(inode.Leftovers)}
-		}
-		return nil
-	}
-	if err != nil || info.Kind == dio.Other {
-		return nil
-	}
-	h := &handle{
-		dev:   info.Dev,
-		inode: inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block}),
-	}
-	h.left = &h.inode.Leftovers
-	if !direct {
-		return h
-	}
-	if twin, err := dio.Open(fd); err == nil {
-		h.attach(twin)
-	}
-	return h
-}
-
-// A handle is what a File on a regular file or block device has beside its os.File. It
-// counts the calls that use it, so that the twin's descriptor is closed, and its number
-// may be used again, only after the last of them.
-type handle struct {
-	dev    uint64
-	inode  *inode.Inode // nil on systems without direct I/O
-	left   *inode.Leftovers
-	twin   *dio.Twin // nil in a plain File
-	device *device   // of the twin
-
-	// seen is a size that the file had, in bytes. It is a hint, see keepsSize; it may be
-	// out of date either way.
-	seen atomic.Int64
-
-	// leftSyncs are the Syncs that nobody waits for any more, and syncErr is the error of one,
-	// until another returns it. The others wait for them, because the kernel tells only one of
-	// two that fsync(2) at the same time.
-	leftSyncs inode.Leftovers
-	syncErr   atomic.Pointer[error]
-
-	// state is twice the number of calls, plus 1 once the File is closed.
-	state atomic.Int64
-}
-
-// attach makes h direct. It comes before the first use.
-func (h *handle) attach(t *dio.Twin) {
-	h.twin, h.device = t, deviceOf(h.dev)
-	h.inode.AddDirect()
-}
-
-// takeSyncErr returns the error of a Sync that nobody waited for, once.
-func (h *handle) takeSyncErr() error {
-	if h.syncErr.Load() == nil { // as nearly always, and nobody writes to that
-		return nil
-	}
-	if err := h.syncErr.Swap(nil); err != nil {
-		return *err
-	}
-	return nil
-}
-
-// acquire counts a call. It returns false once the File is closed; then the methods of
-// plain answer, as those of a closed os.File.
-func (h *handle) acquire() bool {
-	for {
-		s := h.state.Load()
-		if s&1 != 0 {
-			return false
-		}
-		if h.state.CompareAndSwap(s, s+2) {
-			return true
-		}
-	}
-}
-
-// acquireWrite is acquire for a call that writes to bytes [lo, hi). It waits for writes there
-// that were given up.
-func (h *handle) acquireWrite(lo, hi int64) bool {
-	if !h.acquire() {
-		return false
-	}
-	h.left.Wait(lo, hi)
-	return true
-}
-
-// release ends a call that acquire counted.
-func (h *handle) release() {
-	if h.state.Add(-2) == 1 {
-		h.finish()
-	}
-}
-
-// close lets no call begin. It may be called again.
-func (h *handle) close() {
-	if old := h.state.Or(1); old == 0 {
-		h.finish()
-	}
-}
-
-// finish runs once, when the File is closed and no call uses h.
-func (h *handle) finish() {
-	if h.twin != nil {
-		h.twin.Close()
-		h.inode.RemoveDirect()
-	}
-	if h.inode != nil {
-		h.inode.Close()
-	}
-}
-
-// Direct reports whether f has a direct descriptor, so that ReadAt and WriteAt may go
-// past the page cache. It is false if f was opened without [O_DIRECT], if its filesystem
-// has no direct I/O, or if the kernel does not tell its alignment (before Linux 6.1).
-func (f *File) Direct() bool { return f != nil && f.h != nil && f.h.twin != nil }
+// Direct reports whether f has a direct descriptor, so that ReadAt and WriteAt may go past the page
+// cache. It is false if f was opened without [O_DIRECT], if its filesystem has no direct I/O, or if
+// the kernel does not tell its alignment (before Linux 6.1).
+func (f *File) Direct() bool { return f != nil && f.fd != nil && f.fd.Direct() }
 
 // Config is what [Configure] sets. A field of 0 stands for its default.
 type Config struct {
@@ -344,82 +192,93 @@ func Configure(c Config) error {
 	if c.Synchronous > maxThreads {
 		return fmt.Errorf("aio: Config.Synchronous is %d; it must be at most %d", c.Synchronous, maxThreads)
 	}
-	return configure(c)
+	return sched.Configure(sched.Config{Depth: c.Depth, Threads: c.Threads, SyncLimit: c.Synchronous})
 }
 
-// os returns the os.File whose method is to answer; nil, which answers os.ErrInvalid,
-// for a nil File.
-func (f *File) os() *os.File {
+// inner returns the os.File whose method is to answer; nil, which answers os.ErrInvalid, for a nil
+// File.
+func (f *File) inner() *os.File {
 	if f == nil {
 		return nil
 	}
-	return f.plain
+	return f.file
 }
 
-// wrapErr makes the error of a transfer what os.File makes it. It is the only place
-// that does; errors that come from plain are made already.
+// engine returns the FD of f, or nil if the methods of the os.File are to answer.
+func (f *File) engine() *fd.FD {
+	if f == nil {
+		return nil
+	}
+	return f.fd
+}
+
+// wrapErr makes a bare error of package fd what os.File makes it. It is the only place that does.
 func (f *File) wrapErr(op string, err error) error {
-	return &fs.PathError{Op: op, Path: f.plain.Name(), Err: err}
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: f.file.Name(), Err: err}
 }
 
-// Close closes the File, as os.File's Close does. Calls in flight finish; later ones
-// return fs.ErrClosed, as does a second Close. The descriptors are closed when the last
-// call on them has returned.
+// Close closes the File, as os.File's Close does. Calls in flight finish; later ones return
+// fs.ErrClosed, as does a second Close. The descriptors are closed when the last call on them has
+// returned.
 func (f *File) Close() error {
-	err := f.os().Close()
-	if f != nil && f.h != nil {
-		f.h.close()
+	err := f.inner().Close()
+	if d := f.engine(); d != nil {
+		d.Close()
 	}
 	return err
 }
 
 // Name returns the name of the file as it was passed to Open. It may be called after
 // Close. Like os.File's it panics on a nil File.
-func (f *File) Name() string { return f.os().Name() }
+func (f *File) Name() string { return f.inner().Name() }
 
 // Fd returns the descriptor, as os.File's Fd does. Of a direct File it is the one
 // without O_DIRECT.
-func (f *File) Fd() uintptr { return f.os().Fd() }
+func (f *File) Fd() uintptr { return f.inner().Fd() }
 
 // SyscallConn returns a raw connection to the descriptor that Fd returns.
-func (f *File) SyscallConn() (syscall.RawConn, error) { return f.os().SyscallConn() }
+func (f *File) SyscallConn() (syscall.RawConn, error) { return f.inner().SyscallConn() }
 
 // Stat returns the FileInfo of the file. Its size is exact at every instant.
-func (f *File) Stat() (fs.FileInfo, error) { return f.os().Stat() }
+func (f *File) Stat() (fs.FileInfo, error) { return f.inner().Stat() }
 
 // Chdir changes the current working directory to the file, which must be a directory.
-func (f *File) Chdir() error { return f.os().Chdir() }
+func (f *File) Chdir() error { return f.inner().Chdir() }
 
 // Chmod changes the mode of the file.
-func (f *File) Chmod(mode fs.FileMode) error { return f.os().Chmod(mode) }
+func (f *File) Chmod(mode fs.FileMode) error { return f.inner().Chmod(mode) }
 
 // Chown changes the numeric uid and gid of the file.
-func (f *File) Chown(uid, gid int) error { return f.os().Chown(uid, gid) }
+func (f *File) Chown(uid, gid int) error { return f.inner().Chown(uid, gid) }
 
 // ReadDir reads the contents of the directory, as os.File's ReadDir does.
-func (f *File) ReadDir(n int) ([]fs.DirEntry, error) { return f.os().ReadDir(n) }
+func (f *File) ReadDir(n int) ([]fs.DirEntry, error) { return f.inner().ReadDir(n) }
 
 // Readdir reads the contents of the directory, as os.File's Readdir does.
-func (f *File) Readdir(n int) ([]fs.FileInfo, error) { return f.os().Readdir(n) }
+func (f *File) Readdir(n int) ([]fs.FileInfo, error) { return f.inner().Readdir(n) }
 
 // Readdirnames reads the names in the directory, as os.File's Readdirnames does.
-func (f *File) Readdirnames(n int) ([]string, error) { return f.os().Readdirnames(n) }
+func (f *File) Readdirnames(n int) ([]string, error) { return f.inner().Readdirnames(n) }
 
 // SetDeadline sets the deadlines of Read and Write, for files that have them; regular
 // files do not (os.ErrNoDeadline).
-func (f *File) SetDeadline(t time.Time) error { return f.os().SetDeadline(t) }
+func (f *File) SetDeadline(t time.Time) error { return f.inner().SetDeadline(t) }
 
 // SetReadDeadline sets the deadline of Read.
-func (f *File) SetReadDeadline(t time.Time) error { return f.os().SetReadDeadline(t) }
+func (f *File) SetReadDeadline(t time.Time) error { return f.inner().SetReadDeadline(t) }
 
 // SetWriteDeadline sets the deadline of Write.
-func (f *File) SetWriteDeadline(t time.Time) error { return f.os().SetWriteDeadline(t) }
+func (f *File) SetWriteDeadline(t time.Time) error { return f.inner().SetWriteDeadline(t) }
 
 // Seek sets the offset of the next Read or Write, as os.File's Seek does.
 func (f *File) Seek(offset int64, whence int) (int64, error) {
-	if f.Direct() {
-		f.cursor.Lock()
-		defer f.cursor.Unlock()
+	d := f.engine()
+	if d == nil {
+		return f.inner().Seek(offset, whence)
 	}
-	return f.os().Seek(offset, whence)
+	n, err := d.Seek(offset, whence)
+	return n, f.wrapErr("seek", err)
 }

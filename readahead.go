@@ -25,6 +25,7 @@ type ReaderOptions struct {
 
 // Ranges and defaults of ReaderOptions and WriterOptions.
 const (
+	minPage            = 4096 // the smallest size of a page
 	defaultStreamBlock = 1 << 20
 	maxStreamBlock     = 64 << 20
 	defaultStreamDepth = 4

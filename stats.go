@@ -1,12 +1,10 @@
 package aio
 
 import (
-	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
-	"github.com/go-aio/aio/internal/inode"
-	"github.com/go-aio/aio/internal/queue"
+	"github.com/go-aio/aio/internal/fd"
+	"github.com/go-aio/aio/internal/sched"
 )
 
 // Stats is what [ReadStats] returns: what all Files of the process have done since it began.
@@ -121,84 +119,48 @@ type LatencyBucket struct {
 //
 // Package github.com/go-aio/aio/prometheus has a collector.
 func ReadStats() Stats {
-	e := current.Load()
-	if e == nil {
+	s, ok := sched.ReadStats()
+	if !ok {
 		return Stats{}
 	}
-	q := e.queue.Stats()
-	s := Stats{
+	q, d := s.Queue, fd.ReadStats()
+	return Stats{
 		Submitted: q.Submitted, Completed: q.Completed,
-		InFlight: q.InFlight, Queued: q.Pending + q.Starved, QueueWaits: q.SlotWaits,
+		InFlight: q.InFlight, Queued: q.Pending + q.Starved + s.PlacesQueued, QueueWaits: q.SlotWaits + s.PlaceWaits,
 		Batches: q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
 		ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
 		Overlooked: q.Overlooked, Incident: q.Incident,
-		Synchronous: e.counts.synchronous.load(),
-		PageCache:   e.threads.pageCache.load(),
-		RecentReads: e.counts.recentReads.load(),
-		ThreadWaits: e.threads.Waits(),
-		LockWaits:   inode.Waits(),
+		Synchronous: s.Sync,
+		PageCache:   s.PageCache,
+		RecentReads: d.RecentReads,
+		Threads:     s.Threads, ThreadsQueued: s.ThreadsQueued, ThreadWaits: s.ThreadWaits,
+		Bounced: d.Bounced, BouncedBytes: d.BouncedBytes,
+		LockWaits: d.LockWaits,
 		Fallbacks: Fallbacks{
-			Unavailable: e.counts.unavailable.Load(),
-			Extending:   e.counts.extending.Load(),
-			Unsupported: e.counts.unsupported.Load(),
-			NoSpace:     e.counts.noSpace.Load(),
+			Unavailable: s.Unavailable,
+			Extending:   s.Extending,
+			Unsupported: d.Unsupported,
+			NoSpace:     d.NoSpace,
 		},
 		Unavailable: q.Unavailable,
 		Latency:     latencyOf(q.Latency),
 	}
-	under, waiting := e.threads.Load()
-	s.Threads, s.ThreadsQueued = under, int64(waiting)
-	s.Bounced, s.BouncedBytes = e.bounce.uses()
-	queued, waits := devicePlaces()
-	s.Queued += queued
-	s.QueueWaits += waits
-	return s
 }
 
 // RecordLatency switches the recording of Stats.Latency on or off, for requests that are
 // submitted from now on. It is off at first, because it takes about 100 ns of the processor for a
 // request of kernel AIO, and less in a crowd, where a batch shares its looks at the clock. It may
 // be called at any time and does not count as a use of the library.
-func RecordLatency(on bool) {
-	configuring.Lock()
-	defer configuring.Unlock()
-	recordLatency = on
-	if e := current.Load(); e != nil {
-		e.queue.RecordLatency(on)
-	}
-}
+func RecordLatency(on bool) { sched.RecordLatency(on) }
 
-func latencyOf(l queue.Latency) Latency {
+func latencyOf(l sched.Latency) Latency {
 	out := Latency{Count: l.Count(), Sum: l.Sum}
 	if out.Count == 0 {
 		return out
 	}
-	out.Buckets = make([]LatencyBucket, queue.LatencyBounds)
+	out.Buckets = make([]LatencyBucket, sched.LatencyBounds)
 	for i := range out.Buckets {
-		out.Buckets[i] = LatencyBucket{Below: queue.LatencyBound(i), Count: l.Counts[i]}
+		out.Buckets[i] = LatencyBucket{Below: sched.LatencyBound(i), Count: l.Counts[i]}
 	}
 	return out
-}
-
-// counts is what is not counted where a lock is held or a counter written to anyway: by the queue,
-// by the semaphores and by the pool.
-type counts struct {
-	synchronous, recentReads                     tally
-	unavailable, extending, unsupported, noSpace atomic.Int64 // happen seldom
-}
-
-// A tally counts what takes a microsecond or less and is done by many at a time: on one cache line
-// that all of them write to, a count cost a twentieth of a cached read by 64 goroutines.
-type tally [8]struct {
-	n atomic.Int64
-	_ [56]byte // to the end of the cache line
-}
-
-func (t *tally) add() { t[rand.Uint32()%uint32(len(t))].n.Add(1) }
-
-func (t *tally) load() (n int64) {
-	for i := range t {
-		n += t[i].n.Load()
-	}
-	return n
 }

@@ -110,7 +110,7 @@ func (b *writeBlock) end() int64   { return b.base + int64(b.hi) }
 func NewWriter(f *File, o WriterOptions) *Writer {
 	unit := minPage
 	if f.Direct() {
-		unit = max(unit, f.h.twin.Write)
+		unit = max(unit, f.Alignment().Write)
 	}
 	w := &Writer{
 		f:     f,
@@ -292,7 +292,7 @@ func (w *Writer) begin() error {
 	}
 	w.begun = true
 	if f := w.f; f != nil && (f.appends || w.start < 0) {
-		_, err := f.os().WriteAt(nil, w.start) // has the error for that
+		_, err := f.WriteAt(nil, w.start) // has the error for that
 		return w.fail(err, w.start)
 	}
 	fi, err := w.f.Stat()

@@ -63,10 +63,10 @@ func widen(off int64, n, unit int) (lo, hi int64, ok bool) {
 	return off &^ mask, (off + int64(n) + mask) &^ mask, true
 }
 
-// overflows reports whether the kernel refuses to transfer n bytes at off because they go beyond
+// Overflows reports whether the kernel refuses to transfer n bytes at off because they go beyond
 // the largest offset. It does so before it transfers anything, so such a transfer must not be
 // split. n counts as far as os.File has it in one system call.
-func overflows(off int64, n int) bool { return off > math.MaxInt64-int64(min(n, maxDirect)) }
+func Overflows(off int64, n int) bool { return off > math.MaxInt64-int64(min(n, maxDirect)) }
 
 // bounceLen returns how many of the n bytes at off the next bounced read covers: all of them, or
 // enough that the rest starts on a unit boundary.

@@ -36,3 +36,6 @@ func AlignedBuffer(n int) []byte {
 	}
 	return directio.AlignedBlock(n)[:n:n]
 }
+
+// Bytes returns the bytes of s, to be read only.
+func Bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

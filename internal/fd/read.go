@@ -28,7 +28,7 @@ func (fd *FD) ReadAt(b Buffers, off int64) (int, error) {
 // first want bytes of b has returned; with want = 0 there has been none.
 func (fd *FD) read(b Buffers, off int64, want, n int, err error) (done int, _ error) {
 	if want == 0 {
-		if overflows(off, b.Len()) {
+		if Overflows(off, b.Len()) {
 			counts.unsupported.Add(1)
 			return fd.readBuffered(b, off)
 		}
@@ -135,7 +135,7 @@ func (fd *FD) readRecent(b Buffers, off int64) bool {
 // readBuffered is ReadAt through the page cache.
 func (fd *FD) readBuffered(b Buffers, off int64) (n int, err error) {
 	p, one := b.First()
-	if !one && overflows(off, b.Len()) {
+	if !one && Overflows(off, b.Len()) {
 		// As one buffer, or the split at MaxBuffers would show.
 		p := make([]byte, min(b.Len(), maxDirect))
 		n, err := fd.readBuffered(One(p), off)

@@ -3,6 +3,7 @@ package fd
 import (
 	"io/fs"
 	"math"
+	"os"
 
 	"github.com/go-aio/aio/internal/inode"
 	"github.com/go-aio/aio/internal/sched"
@@ -16,13 +17,27 @@ func (fd *FD) Truncate(size int64) error {
 	})
 }
 
-// Allocate reserves space for n bytes at off, and extends the file to their end (fallocate(2)).
-func (fd *FD) Allocate(off, n int64) error { return fd.fallocate(callAllocate, off, n) }
+// Allocate reserves space for n bytes at off in file, whose FD is fd if it has one, and extends the
+// file to their end (fallocate(2)).
+func Allocate(file *os.File, fd *FD, off, n int64) error {
+	return fallocate(callAllocate, file, fd, off, n)
+}
 
-// PunchHole gives back the space of n bytes at off (fallocate(2), FALLOC_FL_PUNCH_HOLE).
-func (fd *FD) PunchHole(off, n int64) error { return fd.fallocate(callPunchHole, off, n) }
+// PunchHole gives back the space of n bytes at off in file, whose FD is fd if it has one
+// (fallocate(2), FALLOC_FL_PUNCH_HOLE).
+func PunchHole(file *os.File, fd *FD, off, n int64) error {
+	return fallocate(callPunchHole, file, fd, off, n)
+}
 
-func (fd *FD) fallocate(kind callKind, off, n int64) error {
+func fallocate(kind callKind, file *os.File, fd *FD, off, n int64) error {
+	if fd == nil { // it has no locks
+		conn, err := file.SyscallConn()
+		if err != nil {
+			return bare(err)
+		}
+		_, err = (&FD{conn: conn}).call(kind, sched.Request{Off: off}, n)
+		return err
+	}
 	return fd.exclusive(func() error {
 		if fd.inode != nil {
 			// As before a direct write: a reader that has seen the hole must not find older bytes

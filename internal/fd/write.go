@@ -63,7 +63,7 @@ func (fd *FD) writeDirect(b Buffers, off int64) (done int, err error) {
 // writesDirect reports whether a write of b goes past the page cache.
 func (fd *FD) writesDirect(b Buffers, off int64) bool {
 	t := fd.direct
-	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Loose() && !overflows(off, b.Len())
+	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Loose() && !Overflows(off, b.Len())
 }
 
 // extends reports whether a write up to byte end extends the file. Such a write blocks in
@@ -237,4 +237,15 @@ func (fd *FD) EndCopy(whole bool) {
 		fd.inode.LeaveLoose()
 	}
 	fd.release()
+}
+
+// CopyFrom is os.File's ReadFrom, inside of a whole copy. bounded says that r is a file, which can
+// be read without waiting for anything but I/O; then the copy is on a thread of the bound. Any
+// other reader may wait for another call. The error is that of the os.File.
+func (fd *FD) CopyFrom(r io.Reader, bounded bool) (int64, error) {
+	if bounded {
+		sched.AcquireThread()
+		defer sched.ReleaseThread()
+	}
+	return fd.file.ReadFrom(r)
 }

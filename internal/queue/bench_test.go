@@ -103,11 +103,11 @@ func BenchmarkHandOver(b *testing.B) {
 // direct read, and like that without a lock.
 type busyKernel struct{ *fakeKernel }
 
-func (k busyKernel) submit(iocbs []*libaio.IOCB) (int, error) {
+func (k busyKernel) Submit(iocbs ...*libaio.IOCB) (int, error) {
 	for range iocbs {
 		spin()
 	}
-	return k.fakeKernel.submit(iocbs)
+	return k.fakeKernel.Submit(iocbs...)
 }
 
 // spun is what spin works on, lest the compiler leave it out.

@@ -149,7 +149,7 @@ func (k *fakeKernel) begin(c callKind) fault {
 	return f
 }
 
-func (k *fakeKernel) submit(iocbs []*libaio.IOCB) (int, error) {
+func (k *fakeKernel) Submit(iocbs ...*libaio.IOCB) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.submitters++

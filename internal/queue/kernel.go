@@ -17,8 +17,8 @@ import (
 // A kernel is what the queue needs of an AIO context. Tests put one of their own in
 // its place, to fail, delay and reorder.
 type kernel interface {
-	// submit is io_submit(2): the number taken, an errno only if the first was refused.
-	submit(iocbs []*libaio.IOCB) (int, error)
+	// Submit is io_submit(2): the number taken, an errno only if the first was refused.
+	Submit(iocbs ...*libaio.IOCB) (int, error)
 	// reap takes the events that are there. It does not wait.
 	reap(events []libaio.Event) (int, error)
 	// collect waits for at least so many events or until the timeout is over, negative for none,
@@ -102,8 +102,6 @@ func probe(c *libaio.Context) error {
 	}
 	return err
 }
-
-func (c *context) submit(iocbs []*libaio.IOCB) (int, error) { return c.Submit(iocbs...) }
 
 func (c *context) reap(events []libaio.Event) (int, error) { return c.GetEvents(0, events, 0) }
 

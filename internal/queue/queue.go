@@ -104,7 +104,21 @@ func (q *Queue) Do(r Request) (int, error) {
 		return 0, ErrUnavailable
 	}
 	q.active.Add(1)
-	s := q.enqueue(k, r)
+	q.mu.Lock()
+	s := q.slot()
+	if s == nil {
+		s = q.starve()
+	}
+	if p, one := r.Bufs.First(); one {
+		prepare(&s.iocb, r, p)
+	} else {
+		q.mu.Unlock() // while it makes an array
+		prepareVec(&s.iocb, r)
+		q.mu.Lock()
+	}
+	if q.enqueue(k, s) {
+		q.submit(k, s)
+	}
 	<-s.done
 	res := s.res
 	q.release(s)
@@ -197,38 +211,32 @@ func (q *Queue) start() kernel {
 
 const never = math.MaxInt64
 
-// enqueue gives the request a slot and sees to it that somebody submits it.
-func (q *Queue) enqueue(k kernel, r Request) *slot {
+// starve waits for a slot. q.mu is held, and not meanwhile.
+func (q *Queue) starve() *slot {
+	turn := turns.Get().(chan *slot)
+	q.starved.push(turn)
+	q.counts.slotWaits++
+	q.mu.Unlock()
+	s := <-turn
+	turns.Put(turn)
 	q.mu.Lock()
-	s := q.slot()
-	if s == nil {
-		turn := turns.Get().(chan *slot)
-		q.starved.push(turn)
-		q.counts.slotWaits++
-		q.mu.Unlock()
-		s = <-turn
-		turns.Put(turn)
-		q.mu.Lock()
-	}
-	if p, one := r.Bufs.First(); one {
-		prepare(&s.iocb, r, p)
-	} else {
-		q.mu.Unlock() // while it makes an array
-		prepareVec(&s.iocb, r)
-		q.mu.Lock()
-	}
+	return s
+}
+
+// enqueue makes the request of s pending. It returns true, with q.mu still held, if the caller has
+// a submitter's place and must call submit; otherwise a submitter will take it.
+func (q *Queue) enqueue(k kernel, s *slot) bool {
 	q.counts.submitted++
 	q.pending.push(s)
 	q.guard(k)
 	q.watchBusy()
 	if q.submitting >= int(q.procs.Load()) {
 		q.watchSubmitters(k)
-		q.mu.Unlock() // one of them will take it
-		return s
+		q.mu.Unlock()
+		return false
 	}
 	q.submitting++
-	q.submit(k, s)
-	return s
+	return true
 }
 
 // turns holds the channels on which requests wait for a slot.

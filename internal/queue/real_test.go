@@ -354,8 +354,8 @@ type lateKernel struct {
 	full     atomic.Int64
 }
 
-func (k *lateKernel) submit(iocbs []*libaio.IOCB) (int, error) {
-	n, err := k.kernel.submit(iocbs)
+func (k *lateKernel) Submit(iocbs ...*libaio.IOCB) (int, error) {
+	n, err := k.kernel.Submit(iocbs...)
 	if err == syscall.EAGAIN {
 		k.full.Add(1)
 	}

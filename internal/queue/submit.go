@@ -199,7 +199,7 @@ func (q *Queue) push(k kernel, b *batch) {
 	q.arm(k, slots)
 	q.clock(slots)
 	for len(slots) > 0 {
-		n, err := k.submit(iocbs)
+		n, err := k.Submit(iocbs...)
 		slots, iocbs = slots[n:], iocbs[n:]
 		if n > 0 {
 			b.calls, b.taken, b.largest = b.calls+1, b.taken+n, max(b.largest, n)
