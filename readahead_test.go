@@ -307,7 +307,7 @@ func TestStreamsDropped(t *testing.T) {
 func TestStreamAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {
-		t.Skip("the race detector allocates")
+		aiotest.NeedsNoRace(t)
 	}
 	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, m := range subject.Modes {

@@ -4,12 +4,14 @@ package libaio
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +84,7 @@ func directDir(t testing.TB) string {
 	case "":
 		return t.TempDir()
 	case "-":
-		t.Skip("neither the temporary directory nor this one has direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	dir, err := os.MkdirTemp(".", "testdir-")
 	if err != nil {
@@ -162,7 +164,7 @@ var shared struct {
 func openShared(t testing.TB) int {
 	t.Helper()
 	if directBase() == "-" {
-		t.Skip("neither the temporary directory nor this one has direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	shared.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp(directBase(), "testdir-"); shared.err == nil {
@@ -188,7 +190,7 @@ func detachedMount(t testing.TB, fstype string, options ...string) (root int) {
 	t.Helper()
 	config, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
 	if err == unix.EPERM || err == unix.ENOSYS || err == unix.ENODEV {
-		t.Skipf("fsopen %s: %v", fstype, err)
+		aiotest.Needs(t, fmt.Sprintf("fsopen(2) of %s, which says %v", fstype, err), aiotest.Whole)
 	}
 	if err != nil {
 		t.Fatalf("fsopen %s: %v", fstype, err)

@@ -100,7 +100,7 @@ func TestTakingFromTheRingIsNoSystemCall(t *testing.T) {
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	if aiotest.Race {
-		t.Skip("under the race detector sync.Pool forgets")
+		aiotest.NeedsNoRace(t)
 	}
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(8)

@@ -5,39 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
-
-// Limit is how old a test may get. What goes wrong here goes wrong as a request that
-// nobody wakes, so every test has a guard.
-const Limit = 60 * time.Second
-
-// Guard ends the process with the stacks of all goroutines if the test does not end in
-// time: the stacks show who waits for what.
-func Guard(t testing.TB) {
-	t.Helper()
-	timer := time.AfterFunc(Limit, func() {
-		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s has been running for %v", t.Name(), Limit))
-	})
-	t.Cleanup(func() { timer.Stop() })
-}
-
-// Until waits for something that has to become true.
-func Until(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(Limit / 4)
-	for pause := time.Microsecond; !true(); pause = min(2*pause, time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s\n%s", what, Stacks())
-		}
-		time.Sleep(pause)
-	}
-}
 
 // Stacks returns the stacks of all goroutines.
 func Stacks() []byte {
@@ -114,7 +86,7 @@ func Settle(t testing.TB, what string, ok func() bool) {
 // must not return.
 func Child(t testing.TB, pattern string, function ...string) *exec.Cmd {
 	t.Helper()
-	args := []string{"-test.run=" + pattern, "-test.short=true"}
+	args := []string{"-test.run=" + pattern, "-test.short=true", "-test.timeout=" + timeLeft(t).String()}
 	if testing.Verbose() {
 		args = append(args, "-test.v=true")
 	}
@@ -134,8 +106,7 @@ func RunChild(t testing.TB, pattern string, function ...string) {
 // Succeeds runs a [Child] that may have been changed, and fails unless it succeeds.
 func Succeeds(t testing.TB, cmd *exec.Cmd, pattern string, function ...string) {
 	t.Helper()
-	cmd.Stderr = nil
-	out, err := cmd.CombinedOutput()
+	out, err := Output(cmd)
 	if err != nil {
 		t.Errorf("%v after %q: %v\n%s", pattern, function, err, out)
 	}
@@ -147,16 +118,23 @@ func Succeeds(t testing.TB, cmd *exec.Cmd, pattern string, function ...string) {
 	}
 }
 
+// Output runs a program of tests that have guards, and returns what it writes.
+func Output(cmd *exec.Cmd) ([]byte, error) {
+	defer dog.rely()()
+	cmd.Stdout, cmd.Stderr = nil, nil
+	return cmd.CombinedOutput()
+}
+
+// timeLeft is how long a child may run: so long that it can still tell where it hangs. 0 is no limit.
+func timeLeft(t testing.TB) time.Duration {
+	if t, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if at, ok := t.Deadline(); ok {
+			left := time.Until(at)
+			return max(left-min(2*margin, left/5), time.Second).Round(time.Second)
+		}
+	}
+	return 0
+}
+
 // InChild reports whether the process is a [Child].
 func InChild() bool { return os.Getenv(childEnv) != "" }
-
-// Scaled is n, or less where time is short.
-func Scaled(n int) int {
-	switch {
-	case testing.Short():
-		return n/10 + 1
-	case Race:
-		return n/5 + 1
-	}
-	return n
-}

@@ -1,15 +1,18 @@
 package aiotest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,7 +105,7 @@ func TmpfsDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "aiotest")
 	if err != nil {
-		t.Skip("no tmpfs at /dev/shm: ", err)
+		Needs(t, "a tmpfs at /dev/shm that may be written to", Whole)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
@@ -293,13 +296,55 @@ func Tags(t testing.TB, dir string) int {
 	return 0
 }
 
-// AddressSpace returns n bytes that must not be touched.
-func AddressSpace(t testing.TB, n int) []byte {
+// HugeBuffer returns as many bytes as the longer of HugeLengths. Around each of hugeMarks they have
+// memory of their own; what is between them is the same 2 MiB again and again, since what is read
+// there, and written, is nothing to look at.
+func HugeBuffer(t testing.TB) []byte {
 	t.Helper()
-	p, err := unix.Mmap(-1, 0, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	const piece, own = 2 << 20, 1 << 20
+	pageMore, _ := HugeLengths()
+	size := (int(pageMore) + piece - 1) &^ (piece - 1)
+	p, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(os.NewSyscallError("mmap", err))
 	}
 	t.Cleanup(func() { unix.Munmap(p) })
-	return p
+	fd, err := unix.MemfdCreate("huge", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(os.NewSyscallError("memfd_create", err))
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, piece); err != nil {
+		t.Fatal(os.NewSyscallError("ftruncate", err))
+	}
+	for at := 0; at < size; at += piece {
+		if slices.ContainsFunc(hugeMarks, func(mark int64) bool {
+			return int64(at) < mark+own && mark-own < int64(at+piece)
+		}) {
+			continue
+		}
+		_, err := unix.MmapPtr(fd, 0, unsafe.Pointer(&p[at]), piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED)
+		if err != nil {
+			t.Fatal(os.NewSyscallError("mmap", err))
+		}
+	}
+	return p[:pageMore]
+}
+
+// processorTimeOf returns that of another process, and of its children that have ended, so far.
+func processorTimeOf(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field, the name, may have anything in it. utime is the 14th: proc_pid_stat(5).
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	ticks := 0
+	for _, i := range []int{11, 12, 13, 14} {
+		if i < len(fields) {
+			n, _ := strconv.Atoi(fields[i])
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }

@@ -374,7 +374,7 @@ func TestGroupsInACrowd(t *testing.T) {
 
 func TestGroupAllocs(t *testing.T) {
 	if aiotest.Race {
-		t.Skip("the race detector allocates")
+		aiotest.NeedsNoRace(t)
 	}
 	k, q := newFake(t, 64)
 	k.logging = false

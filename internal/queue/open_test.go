@@ -92,7 +92,10 @@ func TestOpenRefusedForGood(t *testing.T) {
 }
 
 func TestOpenRefusedForNow(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EINVAL} {
+	for i, errno := range []syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EINVAL} {
+		if !aiotest.SomeOrFull(i) {
+			continue
+		}
 		t.Run(errno.Error(), func(t *testing.T) {
 			shortRetry(t)
 			retryAfter = 100 * time.Millisecond
@@ -245,7 +248,7 @@ func TestNoDescriptorForTheEventfd(t *testing.T) {
 	defer spare.Close()
 	tight.Cur = uint64(spare.Fd())
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &tight); err != nil {
-		t.Skipf("setrlimit: %v", err)
+		aiotest.Needs(t, "setrlimit(2), which says "+err.Error(), aiotest.Whole)
 	}
 	k, err := newContext(64)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/libaio"
@@ -44,7 +45,7 @@ func directFile(t testing.TB, n int) (fd int) {
 	}
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err == unix.EINVAL {
-		t.Skip("the filesystem of TMPDIR has no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +303,7 @@ func TestStress(t *testing.T) {
 					q := realQueue(t, 64)
 					c := newCrowd(t, q, size)
 					storm(t)
-					c.run(250 * time.Millisecond)
+					c.run(aiotest.Lasting(250 * time.Millisecond))
 					if n := c.unavailable.Load(); n != 0 {
 						t.Errorf("%d requests have been turned away", n)
 					}
@@ -331,7 +332,7 @@ func TestStressOfASmallContext(t *testing.T) {
 				return k, err
 			})
 			c := newCrowd(t, q, 600)
-			c.run(400 * time.Millisecond)
+			c.run(aiotest.Lasting(400 * time.Millisecond))
 			t.Logf("the context has been full %d times", k.full.Load())
 			if k.full.Load() == 0 {
 				t.Error("the context has never been full")
@@ -399,7 +400,7 @@ func TestCrowdNeedsFewThreads(t *testing.T) {
 			}
 		}
 	})
-	c.run(300 * time.Millisecond)
+	c.run(aiotest.Lasting(300 * time.Millisecond))
 	close(ended)
 	watcher.Wait()
 	t.Logf("%d threads", most)

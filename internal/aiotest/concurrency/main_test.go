@@ -90,6 +90,7 @@ func partner(t *testing.T, function ...string) (ask func(line string)) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(aiotest.Follow(cmd.Process.Pid))
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {

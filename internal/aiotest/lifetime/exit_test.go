@@ -205,6 +205,7 @@ func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer aiotest.Follow(cmd.Process.Pid)()
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "busy\n" {
 		t.Fatalf("the child says %q, %v", line, err)
 	}
