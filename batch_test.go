@@ -467,11 +467,13 @@ func TestBatchLarge(t *testing.T) {
 
 // TestBatchRefused has no kernel AIO, TestBatchCramped has little room.
 func TestBatchRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
 	subject.Refused(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Cancelled)$")
 }
 
 func TestBatchCramped(t *testing.T) {
 	aiotest.Guard(t)
+	aiotest.NeedsTime(t)
 	for i, depth := range []string{"1", "7", "32"} {
 		if !aiotest.SomeOrFull(i) {
 			continue

@@ -127,6 +127,7 @@ func TestContract(t *testing.T) {
 
 // TestContractByOtherForms is the contract of Ops, of calls with a context and of Batches.
 func TestContractByOtherForms(t *testing.T) {
+	aiotest.NeedsTime(t)
 	dir := aiotest.Dir(t)
 	for _, c := range aiotest.Contract {
 		if c.Root && !aiotest.FullLength() {
@@ -146,6 +147,9 @@ func TestContractTmpfs(t *testing.T) {
 
 func testContract(t *testing.T, dir string, direct bool) {
 	for _, m := range subject.Modes {
+		if m.Flag == 0 && !direct && aiotest.Brief() {
+			continue
+		}
 		for _, c := range aiotest.Contract {
 			if c.Root && aiotest.InChild() && os.Geteuid() != 0 {
 				continue // it runs in the parent, which is root
@@ -174,7 +178,15 @@ func beside(t *testing.T) {
 // TestRefused is the contract without kernel AIO.
 func TestRefused(t *testing.T) {
 	beside(t)
-	subject.Refused(t, "^TestContract$")
+	subject.Refused(t, contract())
+}
+
+// contract is the pattern of what children run of TestContract.
+func contract() string {
+	if aiotest.Brief() {
+		return "^TestContract$/^direct$"
+	}
+	return "^TestContract$"
 }
 
 // What a directory alone does not show of the contract: other processes, and filesystems
@@ -193,13 +205,21 @@ func withoutDirect(t *testing.T) aiotest.Package {
 	return p
 }
 
+// alsoContract is the pattern of a test and the contract, for which the first has to do if time is short.
+func alsoContract(name string) string {
+	if aiotest.Brief() {
+		return "^" + name + "$"
+	}
+	return "^(" + name + "|TestContract)$"
+}
+
 // TestNotRoot runs the contract as a user who may do little: the creator of a file of
 // mode 0444 has it open for writing, and cannot open it again.
 func TestNotRoot(t *testing.T) {
 	if !aiotest.InChild() {
 		beside(t)
 		aiotest.Guard(t)
-		aiotest.RunAsNobody(t, aiotest.Dir(t), "^(TestNotRoot|TestContract)$")
+		aiotest.RunAsNobody(t, aiotest.Dir(t), alsoContract("TestNotRoot"))
 		return
 	}
 	aiotest.Guard(t)
@@ -227,7 +247,7 @@ func TestWithoutProc(t *testing.T) {
 	if !aiotest.InChild() {
 		beside(t)
 		aiotest.Guard(t)
-		aiotest.RunWithoutProc(t, aiotest.Dir(t), "^(TestWithoutProc|TestContract)$")
+		aiotest.RunWithoutProc(t, aiotest.Dir(t), alsoContract("TestWithoutProc"))
 		return
 	}
 	aiotest.Guard(t)
@@ -436,6 +456,9 @@ func TestStreamLastRoom(t *testing.T) { onSmall(t, aiotest.LastRoom) }
 
 func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
 	for _, f := range aiotest.Small {
+		if f.Name == "ext4" && aiotest.Brief() { // to make it takes its time
+			continue
+		}
 		for _, m := range subject.Modes {
 			t.Run(f.Name+"/"+m.Name, func(t *testing.T) {
 				aiotest.Guard(t)
@@ -491,8 +514,8 @@ func TestConfigure(t *testing.T) {
 	if err := aio.Configure(aio.Config{}); err == nil {
 		t.Error("Configure after the first use succeeded")
 	}
-	if aiotest.InChild() {
-		return // called twice, by now
+	if aiotest.InChild() || aiotest.Brief() {
+		return // called twice, by now; or it takes too long
 	}
 	subject.Cramped(t, "^(TestContract|TestConfigure)$")
 }
@@ -599,6 +622,9 @@ func TestThreads(t *testing.T) {
 func TestReader(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(4500, 1)
+	if aiotest.Brief() {
+		content = content[:700]
+	}
 	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	for _, m := range subject.Modes {
 		if err := iotest.TestReader(subject.Open(t, name, m.Flag), content); err != nil {
@@ -764,6 +790,9 @@ func TestAllocs(t *testing.T) {
 	}
 	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, crowd := range []int{0, 16} {
+		if crowd > 0 && aiotest.Brief() {
+			continue
+		}
 		for _, m := range subject.Modes {
 			t.Run(fmt.Sprintf("%s/crowd=%d", m.Name, crowd), func(t *testing.T) {
 				f := subject.Open(t, name, os.O_RDWR|m.Flag)

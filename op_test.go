@@ -399,6 +399,7 @@ func TestContextAndClose(t *testing.T) {
 
 // Calls that were given up have no more memory than they may, and others wait until they have.
 func TestContextBudget(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	name := filepath.Join(aiotest.Dir(t), "file")
 	f := subject.Open(t, name, os.O_RDWR|os.O_CREATE)

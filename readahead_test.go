@@ -337,6 +337,7 @@ func TestStreamAllocs(t *testing.T) {
 // TestStreamsRefused runs the tests of Readers and Writers without kernel AIO, and with room
 // for one request.
 func TestStreamsRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
 	beside(t)
 	subject.Refused(t, "^TestStream(Reader|Writer|WriterConcurrent|WriterGrowsInOrder|WriterResumed)$")
 	subject.Cramped(t, "^TestStream(Reader|Writer|WriterConcurrent|WriterGrowsInOrder|WriterResumed)$")

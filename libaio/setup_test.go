@@ -57,6 +57,7 @@ func hostCounter(t *testing.T, name string) int {
 
 func TestSetupAboveTheLimitOfTheHost(t *testing.T) {
 	c := newContext(t, 64)
+	destroying.Wait()
 	limit := hostCounter(t, "aio-max-nr")
 	if limit >= 4194304 {
 		aiotest.Needs(t, "a smaller aio-max-nr, or EINVAL comes first", "sysctl fs.aio-max-nr=65536 and go test ./libaio")
@@ -77,6 +78,7 @@ func TestSetupAboveTheLimitOfTheHost(t *testing.T) {
 // every time.
 func TestAioNrMovesByExactlyN(t *testing.T) {
 	aiotest.Guard(t)
+	destroying.Wait()
 	const n = 337
 	var steps []string
 	for range 50 {

@@ -4,6 +4,7 @@ package libaio
 
 import (
 	"fmt"
+	"github.com/go-aio/aio/internal/aiotest"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +78,7 @@ func TestGetEventsGoesOnAfterASignal(t *testing.T) {
 
 // Nor does a signal begin the timeout anew.
 func TestTimeoutEndsUnderSignals(t *testing.T) {
+	aiotest.NeedsTime(t)
 	const timeout = 50 * time.Millisecond
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(4)

@@ -34,6 +34,17 @@ func NeedsDirect(t testing.TB) {
 	Needs(t, "direct I/O", "TMPDIR=DIR go test ./..., with a DIR on ext4 or xfs")
 }
 
+// NeedsTime skips a test with -short, but not at full length.
+func NeedsTime(t testing.TB) {
+	t.Helper()
+	if Brief() {
+		Needs(t, "more time", "go test ./... without -short")
+	}
+}
+
+// Brief reports whether the tests run with -short, and not at full length: it is a matter of seconds.
+func Brief() bool { return testing.Short() && !FullLength() }
+
 // NeedsNoRace skips a test that the race detector fails, which allocates.
 func NeedsNoRace(t testing.TB) {
 	t.Helper()

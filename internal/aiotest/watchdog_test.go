@@ -121,6 +121,9 @@ func TestWatchdog(t *testing.T) {
 		if !Linux && len(want) == 0 || !FullLength() && strings.Contains(name, "deadline") {
 			continue // the time of another process is not known; it takes the whole timeout
 		}
+		if Brief() && want == nil {
+			continue
+		}
 		over := make(chan outcome, 1)
 		running[name] = over
 		go func() {

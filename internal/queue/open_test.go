@@ -92,6 +92,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 }
 
 func TestOpenRefusedForNow(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for i, errno := range []syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EINVAL} {
 		if !aiotest.SomeOrFull(i) {
 			continue

@@ -316,6 +316,7 @@ func TestStress(t *testing.T) {
 
 // The host had room for a small context only, so io_submit(2) itself says EAGAIN.
 func TestStressOfASmallContext(t *testing.T) {
+	aiotest.NeedsTime(t)
 	withSetup(t, func(depth int) (*libaio.Context, error) {
 		if depth > leastDepth {
 			return nil, syscall.EAGAIN

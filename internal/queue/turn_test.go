@@ -103,6 +103,7 @@ func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
 }
 
 func TestSubmittersUnderLoad(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, p := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			procs(t, p)

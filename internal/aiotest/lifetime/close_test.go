@@ -299,6 +299,7 @@ func newCrowd(t *testing.T, dir string, flag int) (c *crowd, name string) {
 // TestCloseEveryCall closes a File that hundreds use in every way: each call is done, or finds
 // the File closed, and what was acknowledged is there.
 func TestCloseEveryCall(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	for _, m := range subject.Modes {
