@@ -177,6 +177,7 @@ func beside(t *testing.T) {
 
 // TestRefused is the contract without kernel AIO.
 func TestRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
 	beside(t)
 	subject.Refused(t, contract())
 }
@@ -473,6 +474,7 @@ func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) 
 // It needs 2 GiB of address space, but at most some MiB of memory: see aiotest.HugeBuffer. In ru_maxrss
 // each mapping of these counts, at full length.
 func TestHugeTransfers(t *testing.T) {
+	aiotest.NeedsTime(t)
 	if math.MaxInt == math.MaxInt32 {
 		aiotest.Needs(t, "lengths of 64 bits", "GOARCH=amd64 go test .")
 	}

@@ -103,7 +103,7 @@ func TestStreamWriter(t *testing.T) {
 			for j, shape := range writerShapes {
 				for _, before := range []int{0, 5000, 60_000} {
 					for _, off := range []int64{0, 1, 4095, 4096, 5000, 70_000} {
-						if !aiotest.Some(i + j + int(off)) {
+						if !aiotest.Some(i+j+int(off)) || before == 5000 && aiotest.Brief() {
 							continue
 						}
 						shape.Offset = off

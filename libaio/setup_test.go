@@ -274,6 +274,7 @@ func TestUseAfterDestroyDoesNotReachTheNextContext(t *testing.T) {
 // A call that has looked whether the context is destroyed, and has not got to the kernel yet, must not
 // meet another one there.
 func TestDestroyOvertakesACall(t *testing.T) {
+	aiotest.NeedsTime(t)
 	given := 0 // the address, to another one, later
 	for range 40 {
 		c := newContext(t, 4)
@@ -301,6 +302,7 @@ func TestDestroyOvertakesACall(t *testing.T) {
 
 // A waiter notices within 0.1 ms; the test asks only that it does.
 func TestDestroyWakesAWaiter(t *testing.T) {
+	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		for _, there := range []int{0, 1} {
 			t.Run(fmt.Sprintf("%d there", there), func(t *testing.T) {
@@ -387,6 +389,7 @@ const exitHelper = "LIBAIO_TEST_EXIT_HELPER"
 const exitWrites, exitSize = 32, 1 << 20
 
 func TestExitWaitsForWritesInFlight(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	name := newFile(t, exitWrites*exitSize) // so that it writes over written blocks
 	cmd := exec.Command("/proc/self/exe")

@@ -44,6 +44,7 @@ func TestSignalEndsIOGetEvents(t *testing.T) {
 
 // So every wait loops, until it has all that was asked for.
 func TestGetEventsGoesOnAfterASignal(t *testing.T) {
+	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		for _, there := range []int{0, 1} {
 			t.Run(fmt.Sprintf("%d there", there), func(t *testing.T) {

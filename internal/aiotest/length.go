@@ -43,7 +43,8 @@ func NeedsTime(t testing.TB) {
 }
 
 // Brief reports whether the tests run with -short, and not at full length: it is a matter of seconds.
-func Brief() bool { return testing.Short() && !FullLength() }
+// A child is always run with -short, but not in vain.
+func Brief() bool { return testing.Short() && !FullLength() && !InChild() }
 
 // NeedsNoRace skips a test that the race detector fails, which allocates.
 func NeedsNoRace(t testing.TB) {

@@ -154,6 +154,7 @@ func TestRefusedCrowd(t *testing.T) {
 
 // The limit of the host may leave room for less than we want.
 func TestDepthIsHalvedToWhatTheHostHas(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, c := range []struct {
 		depth, room int
 		errno       syscall.Errno

@@ -19,6 +19,7 @@ import (
 // with hardly more threads than one that does nothing; each of these lives to its end, so
 // they can be counted after the work.
 func TestThreads(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestThreads$", "alone")
