@@ -432,6 +432,7 @@ func wantNothingHeld(t *testing.T, f *aio.File) {
 
 // TestBatchLarge has more members than there is room for.
 func TestBatchLarge(t *testing.T) {
+	aiotest.NeedsTime(t)
 	eachMode(t, func(t *testing.T, flag int) {
 		const n = 3000
 		f := blank(t, n, flag)

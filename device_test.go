@@ -124,6 +124,7 @@ func TestDeviceOfFiles(t *testing.T) {
 // TestDeviceBoundsRequests has a device that takes four requests at a time: there never are more
 // in the kernel, whoever makes them.
 func TestDeviceBoundsRequests(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestDeviceBoundsRequests$", "configure", "256", "8") // all go by kernel AIO

@@ -142,14 +142,12 @@ func TestContractByOtherForms(t *testing.T) {
 
 // TestContractTmpfs is the contract where there is no direct I/O.
 func TestContractTmpfs(t *testing.T) {
+	aiotest.NeedsTime(t)
 	testContract(t, aiotest.TmpfsDir(t), false)
 }
 
 func testContract(t *testing.T, dir string, direct bool) {
 	for _, m := range subject.Modes {
-		if m.Flag == 0 && !direct && aiotest.Brief() {
-			continue
-		}
 		for _, c := range aiotest.Contract {
 			if c.Root && aiotest.InChild() && os.Geteuid() != 0 {
 				continue // it runs in the parent, which is root
@@ -369,13 +367,20 @@ func together(s *aiotest.Side, what string, call func() (int, error)) {
 func TestReadOnlyFilesystem(t *testing.T) { onSmall(t, aiotest.ReadOnly) }
 
 // TestFullFilesystem is for filesystems where nothing is left.
-func TestFullFilesystem(t *testing.T) { onSmall(t, aiotest.Full) }
+func TestFullFilesystem(t *testing.T) {
+	aiotest.NeedsTime(t)
+	onSmall(t, aiotest.Full)
+}
 
 // TestAlmostFullFilesystem is for filesystems where less is left than is written.
-func TestAlmostFullFilesystem(t *testing.T) { onSmall(t, aiotest.AlmostFull) }
+func TestAlmostFullFilesystem(t *testing.T) {
+	aiotest.NeedsTime(t)
+	onSmall(t, aiotest.AlmostFull)
+}
 
 // TestCopyWaits copies to a plain File while a direct write of the same pages is under way: whichever way, it waits.
 func TestCopyWaits(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	from := subject.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
@@ -415,6 +420,7 @@ func TestCopyWaits(t *testing.T) {
 // TestCloseMeanwhile closes a File while a call that moves its offset is under way. It is done as if it had been over before; one
 // that has not begun to transfer may be one of a closed File.
 func TestCloseMeanwhile(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	content := aiotest.Pattern(300_000, 1)
@@ -453,7 +459,10 @@ func TestCloseMeanwhile(t *testing.T) {
 }
 
 // TestStreamLastRoom is for Writers on a filesystem that gets full.
-func TestStreamLastRoom(t *testing.T) { onSmall(t, aiotest.LastRoom) }
+func TestStreamLastRoom(t *testing.T) {
+	aiotest.NeedsTime(t)
+	onSmall(t, aiotest.LastRoom)
+}
 
 func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
 	for _, f := range aiotest.Small {

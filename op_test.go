@@ -291,6 +291,7 @@ func TestContextGivenUp(t *testing.T) {
 
 // What is written or cut off after a write was given up stays so.
 func TestContextLaterWrites(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	old, later := aiotest.Pattern(4096, 8), aiotest.Pattern(4096, 9)
 	for name, c := range map[string]struct {
