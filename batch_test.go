@@ -473,8 +473,9 @@ func TestBatchRefused(t *testing.T) {
 }
 
 func TestBatchCramped(t *testing.T) {
-	aiotest.Guard(t)
 	aiotest.NeedsTime(t)
+	beside(t)
+	aiotest.Guard(t)
 	for i, depth := range []string{"1", "7", "32"} {
 		if !aiotest.SomeOrFull(i) {
 			continue

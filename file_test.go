@@ -173,19 +173,23 @@ func beside(t *testing.T) {
 	}
 }
 
+// withContract is the pattern of the tests that a child runs: another one, and the contract; but not at full
+// length only that of direct Files, and with -short none.
+func withContract(other string) string {
+	switch {
+	case aiotest.FullLength():
+		return "^(TestContract|" + other + ")$"
+	case aiotest.Brief():
+		return "^" + other + "$"
+	}
+	return "^(TestContract|" + other + ")$/^direct$"
+}
+
 // TestRefused is the contract without kernel AIO.
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
 	beside(t)
-	subject.Refused(t, contract())
-}
-
-// contract is the pattern of what children run of TestContract.
-func contract() string {
-	if aiotest.Brief() {
-		return "^TestContract$/^direct$"
-	}
-	return "^TestContract$"
+	subject.Refused(t, withContract("TestContract"))
 }
 
 // What a directory alone does not show of the contract: other processes, and filesystems
@@ -204,21 +208,13 @@ func withoutDirect(t *testing.T) aiotest.Package {
 	return p
 }
 
-// alsoContract is the pattern of a test and the contract, for which the first has to do if time is short.
-func alsoContract(name string) string {
-	if aiotest.Brief() {
-		return "^" + name + "$"
-	}
-	return "^(" + name + "|TestContract)$"
-}
-
 // TestNotRoot runs the contract as a user who may do little: the creator of a file of
 // mode 0444 has it open for writing, and cannot open it again.
 func TestNotRoot(t *testing.T) {
 	if !aiotest.InChild() {
 		beside(t)
 		aiotest.Guard(t)
-		aiotest.RunAsNobody(t, aiotest.Dir(t), alsoContract("TestNotRoot"))
+		aiotest.RunAsNobody(t, aiotest.Dir(t), withContract("TestNotRoot"))
 		return
 	}
 	aiotest.Guard(t)
@@ -246,7 +242,7 @@ func TestWithoutProc(t *testing.T) {
 	if !aiotest.InChild() {
 		beside(t)
 		aiotest.Guard(t)
-		aiotest.RunWithoutProc(t, aiotest.Dir(t), alsoContract("TestWithoutProc"))
+		aiotest.RunWithoutProc(t, aiotest.Dir(t), withContract("TestWithoutProc"))
 		return
 	}
 	aiotest.Guard(t)
@@ -525,10 +521,11 @@ func TestConfigure(t *testing.T) {
 	if err := aio.Configure(aio.Config{}); err == nil {
 		t.Error("Configure after the first use succeeded")
 	}
-	if aiotest.InChild() || aiotest.Brief() {
-		return // called twice, by now; or it takes too long
+	if aiotest.InChild() {
+		return // called twice, by now
 	}
-	subject.Cramped(t, "^(TestContract|TestConfigure)$")
+	beside(t)
+	subject.Cramped(t, withContract("TestConfigure"))
 }
 
 // TestFileSizeLimit is for writes that run into RLIMIT_FSIZE within a block.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,9 @@ func Main(m *testing.M, count func() int, children map[string]func(args []string
 	InNamespace()
 	if args := strings.Fields(os.Getenv(childEnv)); len(args) > 0 {
 		children[args[0]](args[1:])
+	}
+	if !FullLength() && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // a tenth of the time; at full length it is left to do its worst
 	}
 	files, counted := Descriptors(), count()
 	code := m.Run()
