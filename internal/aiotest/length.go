@@ -19,8 +19,8 @@ const AtFullLength = fullEnv + "=1"
 // FullLength reports whether tests run at full length.
 func FullLength() bool { return os.Getenv(fullEnv) == "1" }
 
-// Whole is the command that runs the library's tests at full length, as root, on filesystems that it makes.
-const Whole = "go -C internal/aiotest/trials test ./whole"
+// Whole is the command that runs all tests at full length, on filesystems that they make.
+const Whole = "go -C internal/aiotest/trials test ./... as root, with e2fsprogs, xfsprogs and btrfs-progs"
 
 // Needs skips the test, and says what it lacks and which command runs it.
 func Needs(t testing.TB, what, command string) {
