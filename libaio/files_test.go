@@ -64,18 +64,37 @@ func pages(t testing.TB, n, prot int) []byte {
 // directBase is a directory for files that do direct I/O and, by statx(2), say so: ""
 // for the temporary directory, "." for this one, "-" if there is neither.
 var directBase = sync.OnceValue(func() string {
+	best := "-"
 	for _, base := range []string{"", "."} {
 		dir, err := os.MkdirTemp(base, "testdir-")
 		if err != nil {
 			continue
 		}
 		defer os.RemoveAll(dir)
-		if hasDirect(dir) {
+		switch {
+		case !hasDirect(dir):
+		case !onOverlay(dir):
 			return base
+		case best == "-":
+			best = base
 		}
 	}
-	return "-"
+	return best
 })
+
+// onOverlay reports whether name is on overlayfs, whose files have their pages in the layer below.
+func onOverlay(name string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(name, &st) == nil && uint32(st.Type) == unix.OVERLAYFS_SUPER_MAGIC
+}
+
+// needsPages skips a test that looks at the page cache where there is overlayfs only.
+func needsPages(t testing.TB, name string) {
+	t.Helper()
+	if onOverlay(name) {
+		aiotest.Needs(t, "a filesystem that has pages itself", "TMPDIR=DIR go test ./libaio, with a DIR on ext4 or xfs")
+	}
+}
 
 // directDir returns a directory whose files do direct I/O.
 func directDir(t testing.TB) string {

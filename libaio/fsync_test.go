@@ -17,6 +17,7 @@ import (
 func TestFsyncCoversWritesThatHaveCompleted(t *testing.T) {
 	c := newContext(t, 4)
 	name := newFile(t, 16*block)
+	needsPages(t, name)
 	fd := open(t, name, unix.O_RDWR)
 	dirty := func() uint64 {
 		var st unix.Cachestat_t

@@ -85,6 +85,7 @@ func TestNowaitOfAColdPageIsEAGAINAndReadsAhead(t *testing.T) {
 	c := newContext(t, 8)
 	const size = 64 << 10
 	name := newFile(t, size)
+	needsPages(t, name)
 	fd := open(t, name, unix.O_RDONLY)
 	// Readahead may come to an end between two looks, a page may not leave at once.
 	for try := 0; ; try++ {
@@ -236,6 +237,7 @@ func TestSubmitBlocksForAPipe(t *testing.T) {
 func TestDirectTransferWaitsForWritebackOfItsRange(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, 4*block)
+	needsPages(t, name)
 	plain := open(t, name, unix.O_RDWR)
 	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
 	buf := aligned(block)

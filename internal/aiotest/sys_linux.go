@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -29,38 +30,45 @@ const (
 )
 
 // Direct is whether files in Dir have direct I/O.
-var Direct = os.Getenv(directEnv) != "false"
+var Direct = os.Getenv(directEnv) != "false" && (Chosen() || !testing.Testing() || base() != "-")
 
-// Dir returns a directory for the test whose files can be opened for direct I/O. On
-// Linux it fails the test if there is none, for then nothing would be tested; unless the
-// environment says where to test, and what is there: see Environment.
+// base is where files have direct I/O: "" for the directory of temporary files, "." for this one, "-"
+// for neither.
+var base = sync.OnceValue(func() string {
+	for _, where := range []string{"", "."} {
+		dir, err := os.MkdirTemp(where, ".aiotest")
+		if err != nil {
+			continue
+		}
+		defer os.RemoveAll(dir)
+		if direct(dir) == nil {
+			return where
+		}
+	}
+	return "-"
+})
+
+// Dir returns a directory for the test whose files can be opened for direct I/O, if there is one; or
+// where the environment says: see Environment.
 func Dir(t testing.TB) string {
 	t.Helper()
-	if dir := os.Getenv(dirEnv); dir != "" {
-		dir, err := os.MkdirTemp(dir, "test")
+	where := os.Getenv(dirEnv)
+	if where == "" && base() == "." {
+		here, err := os.Getwd()
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		return dir
+		where = here
 	}
-	dir := t.TempDir()
-	err := direct(dir)
-	if err == nil {
-		return dir
+	if where == "" {
+		return t.TempDir()
 	}
-	here, err2 := os.MkdirTemp(".", ".aiotest")
-	if err2 == nil {
-		t.Cleanup(func() { os.RemoveAll(here) })
-		here, err2 = filepath.Abs(here)
+	dir, err := os.MkdirTemp(where, ".aiotest")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err2 == nil {
-		err2 = direct(here)
-	}
-	if err2 != nil {
-		t.Fatalf("no directory with direct I/O: %v; %v; set TMPDIR", err, err2)
-	}
-	return here
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // The environment that has the tests run in a directory of somebody else's choice.
