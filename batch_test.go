@@ -432,6 +432,7 @@ func wantNothingHeld(t *testing.T, f *aio.File) {
 
 // TestBatchLarge has more members than there is room for.
 func TestBatchLarge(t *testing.T) {
+	aiotest.NeedsTime(t)
 	eachMode(t, func(t *testing.T, flag int) {
 		const n = 3000
 		f := blank(t, n, flag)
@@ -467,12 +468,18 @@ func TestBatchLarge(t *testing.T) {
 
 // TestBatchRefused has no kernel AIO, TestBatchCramped has little room.
 func TestBatchRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
 	subject.Refused(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Cancelled)$")
 }
 
 func TestBatchCramped(t *testing.T) {
+	aiotest.NeedsTime(t)
+	beside(t)
 	aiotest.Guard(t)
-	for _, depth := range []string{"1", "7", "32"} {
+	for i, depth := range []string{"1", "7", "32"} {
+		if !aiotest.SomeOrFull(i) {
+			continue
+		}
 		aiotest.RunChild(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Large|Cancelled)$", "configure", depth, "1")
 	}
 }
@@ -481,7 +488,7 @@ func TestBatchCramped(t *testing.T) {
 func TestBatchGroups(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	f := blank(t, 64, aio.O_DIRECT)
 	for _, n := range []int{1, 2, 3, 32} {
@@ -604,7 +611,7 @@ func TestBatchCause(t *testing.T) {
 func TestBatchAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {
-		t.Skip("the race detector allocates")
+		aiotest.NeedsNoRace(t)
 	}
 	for _, crowd := range []int{0, 16} {
 		eachMode(t, func(t *testing.T, flag int) {

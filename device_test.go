@@ -54,7 +54,7 @@ func TestPromptDevice(t *testing.T) {
 func TestDeviceOfFiles(t *testing.T) {
 	dir := aiotest.Dir(t)
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	var files []*aio.File
 	for _, name := range []string{"a", "b"} {
@@ -72,13 +72,14 @@ func TestDeviceOfFiles(t *testing.T) {
 // TestDeviceBoundsRequests has a device that takes four requests at a time: there never are more
 // in the kernel, whoever makes them.
 func TestDeviceBoundsRequests(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestDeviceBoundsRequests$", "configure", "256", "8") // all go by kernel AIO
 		return
 	}
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	const limit, blocks = 4, 256
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(blocks*4096, 1)), os.O_RDONLY|aio.O_DIRECT)
@@ -117,7 +118,7 @@ func TestDeviceBoundsRequests(t *testing.T) {
 func TestPromptDeviceHasPlainCalls(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
 	aio.LimitDevice(f, 1000)

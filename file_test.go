@@ -128,8 +128,12 @@ func TestContract(t *testing.T) {
 
 // TestContractByOtherForms is the contract of Ops, of calls with a context and of Batches.
 func TestContractByOtherForms(t *testing.T) {
+	aiotest.NeedsTime(t)
 	dir := aiotest.Dir(t)
 	for _, c := range aiotest.Contract {
+		if c.Root && !aiotest.FullLength() {
+			continue // of TestContract
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			aiotest.Guard(t)
 			aiotest.Compare(t, dir, subject.Roundabout(t, aio.O_DIRECT), c.Do)
@@ -139,6 +143,7 @@ func TestContractByOtherForms(t *testing.T) {
 
 // TestContractTmpfs is the contract where there is no direct I/O.
 func TestContractTmpfs(t *testing.T) {
+	aiotest.NeedsTime(t)
 	testContract(t, aiotest.TmpfsDir(t), false)
 }
 
@@ -147,6 +152,9 @@ func testContract(t *testing.T, dir string, direct bool) {
 		for _, c := range aiotest.Contract {
 			if c.Root && aiotest.InChild() && os.Geteuid() != 0 {
 				continue // it runs in the parent, which is root
+			}
+			if c.Root && !aiotest.FullLength() && (testing.Short() || !direct) {
+				continue // loop devices take their time
 			}
 			t.Run(m.Name+"/"+c.Name, func(t *testing.T) {
 				aiotest.Guard(t)
@@ -158,25 +166,6 @@ func testContract(t *testing.T, dir string, direct bool) {
 	}
 }
 
-// TestReadPastReservedSpace reads beyond the end of a file where xfs has reserved more space than
-// the file has: a direct read fails there (EIO), once fallocate(2) has taken some of it.
-func TestReadPastReservedSpace(t *testing.T) {
-	aiotest.Guard(t)
-	aiotest.Compare(t, aiotest.XFSDir(t), subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
-		f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
-		n, err := f.WriteAt(aiotest.Pattern(122_061, 1), 0)
-		s.Note("WriteAt", n, err, f.Sync())
-		n, err = f.WriteAt(aiotest.Pattern(65_361, 2), 122_061)
-		s.Note("WriteAt at the end", n, err, aiotest.Allocate(f, 187_422, 11_933))
-		p := aiotest.Buffer(1<<20, 0)
-		n, err = f.ReadAt(p, 0)
-		s.Note("ReadAt", n, err, p[:n])
-		n, err = aiotest.ReadvAt(f, [][]byte{p[:4096], p[4096:]}, 0)
-		s.Note("ReadvAt", n, err, p[:n])
-		s.Note("Sync", f.Sync())
-	})
-}
-
 // beside has tests whose work is done by children run beside one another, after all the rest; but not where one of them
 // takes so long already that its deadline is near: with the race detector, and on a filesystem that may be FUSE.
 func beside(t *testing.T) {
@@ -185,10 +174,23 @@ func beside(t *testing.T) {
 	}
 }
 
+// withContract is the pattern of the tests that a child runs: another one, and the contract; but not at full
+// length only that of direct Files, and with -short none.
+func withContract(other string) string {
+	switch {
+	case aiotest.FullLength():
+		return "^(TestContract|" + other + ")$"
+	case aiotest.Brief():
+		return "^" + other + "$"
+	}
+	return "^(TestContract|" + other + ")$/^direct$"
+}
+
 // TestRefused is the contract without kernel AIO.
 func TestRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
 	beside(t)
-	subject.Refused(t, "^TestContract$")
+	subject.Refused(t, withContract("TestContract"))
 }
 
 // What a directory alone does not show of the contract: other processes, and filesystems
@@ -213,7 +215,7 @@ func TestNotRoot(t *testing.T) {
 	if !aiotest.InChild() {
 		beside(t)
 		aiotest.Guard(t)
-		aiotest.RunAsNobody(t, aiotest.Dir(t), "^(TestNotRoot|TestContract)$")
+		aiotest.RunAsNobody(t, aiotest.Dir(t), withContract("TestNotRoot"))
 		return
 	}
 	aiotest.Guard(t)
@@ -241,7 +243,7 @@ func TestWithoutProc(t *testing.T) {
 	if !aiotest.InChild() {
 		beside(t)
 		aiotest.Guard(t)
-		aiotest.RunWithoutProc(t, aiotest.Dir(t), "^(TestWithoutProc|TestContract)$")
+		aiotest.RunWithoutProc(t, aiotest.Dir(t), withContract("TestWithoutProc"))
 		return
 	}
 	aiotest.Guard(t)
@@ -362,20 +364,27 @@ func together(s *aiotest.Side, what string, call func() (int, error)) {
 func TestReadOnlyFilesystem(t *testing.T) { onSmall(t, aiotest.ReadOnly) }
 
 // TestFullFilesystem is for filesystems where nothing is left.
-func TestFullFilesystem(t *testing.T) { onSmall(t, aiotest.Full) }
+func TestFullFilesystem(t *testing.T) {
+	aiotest.NeedsTime(t)
+	onSmall(t, aiotest.Full)
+}
 
 // TestAlmostFullFilesystem is for filesystems where less is left than is written.
-func TestAlmostFullFilesystem(t *testing.T) { onSmall(t, aiotest.AlmostFull) }
+func TestAlmostFullFilesystem(t *testing.T) {
+	aiotest.NeedsTime(t)
+	onSmall(t, aiotest.AlmostFull)
+}
 
 // TestCopyWaits copies to a plain File while a direct write of the same pages is under way: whichever way, it waits.
 func TestCopyWaits(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	from := subject.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
 	to := subject.Put(t, dir, "to", make([]byte, 100_000))
 	direct := subject.Open(t, to, os.O_RDWR|aio.O_DIRECT)
 	if !direct.Direct() {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	for name, do := range map[string]func(to, from *aio.File) (int64, error){
 		"ReadFrom": func(to, from *aio.File) (int64, error) { return to.ReadFrom(from) },
@@ -408,6 +417,7 @@ func TestCopyWaits(t *testing.T) {
 // TestCloseMeanwhile closes a File while a call that moves its offset is under way. It is done as if it had been over before; one
 // that has not begun to transfer may be one of a closed File.
 func TestCloseMeanwhile(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	content := aiotest.Pattern(300_000, 1)
@@ -415,7 +425,7 @@ func TestCloseMeanwhile(t *testing.T) {
 		name := subject.Put(t, dir, "file", content)
 		f, other := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		if !f.Direct() {
-			t.Skip("there is no direct I/O")
+			aiotest.NeedsDirect(t)
 		}
 		direct = direct && aio.WritesDirect(f)
 		want := aiotest.Pattern(n, 2)
@@ -446,10 +456,16 @@ func TestCloseMeanwhile(t *testing.T) {
 }
 
 // TestStreamLastRoom is for Writers on a filesystem that gets full.
-func TestStreamLastRoom(t *testing.T) { onSmall(t, aiotest.LastRoom) }
+func TestStreamLastRoom(t *testing.T) {
+	aiotest.NeedsTime(t)
+	onSmall(t, aiotest.LastRoom)
+}
 
 func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
 	for _, f := range aiotest.Small {
+		if f.Name == "ext4" && aiotest.Brief() { // to make it takes its time
+			continue
+		}
 		for _, m := range subject.Modes {
 			t.Run(f.Name+"/"+m.Name, func(t *testing.T) {
 				aiotest.Guard(t)
@@ -460,25 +476,31 @@ func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) 
 }
 
 // TestHugeTransfers is for lengths that the kernel, or os, does not take at once.
+//
+// It needs 2 GiB of address space, but at most some MiB of memory: see aiotest.HugeBuffer. In ru_maxrss
+// each mapping of these counts, at full length.
 func TestHugeTransfers(t *testing.T) {
-	switch {
-	case testing.Short() || aiotest.Race:
-		t.Skip("it takes its time")
-	case aiotest.Chosen():
-		t.Skip("the filesystem may be small")
-	case math.MaxInt == math.MaxInt32:
-		t.Skip("no memory has room for it")
+	aiotest.NeedsTime(t)
+	if math.MaxInt == math.MaxInt32 {
+		aiotest.Needs(t, "lengths of 64 bits", "GOARCH=amd64 go test .")
 	}
-	pageMore, byteMore := aiotest.HugeLengths()
-	p := aiotest.Buffer(int(pageMore), 0) // of pages that nobody has touched
-	dir := aiotest.Dir(t)
+	p, dir := aiotest.HugeBuffer(t), aiotest.Dir(t)
+	_, byteMore := aiotest.HugeLengths()
+	const begin, end = 4096, aiotest.HugeSize - 8192
+	t.Run("read at the end", func(t *testing.T) {
+		aiotest.Guard(t)
+		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, end))
+	})
+	if testing.Short() || aiotest.Race || aiotest.Chosen() || !aiotest.FullLength() {
+		return // it takes its time, and room on the filesystem
+	}
 	t.Run("read/a page more", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p))
+		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, begin, end))
 	})
 	t.Run("read/a byte more", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore]))
+		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore], begin, end))
 	})
 	t.Run("write/direct", func(t *testing.T) {
 		aiotest.Guard(t)
@@ -503,14 +525,15 @@ func TestConfigure(t *testing.T) {
 	if aiotest.InChild() {
 		return // called twice, by now
 	}
-	subject.Cramped(t, "^(TestContract|TestConfigure)$")
+	beside(t)
+	subject.Cramped(t, withContract("TestConfigure"))
 }
 
 // TestFileSizeLimit is for writes that run into RLIMIT_FSIZE within a block.
 func TestFileSizeLimit(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
-		t.Skip("no RLIMIT_FSIZE")
+		aiotest.Needs(t, "RLIMIT_FSIZE", "go test ./... on Linux")
 	}
 	const limit = 10000
 	if !aiotest.InChild() {
@@ -545,7 +568,7 @@ func TestFileSizeLimit(t *testing.T) {
 func TestTwin(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	const kept = os.O_RDWR | os.O_WRONLY | os.O_SYNC | aiotest.O_DSYNC | os.O_APPEND
 	name := subject.Put(t, aiotest.Dir(t), "file", nil)
@@ -565,7 +588,7 @@ func TestTwin(t *testing.T) {
 func TestDatasync(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
-		t.Skip("no /proc")
+		aiotest.Needs(t, "/proc", "go test ./... on Linux")
 	}
 	other := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
 	for _, name := range []string{other, "/proc/version", "/dev/null"} {
@@ -608,6 +631,9 @@ func TestThreads(t *testing.T) {
 func TestReader(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(4500, 1)
+	if aiotest.Brief() {
+		content = content[:700]
+	}
 	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	for _, m := range subject.Modes {
 		if err := iotest.TestReader(subject.Open(t, name, m.Flag), content); err != nil {
@@ -669,7 +695,7 @@ func TestExtendingWrites(t *testing.T) {
 	aiotest.Guard(t)
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	check := func(what string, end int64, want bool) {
 		t.Helper()
@@ -710,7 +736,7 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	aiotest.Guard(t)
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	if err := f.Sync(); err != nil {
 		t.Fatal(err)
@@ -769,10 +795,13 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 func TestAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {
-		t.Skip("the race detector allocates")
+		aiotest.NeedsNoRace(t)
 	}
 	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, crowd := range []int{0, 16} {
+		if crowd > 0 && aiotest.Brief() {
+			continue
+		}
 		for _, m := range subject.Modes {
 			t.Run(fmt.Sprintf("%s/crowd=%d", m.Name, crowd), func(t *testing.T) {
 				f := subject.Open(t, name, os.O_RDWR|m.Flag)
@@ -831,10 +860,13 @@ func testAllocs(t *testing.T, f *aio.File) {
 		t.Helper()
 		atMost(t, 0, what, call)
 	}
-	for _, n := range []int{100, 4096, 4097, 65536, 65536 + 100, 1<<20 + 1} {
+	for i, n := range []int{100, 4096, 4097, 65536, 65536 + 100, 1<<20 + 1} {
 		for _, shift := range []int{0, 1} {
 			p := aiotest.Buffer(n, shift)
-			for _, off := range []int64{0, 1, 4096} {
+			for j, off := range []int64{0, 1, 4096} {
+				if !aiotest.SomeOrFull(i + j + shift) {
+					continue
+				}
 				what := fmt.Sprintf("%d bytes at %d, address %d", n, off, shift)
 				check("ReadAt "+what, func() error { _, err := f.ReadAt(p, off); return err })
 				check("WriteAt "+what, func() error { _, err := f.WriteAt(p, off); return err })
@@ -866,7 +898,7 @@ func supported(err error) error {
 func TestDescriptors(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	name := subject.Put(t, aiotest.Dir(t), "file", nil)
 	count := func() (n int) {

@@ -87,7 +87,7 @@ func checkBounce(t *testing.T, b interface {
 // FuzzFile runs sequences of operations on os.Files and on aio.Files; see
 // aiotest.Machine.
 func FuzzFile(f *testing.F) {
-	for seed := range uint64(60) {
+	for seed := range uint64(aiotest.ScaledOrFull(60)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		program := make([]byte, 20+r.IntN(200))
 		for i := range program {

@@ -307,7 +307,7 @@ func TestStreamsDropped(t *testing.T) {
 func TestStreamAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {
-		t.Skip("the race detector allocates")
+		aiotest.NeedsNoRace(t)
 	}
 	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, m := range subject.Modes {
@@ -337,6 +337,7 @@ func TestStreamAllocs(t *testing.T) {
 // TestStreamsRefused runs the tests of Readers and Writers without kernel AIO, and with room
 // for one request.
 func TestStreamsRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
 	beside(t)
 	subject.Refused(t, "^TestStream(Reader|Writer|WriterConcurrent|WriterGrowsInOrder|WriterResumed)$")
 	subject.Cramped(t, "^TestStream(Reader|Writer|WriterConcurrent|WriterGrowsInOrder|WriterResumed)$")

@@ -67,7 +67,7 @@ func directFile(t *testing.T) *aio.File {
 	t.Helper()
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() || !aio.WritesDirect(f) {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	must(t, f.Sync())
 	return f
@@ -115,7 +115,7 @@ func TestStatsOfBouncedReads(t *testing.T) {
 	content := aiotest.Pattern(4<<20, 1)
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
 	if !f.Direct() {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	for _, r := range []struct{ off, n, requests int64 }{
 		{1, 1 << 20, 1}, {511, 1 << 20, 1}, {4095, 1 << 20, 1}, {1, 2 << 20, 2}, {4095, 2<<20 + 100, 2}, {1, 3<<20 - 1, 3}, {4096, 1<<20 - 1, 1},
@@ -152,7 +152,7 @@ func TestStatsOfPlainFile(t *testing.T) {
 func TestStatsOfKernelAIO(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
-		t.Skip("there is no kernel AIO")
+		aiotest.Needs(t, "kernel AIO", "go test ./... on Linux, where no seccomp filter refuses it")
 	}
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestStatsOfKernelAIO$", "configure", "64", "8")
@@ -237,7 +237,7 @@ func TestStatsRefused(t *testing.T) {
 func TestStatsNoSpace(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
-		t.Skip("no RLIMIT_FSIZE")
+		aiotest.Needs(t, "RLIMIT_FSIZE", "go test ./... on Linux")
 	}
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestStatsNoSpace$", "limit", strconv.Itoa(1<<20))
@@ -331,7 +331,7 @@ func TestTraceRegions(t *testing.T) {
 	f := directFile(t)
 	var buf bytes.Buffer
 	if err := trace.Start(&buf); err != nil {
-		t.Skip(err)
+		aiotest.Needs(t, "no other execution trace", "go test ./... without -trace")
 	}
 	block := aiotest.Buffer(4096, 0)
 	_, err := f.ReadAt(block, 0)

@@ -8,11 +8,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // Giving up on a read or a write means leaving its buffer to the kernel until the
 // event arrives.
 func TestCancelOfReadsAndWritesInFlightIsEINVAL(t *testing.T) {
+	aiotest.NeedsTime(t)
 	const size, n = 1 << 20, 16
 	c := newContext(t, 2*n)
 	fd := openShared(t)

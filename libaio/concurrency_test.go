@@ -4,6 +4,7 @@ package libaio
 
 import (
 	"fmt"
+	"github.com/go-aio/aio/internal/aiotest"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -29,6 +30,7 @@ func submitSoon(c *Context, cb *IOCB) error {
 // Everybody at once, in every way that there is to take events, under the signals that
 // a Go program gets and more of them.
 func TestManySubmittersManyReapers(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, procs := range []int{1, 8} {
 		t.Run(fmt.Sprintf("GOMAXPROCS=%d", procs), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
@@ -121,6 +123,7 @@ func testMany(t *testing.T, c *Context) {
 
 // The end may come at any time.
 func TestDestroyUnderLoad(t *testing.T) {
+	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		fd := openShared(t)
 		for range 5 {

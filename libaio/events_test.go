@@ -3,6 +3,7 @@
 package libaio
 
 import (
+	"github.com/go-aio/aio/internal/aiotest"
 	"math"
 	"os"
 	"sync"
@@ -149,6 +150,7 @@ func TestTimespecOf(t *testing.T) {
 
 // Which is why GetEvents does not hand it on.
 func TestIOGetEventsNegativeTimeoutNeverReturns(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for name, ts := range map[string]unix.Timespec{
 		"seconds":     {Sec: -1},
 		"nanoseconds": {Nsec: -1},

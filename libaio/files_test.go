@@ -4,12 +4,14 @@ package libaio
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,18 +64,37 @@ func pages(t testing.TB, n, prot int) []byte {
 // directBase is a directory for files that do direct I/O and, by statx(2), say so: ""
 // for the temporary directory, "." for this one, "-" if there is neither.
 var directBase = sync.OnceValue(func() string {
+	best := "-"
 	for _, base := range []string{"", "."} {
 		dir, err := os.MkdirTemp(base, "testdir-")
 		if err != nil {
 			continue
 		}
 		defer os.RemoveAll(dir)
-		if hasDirect(dir) {
+		switch {
+		case !hasDirect(dir):
+		case !onOverlay(dir):
 			return base
+		case best == "-":
+			best = base
 		}
 	}
-	return "-"
+	return best
 })
+
+// onOverlay reports whether name is on overlayfs, whose files have their pages in the layer below.
+func onOverlay(name string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(name, &st) == nil && uint32(st.Type) == unix.OVERLAYFS_SUPER_MAGIC
+}
+
+// needsPages skips a test that looks at the page cache where there is overlayfs only.
+func needsPages(t testing.TB, name string) {
+	t.Helper()
+	if onOverlay(name) {
+		aiotest.Needs(t, "a filesystem that has pages itself", "TMPDIR=DIR go test ./libaio, with a DIR on ext4 or xfs")
+	}
+}
 
 // directDir returns a directory whose files do direct I/O.
 func directDir(t testing.TB) string {
@@ -82,7 +103,7 @@ func directDir(t testing.TB) string {
 	case "":
 		return t.TempDir()
 	case "-":
-		t.Skip("neither the temporary directory nor this one has direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	dir, err := os.MkdirTemp(".", "testdir-")
 	if err != nil {
@@ -162,7 +183,7 @@ var shared struct {
 func openShared(t testing.TB) int {
 	t.Helper()
 	if directBase() == "-" {
-		t.Skip("neither the temporary directory nor this one has direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	shared.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp(directBase(), "testdir-"); shared.err == nil {
@@ -188,7 +209,7 @@ func detachedMount(t testing.TB, fstype string, options ...string) (root int) {
 	t.Helper()
 	config, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
 	if err == unix.EPERM || err == unix.ENOSYS || err == unix.ENODEV {
-		t.Skipf("fsopen %s: %v", fstype, err)
+		aiotest.Needs(t, fmt.Sprintf("fsopen(2) of %s, which says %v", fstype, err), aiotest.Whole)
 	}
 	if err != nil {
 		t.Fatalf("fsopen %s: %v", fstype, err)

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	fds, goroutines := aiotest.OpenFiles(), runtime.NumGoroutine()
 	code := m.Run()
 	removeSharedFile()
+	destroying.Wait()
 	if code == 0 {
 		code = leaks(fds, goroutines)
 	}
@@ -46,16 +48,16 @@ func leaks(fds []string, goroutines int) (code int) {
 		fmt.Fprintf(os.Stderr, "open files before: %q\nopen files after: %q\n", fds, now)
 		code = 1
 	}
-	for range 200 { // one that has just been told to end may need a moment
-		if runtime.NumGoroutine() <= goroutines {
-			return code
-		}
-		time.Sleep(10 * time.Millisecond)
+	if aiotest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		return code // one that has just been told to end may need a moment
 	}
 	stacks := make([]byte, 1<<20)
 	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks[:runtime.Stack(stacks, true)])
 	return 1
 }
+
+// destroying are contexts of tests that have ended.
+var destroying sync.WaitGroup
 
 // newContext returns a context that the end of the test destroys. Unless the test
 // has done so itself, it must have returned every slot by then.
@@ -80,9 +82,12 @@ func newContext(t testing.TB, n int) *Context {
 		if !t.Failed() {
 			checkIdle(t, c)
 		}
-		if err := c.Destroy(); err != nil {
-			t.Errorf("Destroy: %v", err)
-		}
+		// It waits for a grace period of RCU, and the next test need not.
+		destroying.Go(func() {
+			if err := c.Destroy(); err != nil {
+				panic(t.Name() + ": Destroy: " + err.Error())
+			}
+		})
 	})
 	return c
 }

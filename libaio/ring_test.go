@@ -100,7 +100,7 @@ func TestTakingFromTheRingIsNoSystemCall(t *testing.T) {
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	if aiotest.Race {
-		t.Skip("under the race detector sync.Pool forgets")
+		aiotest.NeedsNoRace(t)
 	}
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(8)
@@ -126,6 +126,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 }
 
 func TestRingWrapsAround(t *testing.T) {
+	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(1)
 		nr := int(ringOf(&c.id).nr)
@@ -171,6 +172,7 @@ func TestRingWrapsAround(t *testing.T) {
 // Somebody waits in the kernel, others look without waiting, and requests go on. The
 // kernel moves head under a lock that user space does not have.
 func TestRingIsNotReadWhileSomebodyWaitsInTheKernel(t *testing.T) {
+	aiotest.NeedsTime(t)
 	const depth, total = 48, 60000
 	c := newContext(t, depth)
 	var seen [total]atomic.Uint32

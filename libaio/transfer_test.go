@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,6 +85,7 @@ func TestNowaitOfAColdPageIsEAGAINAndReadsAhead(t *testing.T) {
 	c := newContext(t, 8)
 	const size = 64 << 10
 	name := newFile(t, size)
+	needsPages(t, name)
 	fd := open(t, name, unix.O_RDONLY)
 	// Readahead may come to an end between two looks, a page may not leave at once.
 	for try := 0; ; try++ {
@@ -176,14 +178,14 @@ func TestSubmitBlocksForTheTransfer(t *testing.T) {
 		}},
 		{"direct write of less than a block into a hole", true, func(cb *IOCB, i int) {
 			if off == block {
-				t.Skip("the device has sectors of the size of a block")
+				aiotest.Needs(t, "sectors smaller than a block", "TMPDIR=DIR go test ./libaio, with a DIR on such a disk")
 			}
 			cb.PrepPwrite(direct, buf[:off], 64<<10+int64(i)*block)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.ext4Only && !onExt4(t, name) {
-				t.Skip("this is so on ext4")
+				aiotest.Needs(t, "ext4", "TMPDIR=DIR go test ./libaio, with a DIR on ext4")
 			}
 			for i := range 20 {
 				cb := new(IOCB)
@@ -235,6 +237,7 @@ func TestSubmitBlocksForAPipe(t *testing.T) {
 func TestDirectTransferWaitsForWritebackOfItsRange(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, 4*block)
+	needsPages(t, name)
 	plain := open(t, name, unix.O_RDWR)
 	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
 	buf := aligned(block)
@@ -242,7 +245,7 @@ func TestDirectTransferWaitsForWritebackOfItsRange(t *testing.T) {
 		var st unix.Cachestat_t
 		err := unix.Cachestat(uint(plain), &unix.CachestatRange{Off: 0, Len: block}, &st, 0)
 		if err == unix.ENOSYS {
-			t.Skip("cachestat(2) is of Linux 6.5")
+			aiotest.Needs(t, "cachestat(2), of Linux 6.5", aiotest.Whole)
 		}
 		if err != nil {
 			t.Fatal(err)

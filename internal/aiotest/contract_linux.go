@@ -199,7 +199,7 @@ func (s *Side) mount(source, name, kind string, flags uintptr, data string) {
 // mountNew makes a filesystem and mounts it on a new directory of this side.
 func (s *Side) mountNew(f Filesystem, name, data string) {
 	s.Helper()
-	NeedsMounts(s)
+	f.needs(s)
 	device := "none"
 	if f.Mkfs != nil {
 		var done func()

@@ -140,7 +140,10 @@ func AlmostFull(f Filesystem) func(s *Side) {
 // the filesystem may need for itself.
 func LastRoom(f Filesystem) func(s *Side) {
 	return func(s *Side) {
-		for i, stream := range []Stream{{}, {Exclusive: true}, {Exclusive: true, BlockSize: 4096, Depth: 1}} {
+		for i, stream := range []Stream{{Exclusive: true}, {}, {Exclusive: true, BlockSize: 4096, Depth: 1}} {
+			if !SomeOrFull(i) {
+				continue
+			}
 			fs := fmt.Sprintf("fs%d", i)
 			s.mountSmall(f, fs)
 			s.Put(fs+"/spare", Pattern(spare, 1))

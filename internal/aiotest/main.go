@@ -1,9 +1,11 @@
 package aiotest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -11,33 +13,6 @@ import (
 	"testing"
 	"time"
 )
-
-// Limit is how old a test may get. What goes wrong here goes wrong as a request that
-// nobody wakes, so every test has a guard.
-const Limit = 60 * time.Second
-
-// Guard ends the process with the stacks of all goroutines if the test does not end in
-// time: the stacks show who waits for what.
-func Guard(t testing.TB) {
-	t.Helper()
-	timer := time.AfterFunc(Limit, func() {
-		debug.SetTraceback("all")
-		panic(fmt.Sprintf("%s has been running for %v", t.Name(), Limit))
-	})
-	t.Cleanup(func() { timer.Stop() })
-}
-
-// Until waits for something that has to become true.
-func Until(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(Limit / 4)
-	for pause := time.Microsecond; !true(); pause = min(2*pause, time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s\n%s", what, Stacks())
-		}
-		time.Sleep(pause)
-	}
-}
 
 // Stacks returns the stacks of all goroutines.
 func Stacks() []byte {
@@ -70,6 +45,9 @@ func Main(m *testing.M, count func() int, children map[string]func(args []string
 	InNamespace()
 	if args := strings.Fields(os.Getenv(childEnv)); len(args) > 0 {
 		children[args[0]](args[1:])
+	}
+	if !FullLength() && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // a tenth of the time; at full length it is left to do its worst
 	}
 	files, counted := Descriptors(), count()
 	code := m.Run()
@@ -114,11 +92,7 @@ func Settle(t testing.TB, what string, ok func() bool) {
 // must not return.
 func Child(t testing.TB, pattern string, function ...string) *exec.Cmd {
 	t.Helper()
-	args := []string{"-test.run=" + pattern, "-test.short=true"}
-	if testing.Verbose() {
-		args = append(args, "-test.v=true")
-	}
-	cmd := exec.Command(os.Args[0], args...)
+	cmd := exec.Command(os.Args[0], "-test.run="+pattern, "-test.short=true", "-test.v=true", "-test.timeout="+timeLeft(t).String())
 	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(function, " "))
 	cmd.Stderr = os.Stderr
 	return cmd
@@ -134,29 +108,41 @@ func RunChild(t testing.TB, pattern string, function ...string) {
 // Succeeds runs a [Child] that may have been changed, and fails unless it succeeds.
 func Succeeds(t testing.TB, cmd *exec.Cmd, pattern string, function ...string) {
 	t.Helper()
-	cmd.Stderr = nil
-	out, err := cmd.CombinedOutput()
+	out, err := Output(cmd)
 	if err != nil {
 		t.Errorf("%v after %q: %v\n%s", pattern, function, err, out)
-	}
-	if strings.Contains(string(out), "no tests to run") {
-		t.Errorf("%q matches no test", pattern)
 	}
 	if testing.Verbose() {
 		t.Logf("after %q:\n%s", function, out)
 	}
+	if err == nil && !bytes.Contains(out, []byte("--- PASS")) {
+		if m := lacks.FindSubmatch(out); m != nil {
+			t.Skipf("%s", m[1])
+		}
+		t.Errorf("%q matches no test", pattern)
+	}
+}
+
+// lacks is what a child says that has skipped its test.
+var lacks = regexp.MustCompile(`(needs .*: run .*)\n`)
+
+// Output runs a program of tests that have guards, and returns what it writes.
+func Output(cmd *exec.Cmd) ([]byte, error) {
+	defer dog.rely()()
+	cmd.Stdout, cmd.Stderr = nil, nil
+	return cmd.CombinedOutput()
+}
+
+// timeLeft is how long a child may run: so long that it can still tell where it hangs. 0 is no limit.
+func timeLeft(t testing.TB) time.Duration {
+	if t, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if at, ok := t.Deadline(); ok {
+			left := time.Until(at)
+			return max(left-min(2*margin, left/5), time.Second).Round(time.Second)
+		}
+	}
+	return 0
 }
 
 // InChild reports whether the process is a [Child].
 func InChild() bool { return os.Getenv(childEnv) != "" }
-
-// Scaled is n, or less where time is short.
-func Scaled(n int) int {
-	switch {
-	case testing.Short():
-		return n/10 + 1
-	case Race:
-		return n/5 + 1
-	}
-	return n
-}

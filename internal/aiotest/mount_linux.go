@@ -95,11 +95,35 @@ func Unmount(dir string) error {
 	return nil
 }
 
+// needs skips the test where the filesystem cannot be made.
+func (f Filesystem) needs(t testing.TB) {
+	t.Helper()
+	NeedsMounts(t)
+	if f.Mkfs == nil {
+		return
+	}
+	if _, err := exec.LookPath(f.Mkfs[0]); err != nil {
+		Needs(t, f.Mkfs[0]+", of package "+f.Tool, Whole)
+	}
+	needsLoop(t)
+}
+
+// needsLoop skips the test where no loop device can be made.
+func needsLoop(t testing.TB) {
+	t.Helper()
+	if _, err := os.Stat(loopControl); err != nil {
+		Needs(t, "loop devices, "+loopControl, Whole)
+	}
+}
+
+// loopControl is what makes loop devices.
+const loopControl = "/dev/loop-control"
+
 // NewDir returns a directory in a new filesystem, and the device of that, if there is
 // one. It skips the test where that needs root.
 func (f Filesystem) NewDir(t testing.TB) (dir, device string) {
 	t.Helper()
-	NeedsMounts(t)
+	f.needs(t)
 	dir, device = t.TempDir(), "none"
 	if f.Mkfs != nil {
 		var done func()
@@ -125,6 +149,7 @@ func (f Filesystem) NewDir(t testing.TB) (dir, device string) {
 func NewLoopDevice(t testing.TB, size int64, sector int) (device string, done func()) {
 	t.Helper()
 	NeedsMounts(t)
+	needsLoop(t)
 	image := filepath.Join(t.TempDir(), "image")
 	err := os.WriteFile(image, nil, 0o600)
 	if err == nil {
@@ -147,7 +172,7 @@ func LoopDevice(image string, sector int) (device string, done func(), err error
 		return "", nil, err
 	}
 	defer file.Close()
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	control, err := os.OpenFile(loopControl, os.O_RDWR, 0)
 	if err != nil {
 		return "", nil, err
 	}
@@ -184,7 +209,7 @@ const inNamespace = "AIOTEST_IN_NAMESPACE"
 func NeedsMounts(t testing.TB) {
 	t.Helper()
 	if os.Getenv(inNamespace) == "" || os.Geteuid() != 0 {
-		t.Skip("only root may mount a filesystem, in a namespace of its own")
+		Needs(t, "root, to mount a filesystem in a namespace of its own", Whole)
 	}
 }
 
@@ -207,11 +232,4 @@ func InNamespace() {
 		os.Exit(max(1, cmd.ProcessState.ExitCode()))
 	}
 	runtime.UnlockOSThread() // not allowed here; tests that need mounts will say so
-}
-
-// XFSDir returns a directory in a new xfs.
-func XFSDir(t testing.TB) string {
-	t.Helper()
-	dir, _ := XFS.NewDir(t)
-	return dir
 }

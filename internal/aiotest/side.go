@@ -143,7 +143,11 @@ func run(t testing.TB, dir string, pkg Package, do func(s *Side)) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() {
+		if err := removeAll(dir); err != nil {
+			t.Error(err)
+		}
+	}()
 	defer func() {
 		for _, fn := range slices.Backward(s.after) {
 			fn()
@@ -157,6 +161,17 @@ func run(t testing.TB, dir string, pkg Package, do func(s *Side)) []string {
 	}()
 	do(s)
 	return s.trace
+}
+
+// removeAll is os.RemoveAll, also of directories that have become unwritable: Chmod is one of the methods.
+func removeAll(dir string) error {
+	filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			os.Chmod(name, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
 }
 
 // Defer has fn run when the Files of this side are closed, the last one first.

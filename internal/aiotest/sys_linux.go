@@ -1,15 +1,19 @@
 package aiotest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,38 +30,45 @@ const (
 )
 
 // Direct is whether files in Dir have direct I/O.
-var Direct = os.Getenv(directEnv) != "false"
+var Direct = os.Getenv(directEnv) != "false" && (Chosen() || !testing.Testing() || base() != "-")
 
-// Dir returns a directory for the test whose files can be opened for direct I/O. On
-// Linux it fails the test if there is none, for then nothing would be tested; unless the
-// environment says where to test, and what is there: see Environment.
+// base is where files have direct I/O: "" for the directory of temporary files, "." for this one, "-"
+// for neither.
+var base = sync.OnceValue(func() string {
+	for _, where := range []string{"", "."} {
+		dir, err := os.MkdirTemp(where, ".aiotest")
+		if err != nil {
+			continue
+		}
+		defer os.RemoveAll(dir)
+		if direct(dir) == nil {
+			return where
+		}
+	}
+	return "-"
+})
+
+// Dir returns a directory for the test whose files can be opened for direct I/O, if there is one; or
+// where the environment says: see Environment.
 func Dir(t testing.TB) string {
 	t.Helper()
-	if dir := os.Getenv(dirEnv); dir != "" {
-		dir, err := os.MkdirTemp(dir, "test")
+	where := os.Getenv(dirEnv)
+	if where == "" && base() == "." {
+		here, err := os.Getwd()
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		return dir
+		where = here
 	}
-	dir := t.TempDir()
-	err := direct(dir)
-	if err == nil {
-		return dir
+	if where == "" {
+		return t.TempDir()
 	}
-	here, err2 := os.MkdirTemp(".", ".aiotest")
-	if err2 == nil {
-		t.Cleanup(func() { os.RemoveAll(here) })
-		here, err2 = filepath.Abs(here)
+	dir, err := os.MkdirTemp(where, ".aiotest")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err2 == nil {
-		err2 = direct(here)
-	}
-	if err2 != nil {
-		t.Fatalf("no directory with direct I/O: %v; %v; set TMPDIR", err, err2)
-	}
-	return here
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // The environment that has the tests run in a directory of somebody else's choice.
@@ -102,7 +113,7 @@ func TmpfsDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "aiotest")
 	if err != nil {
-		t.Skip("no tmpfs at /dev/shm: ", err)
+		Needs(t, "a tmpfs at /dev/shm that may be written to", Whole)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
@@ -293,13 +304,55 @@ func Tags(t testing.TB, dir string) int {
 	return 0
 }
 
-// AddressSpace returns n bytes that must not be touched.
-func AddressSpace(t testing.TB, n int) []byte {
+// HugeBuffer returns as many bytes as the longer of HugeLengths. Around each of hugeMarks they have
+// memory of their own; what is between them is the same 2 MiB again and again, since what is read
+// there, and written, is nothing to look at.
+func HugeBuffer(t testing.TB) []byte {
 	t.Helper()
-	p, err := unix.Mmap(-1, 0, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	const piece, own = 2 << 20, 1 << 20
+	pageMore, _ := HugeLengths()
+	size := (int(pageMore) + piece - 1) &^ (piece - 1)
+	p, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(os.NewSyscallError("mmap", err))
 	}
 	t.Cleanup(func() { unix.Munmap(p) })
-	return p
+	fd, err := unix.MemfdCreate("huge", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(os.NewSyscallError("memfd_create", err))
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, piece); err != nil {
+		t.Fatal(os.NewSyscallError("ftruncate", err))
+	}
+	for at := 0; at < size; at += piece {
+		if slices.ContainsFunc(hugeMarks, func(mark int64) bool {
+			return int64(at) < mark+own && mark-own < int64(at+piece)
+		}) {
+			continue
+		}
+		_, err := unix.MmapPtr(fd, 0, unsafe.Pointer(&p[at]), piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED)
+		if err != nil {
+			t.Fatal(os.NewSyscallError("mmap", err))
+		}
+	}
+	return p[:pageMore]
+}
+
+// processorTimeOf returns that of another process, and of its children that have ended, so far.
+func processorTimeOf(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field, the name, may have anything in it. utime is the 14th: proc_pid_stat(5).
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	ticks := 0
+	for _, i := range []int{11, 12, 13, 14} {
+		if i < len(fields) {
+			n, _ := strconv.Atoi(fields[i])
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }

@@ -5,6 +5,7 @@ package aiotest
 import (
 	"errors"
 	"testing"
+	"time"
 )
 
 // Linux is whether this system is.
@@ -25,7 +26,7 @@ const Direct = false
 func InNamespace() {}
 
 // NeedsMounts skips the test.
-func NeedsMounts(t testing.TB) { t.Skip("nothing can be mounted") }
+func NeedsMounts(t testing.TB) { Needs(t, "Linux", "go test ./... there") }
 
 // Dir returns a directory for the test.
 func Dir(t testing.TB) string { return t.TempDir() }
@@ -35,7 +36,7 @@ func Chosen() bool { return false }
 
 // TmpfsDir skips the test.
 func TmpfsDir(t testing.TB) string {
-	t.Skip("no tmpfs")
+	Needs(t, "Linux", "go test ./... there")
 	return ""
 }
 
@@ -50,18 +51,18 @@ func Fallocate(uintptr, bool, int64, int64) error { return errors.ErrUnsupported
 
 // OpenFd skips the test.
 func OpenFd(t testing.TB, _ string, _ int) uintptr {
-	t.Skip("no descriptors")
+	Needs(t, "Linux", "go test ./... there")
 	return 0
 }
 
 // OpenFlags skips the test.
 func OpenFlags(t testing.TB, _ int) (flags int, closedByExec bool) {
-	t.Skip("no descriptors")
+	Needs(t, "Linux", "go test ./... there")
 	return 0, false
 }
 
 // Mkfifo skips the test.
-func Mkfifo(t testing.TB, _ string) { t.Skip("no named pipes") }
+func Mkfifo(t testing.TB, _ string) { Needs(t, "Linux", "go test ./... there") }
 
 // Descriptors tells nothing.
 func Descriptors() []string { return nil }
@@ -87,14 +88,13 @@ func Nowait(uintptr) bool { return false }
 // Tags is not known.
 func Tags(testing.TB, string) int { return 0 }
 
-// AddressSpace skips the test.
-func AddressSpace(t testing.TB, _ int) []byte {
-	t.Skip("address space without memory is not to be had in one way everywhere")
-	return nil
+// HugeBuffer returns as many bytes as the longer of HugeLengths.
+func HugeBuffer(testing.TB) []byte {
+	pageMore, _ := HugeLengths()
+	return Buffer(int(pageMore), 0)
 }
 
-// XFSDir skips the test.
-func XFSDir(t testing.TB) string {
-	NeedsMounts(t)
-	return ""
-}
+// processorTimeOf is not known: the clock stands for it.
+func processorTimeOf(int) time.Duration { return time.Since(began) }
+
+var began = time.Now()

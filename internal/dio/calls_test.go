@@ -4,12 +4,10 @@ package dio
 
 import (
 	"bytes"
-	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
@@ -95,7 +93,7 @@ func TestStatOfADevice(t *testing.T) {
 	}
 	fd, err := unix.Open(node, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == unix.EACCES {
-		t.Skip("the filesystem of TMPDIR is mounted with nodev")
+		aiotest.Needs(t, "a filesystem mounted without nodev", aiotest.Whole)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +256,7 @@ func TestSpace(t *testing.T) {
 	}
 	end := fi.Size() + 1<<20
 	if err := Allocate(fd, 0, end); err == unix.EOPNOTSUPP {
-		t.Skip("the filesystem of TMPDIR has no fallocate(2)")
+		aiotest.Needs(t, "fallocate(2) in TMPDIR", aiotest.Whole)
 	} else if err != nil {
 		t.Fatal(err)
 	}
@@ -286,87 +284,27 @@ var devices atomic.Uint64
 // newDevice returns the number of no device, about which nothing has been remembered.
 func newDevice() uint64 { return 1<<48 + devices.Add(1) }
 
-func TestUncachedWrites(t *testing.T) {
-	for _, f := range []aiotest.Filesystem{aiotest.Ext4, aiotest.XFS} {
-		t.Run(f.Name, func(t *testing.T) {
-			aiotest.Guard(t)
-			file := newFileIn(t, f)
-			fd, dev := int(file.Fd()), newDevice()
-			dropCache(t, file)
-			text := at(0, 300<<10)
-			for range 3 {
-				n, err := PwriteUncached(fd, dev, [][]byte{text}, 12345)
-				if err == unix.EOPNOTSUPP {
-					t.Fatal("EOPNOTSUPP; RWF_DONTCACHE needs Linux 6.14")
-				}
-				if n != len(text) || err != nil {
-					t.Fatalf("PwriteUncached = %d, %v", n, err)
-				}
-			}
-			got := make([]byte, len(text))
-			if n, err := Pread(fd, got, 12345); n != len(got) || err != nil || !bytes.Equal(got, text) {
-				t.Errorf("reads other bytes: %d, %v", n, err)
-			}
-
-			// A bad offset says nothing about the filesystem. That of -1 means the file's
-			// own to pwritev2(2), and nothing may be written there.
-			if _, err := unix.Seek(fd, 12345, unix.SEEK_SET); err != nil {
-				t.Fatal(err)
-			}
-			for _, off := range []int64{-1, -2, math.MinInt64} {
-				if n, err := PwriteUncached(fd, dev, [][]byte{[]byte("here?")}, off); n != 0 || err != unix.EOPNOTSUPP {
-					t.Errorf("PwriteUncached at %d = %d, %v, want EOPNOTSUPP", off, n, err)
-				}
-			}
-			if n, err := PwriteUncached(fd, dev, [][]byte{text}, math.MaxInt64-10); n != 0 || err == nil {
-				t.Errorf("PwriteUncached beyond the end of all files = %d, %v", n, err)
-			}
-			if n, err := Pread(fd, got, 12345); n != len(got) || err != nil || !bytes.Equal(got, text) {
-				t.Errorf("after bad offsets the file reads other bytes: %d, %v", n, err)
-			}
-			dropCache(t, file)
-			if n, err := PwriteUncached(fd, dev, [][]byte{text}, 12345); n != len(text) || err != nil {
-				t.Errorf("PwriteUncached after bad offsets = %d, %v", n, err)
-			}
-
-			// The pages go to the disk without being asked to. Linux 6.18 also drops them
-			// afterwards on xfs; on ext4 they stay.
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-				in := cacheOf(t, file, 0, size)
-				if in.Dirty+in.Writeback == 0 && (in.Cache == 0 || f.Kind == "ext4") {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("the page cache has %+v", in)
-				}
-			}
-		})
-	}
-}
-
+// TestUncachedWritesAreRefused has a filesystem without RWF_DONTCACHE; of others see
+// internal/aiotest/trials/filesystems.
 func TestUncachedWritesAreRefused(t *testing.T) {
-	for _, f := range []aiotest.Filesystem{aiotest.Tmpfs, aiotest.Btrfs} {
-		t.Run(f.Name, func(t *testing.T) {
-			aiotest.Guard(t)
-			file := newFileIn(t, f)
-			fd, dev := int(file.Fd()), newDevice()
-			text := []byte("not to be kept")
-			if n, err := PwriteUncached(fd, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
-				t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
-			}
-			// Now it is known, without a system call, which would say EBADF.
-			if n, err := PwriteUncached(-1, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
-				t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
-			}
-			// And known of that filesystem only.
-			if n, err := PwriteUncached(-1, newDevice(), [][]byte{text}, 0); n != 0 || err != unix.EBADF {
-				t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
-			}
-			got := make([]byte, len(text))
-			if _, err := Pread(fd, got, 0); err != nil || !bytes.Equal(got, make([]byte, len(text))) {
-				t.Errorf("a refused write has left %q, %v", got, err)
-			}
-		})
+	aiotest.Guard(t)
+	file := newFile(t, aiotest.TmpfsDir(t))
+	fd, dev := int(file.Fd()), newDevice()
+	text := []byte("not to be kept")
+	if n, err := PwriteUncached(fd, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
+		t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
+	}
+	// Now it is known, without a system call, which would say EBADF.
+	if n, err := PwriteUncached(-1, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
+		t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
+	}
+	// And known of that filesystem only.
+	if n, err := PwriteUncached(-1, newDevice(), [][]byte{text}, 0); n != 0 || err != unix.EBADF {
+		t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
+	}
+	got := make([]byte, len(text))
+	if _, err := Pread(fd, got, 0); err != nil || !bytes.Equal(got, make([]byte, len(text))) {
+		t.Errorf("a refused write has left %q, %v", got, err)
 	}
 }
 

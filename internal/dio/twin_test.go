@@ -21,7 +21,7 @@ func directHere(t *testing.T) *os.File {
 	file := newFile(t, t.TempDir())
 	twin, err := Open(int(file.Fd()))
 	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
-		t.Skip("the filesystem of TMPDIR has no direct I/O that we know the rules of")
+		aiotest.NeedsDirect(t)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestNoTwinWithoutProc(t *testing.T) {
 		}
 	})
 	if forbidden != nil {
-		t.Skipf("only root may chroot: %v", forbidden)
+		aiotest.Needs(t, "root, to chroot: "+forbidden.Error(), aiotest.Whole)
 	}
 	if twin != nil || err != unix.ENOENT {
 		t.Errorf("Open = %+v, %v, want ENOENT", twin, err)
@@ -392,10 +392,10 @@ func TestAdopt(t *testing.T) {
 
 // What is not taken over is not ours to close.
 func TestAdoptThatFails(t *testing.T) {
-	file := newFileIn(t, aiotest.Tmpfs)
+	file := newFile(t, aiotest.TmpfsDir(t))
 	fd, err := unix.Open(file.Name(), unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err == unix.EINVAL {
-		t.Skip("tmpfs has O_DIRECT since Linux 6.6")
+		aiotest.Needs(t, "O_DIRECT on tmpfs, of Linux 6.6", aiotest.Whole)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -253,7 +253,7 @@ func randomRange() Range {
 }
 
 func TestLocksAgainstAModel(t *testing.T) {
-	for range 40 {
+	for range aiotest.ScaledOrFull(40) {
 		n := open(t)
 		var m model
 		var past []string

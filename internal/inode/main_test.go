@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
 )
@@ -18,11 +17,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "%d inodes are still open\n", n)
 		code = 1
 	}
-	for range 200 { // one that is about to end may need a moment
-		if runtime.NumGoroutine() <= goroutines {
-			os.Exit(code)
-		}
-		time.Sleep(10 * time.Millisecond)
+	if aiotest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		os.Exit(code) // one that is about to end may need a moment
 	}
 	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", aiotest.Stacks())
 	os.Exit(1)

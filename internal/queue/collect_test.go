@@ -176,7 +176,7 @@ func TestCollectAndDisperse(t *testing.T) {
 		k.logging = false
 		k.delay = func() time.Duration { return rand.N(200 * time.Microsecond) }
 		collected := false
-		deadline := time.Now().Add(time.Second)
+		deadline := time.Now().Add(aiotest.Lasting(time.Second))
 		for round := 0; time.Now().Before(deadline); round++ {
 			var all sync.WaitGroup
 			for i := range 1 + rand.N(48) {

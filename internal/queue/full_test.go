@@ -181,7 +181,7 @@ func stressRefusals(t *testing.T, q *Queue) {
 	var good, unavailable, refused atomic.Int64
 	for i := range int64(100) {
 		all.Go(func() {
-			for range 100 {
+			for range aiotest.ScaledOrFull(100) {
 				switch n, err := q.Do(req(Read, 3, memory[:i], i)); {
 				case i == 1 && err == syscall.EBADF, err == syscall.EINVAL:
 					refused.Add(1)

@@ -319,6 +319,7 @@ func TestSweepIsRefusedForAMoment(t *testing.T) {
 
 // A reap that is refused for good does not keep who has what he waited for.
 func TestReapIsRefusedForGood(t *testing.T) {
+	aiotest.NeedsTime(t)
 	k, q := newFake(t, 64)
 	for i := range 50 * reapTries {
 		k.at(reaping, i+1, fault{err: syscall.EPERM})
@@ -374,7 +375,7 @@ func TestGroupsInACrowd(t *testing.T) {
 
 func TestGroupAllocs(t *testing.T) {
 	if aiotest.Race {
-		t.Skip("the race detector allocates")
+		aiotest.NeedsNoRace(t)
 	}
 	k, q := newFake(t, 64)
 	k.logging = false

@@ -40,11 +40,8 @@ func leaks(files []string, goroutines int) (code int) {
 		fmt.Fprintf(os.Stderr, "open files before: %q\nopen files after: %q\n", files, now)
 		code = 1
 	}
-	for range 200 { // one that has just been told to end may need a moment
-		if runtime.NumGoroutine() <= goroutines {
-			return code
-		}
-		time.Sleep(10 * time.Millisecond)
+	if aiotest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		return code // one that has just been told to end may need a moment
 	}
 	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", aiotest.Stacks())
 	return 1

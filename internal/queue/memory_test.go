@@ -137,7 +137,7 @@ func TestNoAllocations(t *testing.T) {
 	for name, q := range map[string]*Queue{"fake": fake, "disk": realQueue(t, 8)} {
 		t.Run(name, func(t *testing.T) {
 			if aiotest.Race {
-				t.Skip("the race detector makes sync.Pool allocate")
+				aiotest.NeedsNoRace(t)
 			}
 			for _, op := range []Op{Read, Datasync} {
 				p := aligned
@@ -155,7 +155,7 @@ func TestNoAllocations(t *testing.T) {
 // The same with a crowd, most of which waits for a slot.
 func TestNoAllocationsInACrowd(t *testing.T) {
 	if aiotest.Race {
-		t.Skip("the race detector makes sync.Pool allocate")
+		aiotest.NeedsNoRace(t)
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties sync.Pool
 	for name, mute := range map[string]bool{"looks": true, "reaper": false} {

@@ -19,6 +19,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/libaio"
@@ -44,7 +45,7 @@ func directFile(t testing.TB, n int) (fd int) {
 	}
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err == unix.EINVAL {
-		t.Skip("the filesystem of TMPDIR has no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +152,7 @@ func cpuTime(t testing.TB) time.Duration {
 }
 
 func TestIdleQueueIsIdle(t *testing.T) {
+	aiotest.NeedsTime(t)
 	fd := directFile(t, 64)
 	q := realQueue(t, 64)
 	var all sync.WaitGroup
@@ -297,12 +299,15 @@ func TestStress(t *testing.T) {
 	for _, p := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint("procs=", p), func(t *testing.T) {
 			procs(t, p)
-			for _, size := range []int{1, 2, 200} {
+			for _, size := range []int{200, 2, 1} {
+				if aiotest.Brief() && size < 200 {
+					continue
+				}
 				t.Run(fmt.Sprint("goroutines=", size), func(t *testing.T) {
 					q := realQueue(t, 64)
 					c := newCrowd(t, q, size)
 					storm(t)
-					c.run(250 * time.Millisecond)
+					c.run(aiotest.Lasting(250 * time.Millisecond))
 					if n := c.unavailable.Load(); n != 0 {
 						t.Errorf("%d requests have been turned away", n)
 					}
@@ -315,6 +320,7 @@ func TestStress(t *testing.T) {
 
 // The host had room for a small context only, so io_submit(2) itself says EAGAIN.
 func TestStressOfASmallContext(t *testing.T) {
+	aiotest.NeedsTime(t)
 	withSetup(t, func(depth int) (*libaio.Context, error) {
 		if depth > leastDepth {
 			return nil, syscall.EAGAIN
@@ -331,7 +337,7 @@ func TestStressOfASmallContext(t *testing.T) {
 				return k, err
 			})
 			c := newCrowd(t, q, 600)
-			c.run(400 * time.Millisecond)
+			c.run(aiotest.Lasting(400 * time.Millisecond))
 			t.Logf("the context has been full %d times", k.full.Load())
 			if k.full.Load() == 0 {
 				t.Error("the context has never been full")
@@ -399,7 +405,7 @@ func TestCrowdNeedsFewThreads(t *testing.T) {
 			}
 		}
 	})
-	c.run(300 * time.Millisecond)
+	c.run(aiotest.Lasting(300 * time.Millisecond))
 	close(ended)
 	watcher.Wait()
 	t.Logf("%d threads", most)

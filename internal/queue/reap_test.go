@@ -42,6 +42,7 @@ func TestOneBellForAllEvents(t *testing.T) {
 }
 
 func TestEventsInAnyOrder(t *testing.T) {
+	aiotest.NeedsTime(t)
 	const n = 100
 	reversed := upTo(n)
 	slices.Reverse(reversed)

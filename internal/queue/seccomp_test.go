@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/go-aio/aio/internal/aiotest"
@@ -40,6 +39,7 @@ var forbidden = map[string]struct {
 }
 
 func TestForbiddenSystemCalls(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for name := range forbidden {
 		t.Run(name, func(t *testing.T) {
 			aiotest.Guard(t)
@@ -54,7 +54,7 @@ func TestForbiddenSystemCalls(t *testing.T) {
 			cmd.ExtraFiles = []*os.File{file}
 			text, err := cmd.CombinedOutput()
 			if cmd.ProcessState.ExitCode() == noSeccomp {
-				t.Skipf("no seccomp filter to be had: %s", text)
+				aiotest.Needs(t, "seccomp(2), which says "+string(text), aiotest.Whole)
 			}
 			if err != nil {
 				t.Errorf("%v\n%s", err, text)
@@ -65,7 +65,7 @@ func TestForbiddenSystemCalls(t *testing.T) {
 
 // runForbidden is the process of one case. Its descriptor 3 is the file.
 func runForbidden(name string) (code int) {
-	time.AfterFunc(aiotest.Limit/4, func() { panic("still running") })
+	defer aiotest.GuardProcess(name)()
 	c := forbidden[name]
 	q := queueOn(64, newContext)
 	var mu sync.Mutex

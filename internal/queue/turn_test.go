@@ -15,6 +15,7 @@ import (
 // Tests of who goes when: the depth, the submitters, the batches.
 
 func TestDepthIsKept(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, depth := range []int{1, 3, 32} {
 		t.Run(fmt.Sprint(depth), func(t *testing.T) {
 			k, q := newFake(t, depth)
@@ -80,6 +81,7 @@ func TestNobodyStarves(t *testing.T) {
 
 // More threads than processors in io_submit(2) is what the queue is there to avoid.
 func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, p := range []int{1, 2, 5} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			procs(t, p)
@@ -103,6 +105,7 @@ func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
 }
 
 func TestSubmittersUnderLoad(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, p := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			procs(t, p)
@@ -170,6 +173,7 @@ func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
 // Disks that do not hang must not wait for one that does: io_submit(2) blocks for that, for
 // a dirty page in the range of a direct read, say.
 func TestStuckSubmittersAreRelieved(t *testing.T) {
+	aiotest.NeedsTime(t)
 	for _, p := range []int{1, 2} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			procs(t, p)

@@ -78,7 +78,7 @@ func TestBuffersAreKeptInFlight(t *testing.T) {
 
 func TestDoVecAllocatesOnce(t *testing.T) {
 	if aiotest.Race {
-		t.Skip("the race detector makes sync.Pool allocate")
+		aiotest.NeedsNoRace(t)
 	}
 	fd := directFile(t, 4)
 	q := realQueue(t, 8)

@@ -29,10 +29,16 @@ const withoutKernel = "^(TestStripes|TestConcurrent|TestAppenders)$"
 
 // TestRefused is for processes that a seccomp filter keeps from kernel AIO, or from part
 // of it.
-func TestRefused(t *testing.T) { subject.Refused(t, withoutKernel) }
+func TestRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
+	subject.Refused(t, withoutKernel)
+}
 
 // TestCramped is for a process with room for one request.
-func TestCramped(t *testing.T) { subject.Cramped(t, withoutKernel) }
+func TestCramped(t *testing.T) {
+	aiotest.NeedsTime(t)
+	subject.Cramped(t, withoutKernel)
+}
 
 // conditions runs a test as it is, then with one P and with eight while signals and
 // collections fall upon it: any system call may meet EINTR, any goroutine may be moved.
@@ -41,6 +47,9 @@ func conditions(t *testing.T, test func(t *testing.T)) {
 		aiotest.Guard(t)
 		test(t)
 	})
+	if aiotest.Brief() {
+		return
+	}
 	for _, procs := range []int{1, 8} {
 		t.Run(fmt.Sprintf("storm, GOMAXPROCS=%d", procs), func(t *testing.T) {
 			aiotest.Guard(t)
@@ -90,6 +99,7 @@ func partner(t *testing.T, function ...string) (ask func(line string)) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(aiotest.Follow(cmd.Process.Pid))
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {

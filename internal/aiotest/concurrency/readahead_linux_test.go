@@ -37,6 +37,7 @@ func outside(t *testing.T, name string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(aiotest.Follow(cmd.Process.Pid))
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		io.Copy(io.Discard, out)

@@ -244,10 +244,8 @@ func (c *crowd) start(t *testing.T) (wait func()) {
 			}
 		})
 	}
-	for start := time.Now(); len(c.missing()) > 0 && !t.Failed(); time.Sleep(time.Millisecond) {
-		if time.Since(start) > aiotest.Limit/2 {
-			t.Fatalf("no call of %q has returned yet\n%s", c.missing(), aiotest.Stacks())
-		}
+	if !aiotest.Eventually(func() bool { return len(c.missing()) == 0 || t.Failed() }) {
+		t.Fatalf("no call of %q has returned yet\n%s", c.missing(), aiotest.Stacks())
 	}
 	return wg.Wait
 }
@@ -301,6 +299,7 @@ func newCrowd(t *testing.T, dir string, flag int) (c *crowd, name string) {
 // TestCloseEveryCall closes a File that hundreds use in every way: each call is done, or finds
 // the File closed, and what was acknowledged is there.
 func TestCloseEveryCall(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	for _, m := range subject.Modes {

@@ -21,6 +21,7 @@ import (
 // TestCloseInFlight closes Files that hundreds of calls use: each is done, or finds the
 // File closed.
 func TestCloseInFlight(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	content := bytes.Repeat([]byte("text"), 256<<10)
 	name := subject.Put(t, aiotest.Dir(t), "file", content)

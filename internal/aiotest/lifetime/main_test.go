@@ -7,6 +7,7 @@ package lifetime
 import (
 	"testing"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
 )
 
@@ -22,7 +23,13 @@ const withoutKernel = "^(TestCloseInFlight|TestDroppedInFlight)$"
 
 // TestRefused is for processes that a seccomp filter keeps from kernel AIO, or from part
 // of it.
-func TestRefused(t *testing.T) { subject.Refused(t, withoutKernel) }
+func TestRefused(t *testing.T) {
+	aiotest.NeedsTime(t)
+	subject.Refused(t, withoutKernel)
+}
 
 // TestCramped is for a process with room for one request.
-func TestCramped(t *testing.T) { subject.Cramped(t, withoutKernel) }
+func TestCramped(t *testing.T) {
+	aiotest.NeedsTime(t)
+	subject.Cramped(t, withoutKernel)
+}

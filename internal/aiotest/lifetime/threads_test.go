@@ -19,6 +19,7 @@ import (
 // with hardly more threads than one that does nothing; each of these lives to its end, so
 // they can be counted after the work.
 func TestThreads(t *testing.T) {
+	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestThreads$", "alone")
@@ -30,7 +31,7 @@ func TestThreads(t *testing.T) {
 	)
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", nil), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	for off := int64(0); off < size; off += 1 << 20 {
 		if _, err := f.WriteAt(aiotest.Buffer(1<<20, 0), off); err != nil {

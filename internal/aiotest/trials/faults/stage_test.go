@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -157,9 +156,8 @@ func serve(t testing.TB) *fusedisk.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := time.AfterFunc(aiotest.Limit*3/4, func() { abort(server) })
+	aiotest.GuardWith(t, func() { abort(server) })
 	t.Cleanup(func() {
-		cut.Stop()
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
@@ -327,16 +325,18 @@ func (s *stage) close() {
 
 // unmount waits for calls that were given up: they have the file open until they are over.
 func (s *stage) unmount() error {
-	for start := time.Now(); time.Since(start) < aiotest.Limit/4; time.Sleep(10 * time.Millisecond) {
-		switch err := unix.Unmount(s.dir, 0); err {
-		case nil:
-			return nil
-		case unix.EBUSY:
-		default:
-			return &os.PathError{Op: "umount", Path: s.dir, Err: err}
-		}
+	var err error
+	aiotest.Eventually(func() bool {
+		err = unix.Unmount(s.dir, 0)
+		return err != unix.EBUSY
+	})
+	if err == unix.EBUSY {
+		return aiotest.Unmount(s.dir)
 	}
-	return aiotest.Unmount(s.dir)
+	if err != nil {
+		return &os.PathError{Op: "umount", Path: s.dir, Err: err}
+	}
+	return nil
 }
 
 // open opens the file under test as this side does.

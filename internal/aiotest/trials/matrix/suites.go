@@ -25,7 +25,7 @@ type suite struct {
 
 const (
 	// otherPlaces are tests that choose their filesystem.
-	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestStreamLastRoom|TestReadPastReservedSpace"
+	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestStreamLastRoom"
 	// counts are tests of what is counted, which depends on where they run.
 	counts = "TestStats.*|TestTraceRegions"
 	// otherProcesses run the others again, without kernel AIO or with room for one request.
@@ -74,7 +74,7 @@ type outcome struct {
 // These are why tests are skipped on a filesystem without direct I/O, and the only
 // reasons that are accepted.
 const (
-	noDirect = "there is no direct I/O"
+	noDirect = "needs direct I/O"
 	noDisk   = "there is no disk that could be made to fail"
 )
 
@@ -88,7 +88,7 @@ func (s suite) run(at place, m mounted, short bool) (outcome, error) {
 	// of the child while syscall.ForkLock is held.
 	cmd.Dir = filepath.Dir(m.dir)
 	cmd.Env = append(os.Environ(), aiotest.Environment(m.dir, m.device, at.direct)...)
-	cmd.Env = append(cmd.Env, "AIOTEST_FILESYSTEM="+at.faulty)
+	cmd.Env = append(cmd.Env, aiotest.AtFullLength, "AIOTEST_FILESYSTEM="+at.faulty)
 	text, err := cmd.CombinedOutput()
 	o := parse(text)
 	switch {

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/trials/document"
 )
 
@@ -78,7 +79,7 @@ func (m mutation) plant(module, dir string) (string, error) {
 	}
 	suite := exec.Command("go", m.suite.args...)
 	// Not an argument: the suite may be a program that builds another.
-	suite.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+	suite.Env = append(os.Environ(), aiotest.AtFullLength, "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 	out, err := suite.CombinedOutput()
 	if err == nil {
 		return "", fmt.Errorf("nothing failed: %s", suite)
