@@ -425,7 +425,7 @@ func wantNothingHeld(t *testing.T, f *aio.File) {
 	if err := f.Truncate(0); err != nil { // waits for every lock
 		t.Error(err)
 	}
-	if n := aio.DeviceCalls(f); n != 0 {
+	if _, n := aio.DevicePlaces(f); n != 0 {
 		t.Errorf("%d turns of the device have not been given back", n)
 	}
 }
@@ -498,7 +498,7 @@ func TestBatchGroups(t *testing.T) {
 			w.WriteAt(f, p, int64(i)*4096)
 		}
 		checkGrouped(t, &r, "reads", n)
-		if aio.WritesDirect(f) {
+		if f.Alignment().Write != 0 {
 			checkGrouped(t, &w, "writes", n)
 		}
 	}

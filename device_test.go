@@ -5,49 +5,11 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
 )
-
-// A device is prompt after a call that was, and no more after a few that were not; one slow call
-// in a hundred does not matter.
-func TestPromptDevice(t *testing.T) {
-	const fast, slow = time.Microsecond, 100 * time.Microsecond
-	const disk, memory = 2, 32
-	var d aio.Device
-	want := func(when string, few int) {
-		t.Helper()
-		if got := d.Few(disk); got != few {
-			t.Errorf("%s: few is %d, not %d", when, got, few)
-		}
-		if got := d.Few(0); got != 0 {
-			t.Errorf("%s: few is %d for who wants none", when, got)
-		}
-	}
-	want("at first", disk)
-	d.Sample(slow)
-	d.Sample(fast)
-	want("after a slow call and a fast one", disk)
-	for i := range 1000 {
-		if d.Sample(fast); i%100 == 99 {
-			d.Sample(slow)
-		}
-	}
-	want("after hundreds of fast calls and some slow ones", memory)
-	for range 2 {
-		d.Sample(slow)
-	}
-	want("after two slow calls", disk)
-	for i := range 1000 { // a third of what is read is in the disk's cache
-		if d.Sample(slow); i%3 == 0 {
-			d.Sample(fast)
-		}
-		want("on a disk with a cache", disk)
-	}
-}
 
 // Files of one device share what is known of it, and no more than three quarters of its tags are
 // taken.
@@ -64,7 +26,7 @@ func TestDeviceOfFiles(t *testing.T) {
 		t.Error("two Files of one directory are on two devices")
 	}
 	tags := aiotest.Tags(t, dir)
-	if got := aio.DevicePlaces(files[0]); got != tags*3/4 {
+	if got, _ := aio.DevicePlaces(files[0]); got != tags*3/4 {
 		t.Errorf("%d requests at a time, for %d tags", got, tags)
 	}
 }
@@ -129,7 +91,7 @@ func TestPromptDeviceHasPlainCalls(t *testing.T) {
 		all.Go(func() {
 			p := aio.AlignedBuffer(4096)
 			for j := range 50 {
-				aio.SetPrompt(f, prompt)
+				aio.SetScore(f, prompt)
 				if _, err := f.ReadAt(p, int64(16*j+i)%256*4096); err != nil {
 					t.Error(err)
 				}
@@ -141,9 +103,9 @@ func TestPromptDeviceHasPlainCalls(t *testing.T) {
 	if n := s.Submitted - before.Submitted; n > 0 || s.Synchronous-before.Synchronous < 800 {
 		t.Errorf("%d of 800 reads went by kernel AIO", n)
 	}
-	aio.SetPrompt(f, prompt)
+	aio.SetScore(f, prompt)
 	p := aio.AlignedBuffer(4096)
-	for n := 0; aio.Prompt(f) == prompt; n++ { // one in eight is timed
+	for n := 0; aio.Score(f) == prompt; n++ { // one in eight is timed
 		if _, err := f.ReadAt(p, 0); err != nil || n > 1000 {
 			t.Fatal("no call was timed", err)
 		}

@@ -393,7 +393,7 @@ func TestCopyWaits(t *testing.T) {
 		"io.CopyN": func(to, from *aio.File) (int64, error) { return io.CopyN(to, from, 50_000) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			over := aio.DirectWrite(direct, 0, 4096)
+			over := directWrite(t, direct, 0, 4096)
 			done := make(chan error, 1)
 			go func() {
 				_, err := do(subject.Open(t, to, os.O_RDWR), subject.Open(t, from, os.O_RDONLY))
@@ -427,9 +427,9 @@ func TestCloseMeanwhile(t *testing.T) {
 		if !f.Direct() {
 			aiotest.NeedsDirect(t)
 		}
-		direct = direct && aio.WritesDirect(f)
+		direct = direct && f.Alignment().Write != 0
 		want := aiotest.Pattern(n, 2)
-		over := aio.DirectWrite(other, 0, 1<<20)
+		over := directWrite(t, other, 0, 1<<20)
 		done := make(chan error, 1)
 		go func() {
 			p := aiotest.Buffer(n, 0)
@@ -574,7 +574,7 @@ func TestTwin(t *testing.T) {
 	name := subject.Put(t, aiotest.Dir(t), "file", nil)
 	for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_SYNC, os.O_RDWR | aiotest.O_DSYNC, os.O_WRONLY | os.O_APPEND} {
 		f := subject.Open(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
-		got, closed := aiotest.OpenFlags(t, aio.TwinFd(f))
+		got, closed := aiotest.OpenFlags(t, aio.DirectFd(f))
 		if want := flag &^ os.O_APPEND; got&kept != want || got&aio.O_DIRECT == 0 || !closed {
 			t.Errorf("opened with %#x: the twin has %#x; closed by exec %t", flag, got, closed)
 		}
@@ -699,7 +699,7 @@ func TestExtendingWrites(t *testing.T) {
 	}
 	check := func(what string, end int64, want bool) {
 		t.Helper()
-		if got := aio.KeepsSize(f, end); got != want {
+		if got := !aio.Extends(f, end); got != want {
 			t.Errorf("%s: a write up to %d goes to kernel AIO: %t", what, end, got)
 		}
 	}
@@ -765,12 +765,12 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	}
 	// A block that is written past the cache is not looked for there: on the way to the disk
 	// others may have seen it already, and what is in the cache is older.
-	if nowait && !aio.Recent(f, 8192, 12288) {
+	if nowait && !recent(t, f, 8192, 12288) {
 		t.Error("it is not remembered that the block is in the page cache")
 	}
-	writes := aio.WritesDirect(f)
+	writes := f.Alignment().Write != 0
 	write(aiotest.Pattern(8192, 3), 8192)
-	if writes && aio.Recent(f, 8192, 8193) {
+	if writes && recent(t, f, 8192, 8193) {
 		t.Error("a block that has been written past the page cache is looked for there")
 	}
 	read(10001, 3)
@@ -784,7 +784,7 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(want[4096:8192])
-	if aio.Recent(f, 8190, 8199) {
+	if recent(t, f, 8190, 8199) {
 		t.Error("a hole is looked for in the page cache")
 	}
 	read(8190, 9)

@@ -57,6 +57,11 @@ func (f *File) ReadvAt(bufs [][]byte, off int64) (int, error) {
 
 // readEach is ReadvAt of a pipe or a device: a ReadAt of one buffer after the other.
 func (f *File) readEach(b fd.Buffers, off int64) (n int, err error) {
+	if fd.Overflows(off, b.Len()) { // which only all of it shows
+		p := make([]byte, b.Len())
+		n, err := f.file.ReadAt(p, off)
+		return b.Scatter(p[:n]), err
+	}
 	for b.Len() > 0 && err == nil {
 		p, _ := b.First()
 		var m int

@@ -44,6 +44,9 @@ type Stats struct {
 	// Synchronous is the number of direct requests, and of syncs, that were plain system
 	// calls because so few were in flight, see [Config], or because the device answers promptly.
 	Synchronous int64
+	// Busy is the number of those that were system calls because goroutines, or other processes,
+	// compute on all processors: a goroutine that kernel AIO wakes would wait for a processor.
+	Busy int64
 	// PageCache is the number of calls through the page cache: reads and writes of plain Files,
 	// writes of direct ones that are not whole blocks, and what changes a file's size or space.
 	// What os copies between two files at once is one, or none.
@@ -131,6 +134,7 @@ func ReadStats() Stats {
 		ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
 		Overlooked: q.Overlooked, Incident: q.Incident,
 		Synchronous: s.Sync,
+		Busy:        s.Busy,
 		PageCache:   s.PageCache,
 		RecentReads: d.RecentReads,
 		Threads:     s.Threads, ThreadsQueued: s.ThreadsQueued, ThreadWaits: s.ThreadWaits,

@@ -66,7 +66,7 @@ func wantMoved(t *testing.T, what string, want map[string]int64, do func()) {
 func directFile(t *testing.T) *aio.File {
 	t.Helper()
 	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDWR|aio.O_DIRECT)
-	if !f.Direct() || !aio.WritesDirect(f) {
+	if !f.Direct() || f.Alignment().Write == 0 {
 		aiotest.NeedsDirect(t)
 	}
 	must(t, f.Sync())
@@ -84,7 +84,7 @@ func must(t *testing.T, err error) {
 func TestStatsAlone(t *testing.T) {
 	aiotest.Guard(t)
 	f := directFile(t)
-	_, read, _ := aio.Alignments(f)
+	read := f.Alignment().Read
 	block, odd := aiotest.Buffer(4096, 0), aiotest.Buffer(100, 1)
 	count := map[string]int64{"Synchronous": 1}
 	wantMoved(t, "aligned ReadAt", count, func() { _, err := f.ReadAt(block, 4096); must(t, err) })

@@ -59,7 +59,7 @@ type FD struct {
 	direct    *dio.Twin        // the direct descriptor, or nil
 	device    *sched.Device    // of direct
 
-	// size is one that the file had, in bytes. It is a hint for extends, and may be out of date
+	// size is one that the file had, in bytes. It is a hint for Extends, and may be out of date
 	// either way.
 	size atomic.Int64
 

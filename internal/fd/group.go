@@ -93,7 +93,7 @@ func (m *member) lock() bool {
 	if fd.inode.Loose() || !fd.abandoned.None() || !fd.inode.TryLock(r) {
 		return false
 	}
-	if fd.extends(m.off + int64(len(m.p))) {
+	if fd.Extends(m.off + int64(len(m.p))) {
 		fd.inode.Unlock(r)
 		return false
 	}

@@ -41,7 +41,7 @@ func fallocate(kind callKind, file *os.File, fd *FD, off, n int64) error {
 	return fd.exclusive(func() error {
 		if fd.inode != nil {
 			// As before a direct write: a reader that has seen the hole must not find older bytes
-			// in the page cache. The size does not shrink, so the hint for extends stays.
+			// in the page cache. The size does not shrink, so the hint for Extends stays.
 			fd.inode.Forget(0, math.MaxInt64)
 		}
 		_, err := fd.call(kind, sched.Request{Off: off}, n)

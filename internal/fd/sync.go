@@ -27,8 +27,8 @@ func (fd *FD) sync(op Op) error {
 	if trace.IsEnabled() {
 		defer trace.StartRegion(context.Background(), "aio.Sync").End()
 	}
-	if sched.EnterSync(op) {
-		defer sched.LeaveSync()
+	if c := sched.EnterSync(op); c != sched.NoCall {
+		defer c.Leave()
 		return fd.syncCall(op)
 	}
 	_, err := fd.call(callQueue, sched.Request{Op: op}, 0)

@@ -46,7 +46,7 @@ func (fd *FD) writeDirect(b Buffers, off int64) (done int, err error) {
 			b.Gather(block)
 			part = One(block)
 		}
-		extends := fd.extends(off + int64(part.Len()))
+		extends := fd.Extends(off + int64(part.Len()))
 		n, err := fd.device.Do(sched.Request{Op: Write, Fd: fd.direct.Fd, Bufs: part, Off: off}, extends)
 		if block != nil {
 			bounce.put(block)
@@ -66,11 +66,11 @@ func (fd *FD) writesDirect(b Buffers, off int64) bool {
 	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Loose() && !Overflows(off, b.Len())
 }
 
-// extends reports whether a write up to byte end extends the file. Such a write blocks in
+// Extends reports whether a write up to byte end extends the file. Such a write blocks in
 // io_submit(2): on ext4 until it is on the disk (2.9 ms for a batch of 16), on xfs for the inode's
 // lock. One into a hole takes a little longer than others, and is worth it: it is 3 to 6 times as
 // fast on ext4 as a system call of its own, and a little faster on xfs.
-func (fd *FD) extends(end int64) bool {
+func (fd *FD) Extends(end int64) bool {
 	if fd.direct.Fixed || end <= fd.size.Load() {
 		return false
 	}

@@ -23,6 +23,22 @@ func newBusyState(took func() time.Duration) *busyState {
 	return b
 }
 
+// given returns what counts n requests.
+func given(n int64) func() int64 { return func() int64 { return n } }
+
+// A yield is not late if requests go on meanwhile, as those of a crowd do.
+func TestBusyCrowd(t *testing.T) {
+	b := newBusyState(func() time.Duration { return 2 * lateFrom })
+	var n int64
+	flow := func() int64 { n += int64(4 * lateFrom / flowEvery); return n }
+	now := time.Now()
+	for range 2 * lateOf {
+		if again := b.look(flow, 1, now); again != lookEvery || b.on.Load() {
+			t.Fatalf("again after %v, busy %t", again, b.on.Load())
+		}
+	}
+}
+
 // A process notices that its processors are busy after two late yields of four, and no sooner.
 func TestBusyAfterLateYields(t *testing.T) {
 	var took time.Duration
@@ -31,7 +47,7 @@ func TestBusyAfterLateYields(t *testing.T) {
 	look := func(n int64, yield time.Duration) time.Duration {
 		took = yield
 		now = now.Add(lookEvery)
-		return b.look(n, 1, now)
+		return b.look(given(n), 1, now)
 	}
 	for n, yield := range []time.Duration{0, lateFrom, 0, 0, 0, lateFrom, 0} {
 		if again := look(int64(n+1), yield); again != lookEvery || b.on.Load() {
@@ -52,7 +68,7 @@ func TestBusyIsTried(t *testing.T) {
 	var submitted int64
 	look := func() time.Duration {
 		submitted++
-		return b.look(submitted, 1, now)
+		return b.look(given(submitted), 1, now)
 	}
 	look()
 	for _, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
@@ -85,24 +101,24 @@ func TestBusyIsTried(t *testing.T) {
 func TestBusyIdle(t *testing.T) {
 	b := newBusyState(func() time.Duration { return lateFrom })
 	now := time.Now()
-	b.look(1, 1, now)
-	if again := b.look(1, 1, now); again != 0 {
+	b.look(given(1), 1, now)
+	if again := b.look(given(1), 1, now); again != 0 {
 		t.Errorf("nothing submitted since the last look: again after %v", again)
 	}
-	b.look(2, 1, now)
-	b.look(3, 1, now)
+	b.look(given(2), 1, now)
+	b.look(given(3), 1, now)
 	if !b.on.Load() {
 		t.Fatal("not busy")
 	}
 	now = now.Add(leastBusy)
-	if again := b.look(3, 0, now); again != 0 || b.on.Load() {
+	if again := b.look(given(3), 0, now); again != 0 || b.on.Load() {
 		t.Errorf("nothing under way: again after %v, busy %t", again, b.on.Load())
 	}
-	if again := b.look(3, 0, now); again != 0 {
+	if again := b.look(given(3), 0, now); again != 0 {
 		t.Errorf("nothing submitted since: again after %v", again)
 	}
 	// The next request is a trial, for which one late yield is enough.
-	if again := b.look(4, 1, now); again != 2*leastBusy || !b.on.Load() {
+	if again := b.look(given(4), 1, now); again != 2*leastBusy || !b.on.Load() {
 		t.Errorf("busy again: again after %v, busy %t", again, b.on.Load())
 	}
 }

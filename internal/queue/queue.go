@@ -136,14 +136,23 @@ func (q *Queue) TryPlain(limit int) bool {
 	return false
 }
 
-// Enter is TryPlain without a limit. It returns true.
-func (q *Queue) Enter() bool {
+// Leave ends what a successful TryPlain began.
+func (q *Queue) Leave() { q.active.Add(-1) }
+
+// TryBusy is TryPlain with Busy in place of a limit. LeaveBusy ends what it began.
+func (q *Queue) TryBusy() bool {
+	if !q.Busy() {
+		return false
+	}
 	q.active.Add(1)
 	return true
 }
 
-// Leave ends what Enter or a successful TryPlain began.
-func (q *Queue) Leave() { q.active.Add(-1) }
+// LeaveBusy ends what a successful TryBusy began.
+func (q *Queue) LeaveBusy() {
+	q.busy.calls.Add(1)
+	q.active.Add(-1)
+}
 
 func result(res int64) (int, error) {
 	switch {

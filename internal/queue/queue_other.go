@@ -32,13 +32,13 @@ func (g *Group) Result(int) (int, error) { return 0, ErrUnavailable }
 // Free gives back nothing.
 func (q *Queue) Free(*Group) {}
 
-// Busy reports that nothing is known to be late.
-func (q *Queue) Busy() bool { return false }
+// TryBusy reports that nothing is known to be late.
+func (q *Queue) TryBusy() bool { return false }
 
-// Enter returns true.
-func (q *Queue) Enter() bool { return true }
+// LeaveBusy is not called.
+func (q *Queue) LeaveBusy() {}
 
-// Leave ends what Enter or TryPlain began.
+// Leave ends what TryPlain began.
 func (q *Queue) Leave() {}
 
 // Stats returns why there is nothing to count.

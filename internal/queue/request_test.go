@@ -3,10 +3,13 @@ package queue
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // req returns the Request of one buffer.
@@ -77,4 +80,16 @@ func ExampleBuffers_Head() {
 	b, _ := Many([][]byte{[]byte("one"), nil, []byte("two")})
 	fmt.Printf("%q\n", b.Head(4).Append(nil))
 	// Output: ["one" "t"]
+}
+
+// As many bytes as an int can count, and one buffer more.
+func TestBuffersThatCannotBeCounted(t *testing.T) {
+	piece := aiotest.Endless(math.MaxInt>>17 + 1)
+	few, many := slices.Repeat([][]byte{piece}, 1<<17-1), slices.Repeat([][]byte{piece}, 1<<17)
+	if b, ok := Many(few); !ok || b.Len() != len(few)*len(piece) {
+		t.Errorf("%d bytes, counted %t", b.Len(), ok)
+	}
+	if _, ok := Many(many); ok {
+		t.Error("more bytes than an int can count are counted")
+	}
 }

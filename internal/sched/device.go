@@ -26,16 +26,25 @@ func DeviceOf(dev uint64) *Device {
 	if d, ok := devices.Load(dev); ok {
 		return d.(*Device)
 	}
-	d := new(Device)
 	// A request beyond these waits in io_submit(2) for a tag, and with it the thread, whatever
 	// else is to be submitted, and the runtime's monitor: 1024 reads at a time cost half as much
 	// again as 128 do (blk_mq_get_tag). Three quarters, because mq-deadline leaves writes no
 	// more than that (dd_limit_depth), and others use the device too.
+	places := 0
 	if tags := dio.Tags(dev); tags > 0 {
-		d.places = NewSemaphore(tags * 3 / 4)
+		places = max(tags*3/4, 1)
 	}
-	known, _ := devices.LoadOrStore(dev, d)
+	known, _ := devices.LoadOrStore(dev, NewDevice(places))
 	return known.(*Device)
+}
+
+// NewDevice returns a Device that takes so many requests at a time, or any number with 0.
+func NewDevice(places int) *Device {
+	d := new(Device)
+	if places > 0 {
+		d.places = NewSemaphore(places)
+	}
+	return d
 }
 
 // acquire waits for a place of the device.

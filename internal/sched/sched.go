@@ -2,8 +2,8 @@
 // to the kernel's queue (package queue), or as a system call on one of a bounded number of
 // threads. It has what all files of the process share, and what those of one device do.
 //
-// A direct request is a system call while few are in flight, because a thread is cheaper then, or
-// while processors are busy, because a thread keeps its processor. Otherwise it is given to the
+// A direct request is a system call while few are in flight, because a thread is cheaper then. It is
+// one, too, while processors are busy, because a thread keeps its processor; then it needs a thread of the bound. Otherwise it is given to the
 // queue, when its device has a place for it. What the queue cannot take, and what would block in
 // io_submit(2), is a system call on a thread of the bound.
 package sched
@@ -67,6 +67,7 @@ type engine struct {
 	threads    *Semaphore
 
 	sync      Counter // direct requests, and syncs, that were system calls because few were in flight
+	busy      Counter // the same, because processors were busy
 	pageCache Counter // calls through the page cache
 
 	unavailable, extending atomic.Int64 // requests that could not go to the queue
@@ -149,11 +150,6 @@ func (e *engine) syncLimit(op Op) int {
 	return e.syncWrites
 }
 
-// busy reports whether a request does better as a system call on a thread of the bound, because
-// goroutines that compute keep all processors. limit is the syncLimit of the request; it is 0 if
-// the program wants no such calls.
-func (e *engine) busy(limit int) bool { return limit > 0 && e.queue.Busy() }
-
 // Do makes a request on a direct descriptor of d. Offset, lengths and addresses are aligned.
 // extends says that the request is a write that extends its file, for which io_submit(2) would
 // block. Do returns a bare syscall.Errno.
@@ -167,9 +163,9 @@ func (d *Device) Do(r Request, extends bool) (int, error) {
 		return n, err
 	}
 	switch {
-	case e.busy(limit) && e.queue.Enter():
-		defer e.queue.Leave()
-		e.sync.Add()
+	case limit > 0 && e.queue.TryBusy():
+		defer e.queue.LeaveBusy()
+		e.busy.Add()
 	case extends:
 		e.extending.Add(1)
 	default:
@@ -202,20 +198,40 @@ func Transfer(r Request) (int, error) {
 	return dio.Pwritev(r.Fd, list.Bufs, r.Off)
 }
 
-// EnterSync reports whether a Sync or Datasync is to be a system call, because little else is in
-// flight (140 against 185 us) or processors are busy. Then LeaveSync ends it.
-func EnterSync(op Op) bool {
+// A SyncCall is a Sync or Datasync that is a system call.
+type SyncCall uint8
+
+// The reasons for a SyncCall.
+const (
+	NoCall   SyncCall = iota
+	FewCalls          // little else is in flight (140 against 185 us)
+	BusyCall          // processors are busy
+)
+
+// EnterSync reports whether a Sync or Datasync is to be a system call. Then Leave ends it.
+func EnterSync(op Op) SyncCall {
 	e := shared()
 	limit := e.syncLimit(op)
-	if e.queue.TryPlain(limit) || e.busy(limit) && e.queue.Enter() {
+	switch {
+	case e.queue.TryPlain(limit):
 		e.sync.Add()
-		return true
+		return FewCalls
+	case limit > 0 && e.queue.TryBusy():
+		e.busy.Add()
+		return BusyCall
 	}
-	return false
+	return NoCall
 }
 
-// LeaveSync ends what a successful EnterSync began.
-func LeaveSync() { shared().queue.Leave() }
+// Leave ends what EnterSync began.
+func (c SyncCall) Leave() {
+	switch c {
+	case FewCalls:
+		shared().queue.Leave()
+	case BusyCall:
+		shared().queue.LeaveBusy()
+	}
+}
 
 // DoSync gives a Sync or Datasync to the kernel's queue. The error is ErrUnavailable, or EINVAL
 // before Linux 4.18 and for a file that cannot be synced, where a system call is to tell.
@@ -235,6 +251,9 @@ func AcquireThread() {
 	e.pageCache.Add()
 	e.threads.Acquire(1)
 }
+
+// ThreadLimit returns the bound on threads.
+func ThreadLimit() int { return shared().threads.Limit() }
 
 // ReleaseThread gives back what AcquireThread took.
 func ReleaseThread() { shared().threads.Release(1) }

@@ -11,9 +11,9 @@ import (
 type Stats struct {
 	Queue queue.Stats
 
-	Sync      int64 // requests that were system calls because few were in flight, or processors busy
+	Sync      int64 // requests that were system calls because few were in flight
+	Busy      int64 // the same, because processors were busy
 	PageCache int64 // calls through the page cache
-	Busy      bool  // gauge: processors are busy
 
 	Threads, ThreadsQueued, ThreadWaits int64 // gauge, gauge, and calls that had to wait
 	PlacesQueued, PlaceWaits            int64 // of devices: gauge, and requests that had to wait
@@ -38,8 +38,7 @@ func ReadStats() (Stats, bool) {
 	}
 	s := Stats{
 		Queue: e.queue.Stats(),
-		Sync:  e.sync.Load(), PageCache: e.pageCache.Load(),
-		Busy:        e.queue.Busy(),
+		Sync:  e.sync.Load(), Busy: e.busy.Load(), PageCache: e.pageCache.Load(),
 		ThreadWaits: e.threads.Waits(),
 		Unavailable: e.unavailable.Load(), Extending: e.extending.Load(),
 	}
