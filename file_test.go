@@ -478,7 +478,8 @@ func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) 
 // TestHugeTransfers is for lengths that the kernel, or os, does not take at once.
 //
 // It needs 2 GiB of address space, but at most some MiB of memory: see aiotest.HugeBuffer. In ru_maxrss
-// each mapping of these counts, at full length.
+// each mapping of these counts: 1.1 GiB, and 2 GiB at full length. All other tests of this package
+// together stay below 256 MiB.
 func TestHugeTransfers(t *testing.T) {
 	aiotest.NeedsTime(t)
 	if math.MaxInt == math.MaxInt32 {

@@ -47,7 +47,8 @@ func Main(m *testing.M, count func() int, children map[string]func(args []string
 		children[args[0]](args[1:])
 	}
 	if !FullLength() && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // a tenth of the time; at full length it is left to do its worst
+		debug.SetGCPercent(400) // it takes a tenth of the time; at full length it is left to do its worst
+		debug.SetMemoryLimit(128 << 20)
 	}
 	files, counted := Descriptors(), count()
 	code := m.Run()

@@ -1,6 +1,7 @@
 package aiotest
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -32,12 +33,17 @@ var processes = map[string]func(t *testing.T){
 		slowly(compute)
 	},
 	"waits for one that computes": func(t *testing.T) {
-		Guard(t)
 		cmd := process(t, "computes")
-		if err := cmd.Start(); err != nil {
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		defer Follow(cmd.Process.Pid)()
+		io.ReadFull(out, make([]byte, len(begun))) // on a busy machine to begin may take longer than there is patience
+		Guard(t)
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
 		}
@@ -87,9 +93,13 @@ func TestMain(m *testing.M) {
 
 var processTest func(t *testing.T)
 
+// begun is the first that such a process says.
+const begun = "begun\n"
+
 // TestProcess is all that such a process does.
 func TestProcess(t *testing.T) {
 	if processTest != nil {
+		os.Stdout.WriteString(begun)
 		processTest(t)
 	}
 }
@@ -97,7 +107,8 @@ func TestProcess(t *testing.T) {
 func process(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess$", "-test.timeout="+timeout)
-	cmd.Env = append(os.Environ(), processEnv+"="+name, patienceEnv+"="+testPatience().String())
+	cmd.Env = append(os.Environ(), processEnv+"="+name, patienceEnv+"="+testPatience().String(),
+		"GORACE=atexit_sleep_ms=0") // it would hang for a second in the end
 	return cmd
 }
 
