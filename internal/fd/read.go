@@ -141,7 +141,7 @@ func (fd *FD) readBuffered(b Buffers, off int64) (n int, err error) {
 		n, err := fd.readBuffered(One(p), off)
 		return b.Scatter(p[:n]), err
 	}
-	sched.AcquireThread()
+	sched.AcquirePageCache()
 	defer sched.ReleaseThread()
 	if one {
 		n, err := fd.file.ReadAt(p, off)
@@ -188,7 +188,7 @@ func most(b Buffers) Buffers {
 // Read reads up to len(p) bytes at the file offset and moves that.
 func (fd *FD) Read(p []byte) (int, error) {
 	if fd.direct == nil || len(p) == 0 {
-		sched.AcquireThread()
+		sched.AcquirePageCache()
 		defer sched.ReleaseThread()
 		n, err := fd.file.Read(p)
 		return n, bare(err)

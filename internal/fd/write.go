@@ -133,7 +133,7 @@ func (fd *FD) writeBuffered(b Buffers, off int64, stream bool) (n int, err error
 	r := inode.Range{Class: inode.Buffered, Lo: off, Hi: end(off, b.Len())}
 	loose := fd.lock(r)
 	defer fd.unlock(r, loose)
-	sched.AcquireThread()
+	sched.AcquirePageCache()
 	defer sched.ReleaseThread()
 	if fd.direct != nil && b.Len() >= uncachedFrom {
 		// Ignore the error: the write of the rest will report it.
@@ -214,7 +214,7 @@ func (fd *FD) writeStream(p []byte) (int, error) {
 	r := inode.Everything(inode.Buffered)
 	loose := fd.lock(r)
 	defer fd.unlock(r, loose)
-	sched.AcquireThread()
+	sched.AcquirePageCache()
 	defer sched.ReleaseThread()
 	n, err := fd.file.Write(p)
 	return n, bare(err)
@@ -244,7 +244,7 @@ func (fd *FD) EndCopy(whole bool) {
 // other reader may wait for another call. The error is that of the os.File.
 func (fd *FD) CopyFrom(r io.Reader, bounded bool) (int64, error) {
 	if bounded {
-		sched.AcquireThread()
+		sched.AcquirePageCache()
 		defer sched.ReleaseThread()
 	}
 	return fd.file.ReadFrom(r)

@@ -244,9 +244,12 @@ func DoSync(r Request) error {
 	return err
 }
 
-// AcquireThread waits for one of the bounded number of threads, for a call through the page
-// cache. The caller holds its locks by then, and waits for nothing but I/O until ReleaseThread.
-func AcquireThread() {
+// AcquireThread waits for one of the bounded number of threads, for a system call. The caller holds
+// its locks by then, and waits for nothing but I/O until ReleaseThread.
+func AcquireThread() { shared().threads.Acquire(1) }
+
+// AcquirePageCache is AcquireThread for a call through the page cache.
+func AcquirePageCache() {
 	e := shared()
 	e.pageCache.Add()
 	e.threads.Acquire(1)
@@ -255,7 +258,7 @@ func AcquireThread() {
 // ThreadLimit returns the bound on threads.
 func ThreadLimit() int { return shared().threads.Limit() }
 
-// ReleaseThread gives back what AcquireThread took.
+// ReleaseThread gives back what AcquireThread or AcquirePageCache took.
 func ReleaseThread() { shared().threads.Release(1) }
 
 // Reserve, Run and Free are those of the kernel's queue, for a Group.
