@@ -82,7 +82,9 @@ const unavailable = math.MinInt64
 
 // New returns a queue for depth requests in the kernel at a time. It asks nothing of
 // the kernel yet.
-func New(depth int) *Queue { return newQueue(depth, newContext) }
+func New(depth int) *Queue { return newQueue(depth, openContext) }
+
+var openContext = newContext // but for tests
 
 func newQueue(depth int, open func(int) (kernel, error)) *Queue {
 	return &Queue{
