@@ -59,14 +59,11 @@ func DevicePlaces(f *File) (limit int, taken int64) {
 
 // HoldThreads takes all threads, so that system calls wait until release.
 func HoldThreads() (release func()) {
-	n := sched.ThreadLimit()
-	for range n {
-		sched.AcquireThread()
-	}
+	t := sched.AcquireThread()
+	t.Acquire(t.Limit() - 1)
 	return func() {
-		for range n {
-			sched.ReleaseThread()
-		}
+		t.Release(1)
+		t.Release(t.Limit() - 1)
 	}
 }
 

@@ -42,8 +42,8 @@ func (fd *FD) sync(op Op) error {
 
 // syncCall is fsync(2) or fdatasync(2).
 func (fd *FD) syncCall(op Op) error {
-	sched.AcquireThread()
-	defer sched.ReleaseThread()
+	thread := sched.AcquireThread()
+	defer thread.Release(1)
 	if op == Datasync {
 		_, err := fd.call(callDatasync, sched.Request{}, 0)
 		if !errors.Is(err, errors.ErrUnsupported) {

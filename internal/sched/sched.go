@@ -245,21 +245,21 @@ func DoSync(r Request) error {
 }
 
 // AcquireThread waits for one of the bounded number of threads, for a system call. The caller holds
-// its locks by then, and waits for nothing but I/O until ReleaseThread.
-func AcquireThread() { shared().threads.Acquire(1) }
+// its locks by then, and waits for nothing but I/O until it releases the one unit that it has of
+// the Semaphore.
+func AcquireThread() *Semaphore {
+	t := shared().threads
+	t.Acquire(1)
+	return t
+}
 
 // AcquirePageCache is AcquireThread for a call through the page cache.
-func AcquirePageCache() {
+func AcquirePageCache() *Semaphore {
 	e := shared()
 	e.pageCache.Add()
 	e.threads.Acquire(1)
+	return e.threads
 }
-
-// ThreadLimit returns the bound on threads.
-func ThreadLimit() int { return shared().threads.Limit() }
-
-// ReleaseThread gives back what AcquireThread or AcquirePageCache took.
-func ReleaseThread() { shared().threads.Release(1) }
 
 // Reserve, Run and Free are those of the kernel's queue, for a Group.
 func Reserve(g *Group, most int) int { return shared().queue.Reserve(g, most) }
