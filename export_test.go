@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/inode"
 	"github.com/go-aio/aio/internal/sched"
 )
 
@@ -32,6 +33,19 @@ func DirectFd(f *File) int {
 
 // Extends reports whether a direct write up to byte end does not go to kernel AIO.
 func Extends(f *File, end int64) bool { return f.fd.Extends(end) }
+
+// DirectWrite has a direct write of [lo, hi) as if it were under way, of some File of the inode of
+// f. over ends it.
+func DirectWrite(f *File, lo, hi int64) (over func()) {
+	n, r := inodeOf(f), inode.Range{Class: inode.Direct, Lo: lo, Hi: hi}
+	n.Lock(r)
+	return func() { n.Unlock(r) }
+}
+
+// Recent reports whether ReadAt would look for [lo, hi) in the page cache first.
+func Recent(f *File, lo, hi int64) bool { return inodeOf(f).Recent(lo, hi) }
+
+func inodeOf(f *File) *inode.Inode { return *field[*inode.Inode](f.fd, "inode") }
 
 // SetScore sets how prompt the device of f has been, and Score returns that.
 func SetScore(f *File, n int32) { field[atomic.Int32](*device(f), "score").Store(n) }

@@ -26,7 +26,7 @@ func TestFrames(t *testing.T) {
 	}
 	var way []string
 	queue.OnSubmit(t, func() { way = frames() })
-	if err := aio.Configure(aio.Config{Synchronous: -1}); err != nil {
+	if err := aio.Configure(aio.Config{SyncLimit: -1}); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(aiotest.Dir(t), "file")

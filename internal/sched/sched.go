@@ -18,12 +18,16 @@ import (
 	"github.com/go-aio/aio/internal/queue"
 )
 
-// What flows is package queue's.
+// These are package queue's.
 type (
+	// A Request is one system call's worth of work.
 	Request = queue.Request
+	// Buffers are the memory of a transfer.
 	Buffers = queue.Buffers
-	Op      = queue.Op
-	Group   = queue.Group
+	// An Op is what a Request does.
+	Op = queue.Op
+	// A Group is requests that are given to the kernel together.
+	Group = queue.Group
 )
 
 // The operations.
@@ -261,7 +265,7 @@ func AcquirePageCache() *Semaphore {
 	return e.threads
 }
 
-// Reserve, Run and Free are those of the kernel's queue, for a Group.
+// Reserve takes places for up to most requests of g and returns how many.
 func Reserve(g *Group, most int) int { return shared().queue.Reserve(g, most) }
 
 // Run gives the requests of g to the kernel and waits for all of them.
