@@ -55,7 +55,7 @@ type FD struct {
 	dev  uint64
 
 	inode     *inode.Inode     // nil on systems without direct I/O
-	abandoned *inode.Leftovers // writes whose callers have left
+	abandoned *inode.Abandoned // writes whose callers have left
 	direct    *dio.Twin        // the direct descriptor, or nil
 	device    *sched.Device    // of direct
 
@@ -70,7 +70,7 @@ type FD struct {
 	// abandonedSyncs are Syncs whose callers have left, and syncErr is the error of one, until
 	// another returns it. Later Syncs wait for them, because the kernel reports a write-back error
 	// to only one of two that fsync(2) at the same time.
-	abandonedSyncs inode.Leftovers
+	abandonedSyncs inode.Abandoned
 	syncErr        atomic.Pointer[error]
 
 	// calls is twice the number of calls that use the FD, plus 1 once it is closed. The direct
@@ -99,7 +99,7 @@ func (fd *FD) init(n int, direct bool) bool {
 	info, err := dio.Stat(n)
 	if errors.Is(err, errors.ErrUnsupported) {
 		// No direct I/O on this system, but a bound on threads.
-		fd.abandoned = new(inode.Leftovers)
+		fd.abandoned = new(inode.Abandoned)
 		fi, err := fd.file.Stat()
 		return err == nil && fi.Mode().IsRegular()
 	}
@@ -108,7 +108,7 @@ func (fd *FD) init(n int, direct bool) bool {
 	}
 	fd.dev = info.Dev
 	fd.inode = inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block})
-	fd.abandoned = &fd.inode.Leftovers
+	fd.abandoned = &fd.inode.Abandoned
 	if !direct {
 		return true
 	}
@@ -218,7 +218,7 @@ func (fd *FD) finish() {
 // lock takes r for a call that goes through the page cache. loose is whether it could do without
 // the lock table.
 func (fd *FD) lock(r inode.Range) (loose bool) {
-	if fd.inode == nil || fd.direct == nil && fd.inode.EnterLoose() {
+	if fd.inode == nil || fd.direct == nil && fd.inode.EnterUntracked() {
 		return true
 	}
 	fd.inode.Lock(r)
@@ -229,7 +229,7 @@ func (fd *FD) unlock(r inode.Range, loose bool) {
 	switch {
 	case fd.inode == nil:
 	case loose:
-		fd.inode.LeaveLoose()
+		fd.inode.LeaveUntracked()
 	default:
 		fd.inode.Unlock(r)
 	}

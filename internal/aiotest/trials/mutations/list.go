@@ -161,7 +161,7 @@ var mutations = []mutation{
 		tests("allocation", "", "."),
 	},
 	{
-		"a later write does not wait for one that was given up", "internal/inode/leftover.go",
+		"a later write does not wait for one that was given up", "internal/inode/abandoned.go",
 		`l.wait(lo, hi, math.MaxUint64)`, `l.wait(lo, lo, math.MaxUint64)`,
 		tests("contexts", "", "^TestContext"),
 	},
