@@ -56,7 +56,7 @@ type FD struct {
 
 	inode     *inode.Inode     // nil on systems without direct I/O
 	abandoned *inode.Abandoned // writes whose callers have left
-	direct    *dio.Twin        // the direct descriptor, or nil
+	direct    *dio.Direct      // the direct descriptor, or nil
 	device    *sched.Device    // of direct
 
 	// size is one that the file had, in bytes. It is a hint for Extends, and may be out of date
@@ -128,7 +128,7 @@ func Adopt(n uintptr, name string) (*os.File, *FD) {
 	if err != nil {
 		return nil, nil
 	}
-	again, err := dio.OpenPlain(int(n))
+	again, err := dio.OpenBuffered(int(n))
 	if err != nil {
 		return nil, nil
 	}
@@ -146,7 +146,7 @@ func Adopt(n uintptr, name string) (*os.File, *FD) {
 }
 
 // attach gives fd its direct descriptor. It comes before the first use.
-func (fd *FD) attach(t *dio.Twin) {
+func (fd *FD) attach(t *dio.Direct) {
 	fd.direct, fd.device = t, sched.DeviceOf(fd.dev)
 	fd.inode.AddDirect()
 }
