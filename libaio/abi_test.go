@@ -77,21 +77,33 @@ func TestPrepFillsTheKernelsStruct(t *testing.T) {
 		prep func()
 		want iocb
 	}{
-		{"pread", func() { cb.PrepPread(3, buf, 5) },
-			iocb{opcode: 0, fd: 3, buf: p, nbytes: 24, offset: 5}},
-		{"pwrite", func() { cb.PrepPwrite(3, buf[8:], 5) },
-			iocb{opcode: 1, fd: 3, buf: p + 8, nbytes: 16, offset: 5}},
+		{
+			"pread", func() { cb.PrepPread(3, buf, 5) },
+			iocb{opcode: 0, fd: 3, buf: p, nbytes: 24, offset: 5},
+		},
+		{
+			"pwrite", func() { cb.PrepPwrite(3, buf[8:], 5) },
+			iocb{opcode: 1, fd: 3, buf: p + 8, nbytes: 16, offset: 5},
+		},
 		{"fsync", func() { cb.PrepFsync(3) }, iocb{opcode: 2, fd: 3}},
 		{"fdsync", func() { cb.PrepFdsync(3) }, iocb{opcode: 3, fd: 3}},
 		{"poll", func() { cb.PrepPoll(3, -2) }, iocb{opcode: 5, fd: 3, buf: 0xfffe}},
-		{"eventfd", func() { cb.PrepFsync(3); cb.SetEventfd(9) },
-			iocb{opcode: 2, fd: 3, flags: 1, resfd: 9}},
-		{"priority", func() { cb.PrepFsync(3); cb.SetPriority(-7) },
-			iocb{opcode: 2, fd: 3, flags: 2, reqprio: -7}},
-		{"eventfd and priority", func() { cb.PrepFsync(3); cb.SetPriority(1); cb.SetEventfd(9) },
-			iocb{opcode: 2, fd: 3, flags: 3, resfd: 9, reqprio: 1}},
-		{"flags", func() { cb.PrepFsync(3); cb.SetFlags(unix.RWF_NOWAIT) },
-			iocb{opcode: 2, fd: 3, keyFlags: keyFlags{rwFlags: 8}}},
+		{
+			"eventfd", func() { cb.PrepFsync(3); cb.SetEventfd(9) },
+			iocb{opcode: 2, fd: 3, flags: 1, resfd: 9},
+		},
+		{
+			"priority", func() { cb.PrepFsync(3); cb.SetPriority(-7) },
+			iocb{opcode: 2, fd: 3, flags: 2, reqprio: -7},
+		},
+		{
+			"eventfd and priority", func() { cb.PrepFsync(3); cb.SetPriority(1); cb.SetEventfd(9) },
+			iocb{opcode: 2, fd: 3, flags: 3, resfd: 9, reqprio: 1},
+		},
+		{
+			"flags", func() { cb.PrepFsync(3); cb.SetFlags(unix.RWF_NOWAIT) },
+			iocb{opcode: 2, fd: 3, keyFlags: keyFlags{rwFlags: 8}},
+		},
 	} {
 		tt.prep()
 		if cb.raw != tt.want {

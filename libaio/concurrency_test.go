@@ -4,7 +4,6 @@ package libaio
 
 import (
 	"fmt"
-	"github.com/go-aio/aio/internal/aiotest"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
 // submitSoon submits cb as soon as the context has a free slot for it.

@@ -28,10 +28,16 @@ func TestDirectVectorNeedsAlignedSegmentsAndSum(t *testing.T) {
 	}{
 		{"aligned", [][]byte{part(0, block), part(2*block, block)}, 2 * block},
 		{"memory alignment, sum of offset alignment", split(p[:block], mem), block},
-		{"misaligned address", [][]byte{part(0, block), part(block+mem/2, block)},
-			-int64(syscall.EINVAL)},
-		{"misaligned length", [][]byte{part(0, block-mem/2), part(2*block, block+mem/2)},
-			-int64(syscall.EINVAL)},
+		{
+			"misaligned address",
+			[][]byte{part(0, block), part(block+mem/2, block)},
+			-int64(syscall.EINVAL),
+		},
+		{
+			"misaligned length",
+			[][]byte{part(0, block-mem/2), part(2*block, block+mem/2)},
+			-int64(syscall.EINVAL),
+		},
 		{"misaligned sum", [][]byte{part(0, block), part(block, off/2)}, -int64(syscall.EINVAL)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,7 +3,6 @@
 package libaio
 
 import (
-	"github.com/go-aio/aio/internal/aiotest"
 	"math"
 	"os"
 	"sync"
@@ -11,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest"
 
 	"golang.org/x/sys/unix"
 )

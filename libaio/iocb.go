@@ -31,8 +31,8 @@ type memory struct {
 	iovs []unix.Iovec
 }
 
-// [Context.Run] calls a Callback with the event of cb: res is its result, a count of bytes or
-// a negative errno.
+// A Callback handles the event of cb for [Context.Run]. res is the result, a count of bytes or a
+// negative errno.
 type Callback func(c *Context, cb *IOCB, res, res2 int64)
 
 func (cb *IOCB) prep(opcode uint16, fd int) {

@@ -4,11 +4,12 @@ package libaio
 
 import (
 	"fmt"
-	"github.com/go-aio/aio/internal/aiotest"
 	"syscall"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest"
 
 	"golang.org/x/sys/unix"
 )

@@ -46,8 +46,10 @@ func TestErrorsOfTheTransferComeInTheEvent(t *testing.T) {
 		{"buffered read to a bad buffer", read(buffered, none[:block], 0), syscall.EFAULT},
 		{"buffered write from a bad buffer", write(buffered, none[:block], 0), syscall.EFAULT},
 		{"write beyond the largest file", write(buffered, buf[:8], math.MaxInt64-8), syscall.EFBIG},
-		{"direct write beyond the largest file",
-			write(direct, buf[:block], math.MaxInt64&^(block-1)-block), syscall.EFBIG},
+		{
+			"direct write beyond the largest file",
+			write(direct, buf[:block], math.MaxInt64&^(block-1)-block), syscall.EFBIG,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cb := new(IOCB)

@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// Abandoned holds the writes of a file that lost their caller: a context ended the call, and the
-// write may still be under way. A later write of the same bytes waits for these writes. Otherwise an
-// old write could undo it. The lock table does not ensure that order: it admits two buffered
-// writes at once, and an abandoned write may not have started.
+// Abandoned holds the writes of a file that lost their caller: a context ended the call, and
+// the write may still be under way. A later write of the same bytes waits for these writes.
+// Otherwise an old write could undo it. The lock table does not ensure that order: it admits two
+// buffered writes at once, and an abandoned write may not have started.
 //
 // The zero value is empty. All methods may be called concurrently.
 type Abandoned struct {

@@ -64,8 +64,10 @@ func TestLockTable(t *testing.T) {
 		{direct(4*folio, 7*folio), buffered(5*folio+1, 5*folio+2), true},
 		{direct(1<<40, 1<<40+4096), everything, true},
 		{direct(0, 4096), buffered(math.MaxInt64-4096, math.MaxInt64), false},
-		{direct(math.MaxInt64-4095, math.MaxInt64),
-			buffered(math.MaxInt64-folio+1, math.MaxInt64-folio+2), true},
+		{
+			direct(math.MaxInt64-4095, math.MaxInt64),
+			buffered(math.MaxInt64-folio+1, math.MaxInt64-folio+2), true,
+		},
 
 		// Far apart, regardless of the structure of the table.
 		{direct(0, 4096), direct(64*folio, 64*folio+4096), false},

@@ -14,8 +14,12 @@ func TestOpenCounts(t *testing.T) {
 	aiotest.Guard(t)
 	before := Count()
 	keys := []Key{
-		{Dev: 1, Ino: 1}, {Dev: 1, Ino: 2}, {Dev: 2, Ino: 1}, {Dev: 1, Ino: 1, Block: true},
-		{}, {Dev: math.MaxUint64, Ino: math.MaxUint64},
+		{Dev: 1, Ino: 1},
+		{Dev: 1, Ino: 2},
+		{Dev: 2, Ino: 1},
+		{Dev: 1, Ino: 1, Block: true},
+		{},
+		{Dev: math.MaxUint64, Ino: math.MaxUint64},
 	}
 	seen := make(map[*Inode]Key)
 	for _, key := range keys {
