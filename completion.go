@@ -111,7 +111,7 @@ func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending,
 		}
 		free(op)
 		if w != nil {
-			w.Over()
+			w.Done()
 		}
 		detached.Release(charge(size))
 	}()
@@ -123,13 +123,13 @@ func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending,
 	}
 	// All is noted before the goroutine can see that it is on its own.
 	if w != nil {
-		w.Leave()
+		w.Abandon()
 	}
 	if op.state.CompareAndSwap(underWay, abandoned) {
 		return nil, f.contextErr(ctx, name, true)
 	}
 	if w != nil {
-		w.Over()
+		w.Done()
 	}
 	<-op.done
 	detached.Release(charge(size))

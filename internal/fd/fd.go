@@ -57,8 +57,8 @@ type FD struct {
 	dev  uint64
 
 	inode     *inode.Inode     // nil on systems without direct I/O
-	abandoned *inode.Leftovers // writes whose callers have left
-	direct    *dio.Twin        // the direct descriptor, or nil
+	abandoned *inode.Abandoned // writes whose callers have left
+	direct    *dio.Direct      // the direct descriptor, or nil
 	notDirect error            // why there is none
 	owner     *os.File         // has the direct descriptor, if that was an os.File's; see FromOS
 	device    *sched.Device    // of direct
@@ -74,7 +74,7 @@ type FD struct {
 	// abandonedSyncs are Syncs whose callers have left, and syncErr is the error of one, until
 	// another returns it. Later Syncs wait for them, because the kernel reports a write-back error
 	// to only one of two that fsync(2) at the same time.
-	abandonedSyncs inode.Leftovers
+	abandonedSyncs inode.Abandoned
 	syncErr        atomic.Pointer[error]
 
 	// calls is twice the number of calls that use the FD, plus 1 once it is closed. The direct
@@ -103,7 +103,7 @@ func (fd *FD) init(n int, direct bool) bool {
 	info, err := dio.Stat(n)
 	if errors.Is(err, errors.ErrUnsupported) {
 		// No direct I/O on this system, but a bound on threads.
-		fd.abandoned = new(inode.Leftovers)
+		fd.abandoned = new(inode.Abandoned)
 		fi, err := fd.file.Stat()
 		return err == nil && fi.Mode().IsRegular()
 	}
@@ -112,7 +112,7 @@ func (fd *FD) init(n int, direct bool) bool {
 	}
 	fd.dev = info.Dev
 	fd.inode = inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block})
-	fd.abandoned = &fd.inode.Leftovers
+	fd.abandoned = &fd.inode.Abandoned
 	if fd.notDirect = errNotAsked; !direct {
 		return true
 	}
@@ -151,7 +151,7 @@ func Adopt(n uintptr, name string) (*os.File, *FD) {
 	if err != nil {
 		return nil, nil
 	}
-	again, err := dio.OpenPlain(int(n))
+	again, err := dio.OpenBuffered(int(n))
 	if err != nil {
 		return nil, nil
 	}
@@ -278,7 +278,7 @@ func (fd *FD) finish() {
 // lock takes r for a call that goes through the page cache. loose is whether it could do without
 // the lock table.
 func (fd *FD) lock(r inode.Range) (loose bool) {
-	if fd.inode == nil || fd.direct == nil && fd.inode.EnterLoose() {
+	if fd.inode == nil || fd.direct == nil && fd.inode.EnterUntracked() {
 		return true
 	}
 	fd.inode.Lock(r)
@@ -289,7 +289,7 @@ func (fd *FD) unlock(r inode.Range, loose bool) {
 	switch {
 	case fd.inode == nil:
 	case loose:
-		fd.inode.LeaveLoose()
+		fd.inode.LeaveUntracked()
 	default:
 		fd.inode.Unlock(r)
 	}

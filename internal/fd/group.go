@@ -90,7 +90,7 @@ func (m *member) lockRange() inode.Range {
 // the lock is not free, or if the write is not for kernel AIO.
 func (m *member) lock() bool {
 	fd, r := m.fd, m.lockRange()
-	if fd.inode.Loose() || !fd.abandoned.None() || !fd.inode.TryLock(r) {
+	if fd.inode.Untracked() || !fd.abandoned.None() || !fd.inode.TryLock(r) {
 		return false
 	}
 	if fd.Extends(m.off + int64(len(m.p))) {

@@ -66,7 +66,7 @@ func (fd *FD) takeSyncErr() error {
 
 // A Pending is a write or Sync whose caller may leave before it is done. Then it is abandoned, and
 // later calls that it would disturb wait for it.
-type Pending = inode.Leftover
+type Pending = inode.Pending
 
 // PendingWrite returns one of the bytes [off, off+n), for a call that is made now.
 func (fd *FD) PendingWrite(off int64, n int) *Pending { return fd.abandoned.New(off, end(off, n)) }

@@ -74,7 +74,7 @@ func (fd *FD) writeDirect(b Buffers, off int64) (done int, err error) {
 // writesDirect reports whether a write of b goes past the page cache.
 func (fd *FD) writesDirect(b Buffers, off int64) bool {
 	t := fd.direct
-	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Loose() && !Overflows(off, b.Len())
+	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Untracked() && !Overflows(off, b.Len())
 }
 
 // Extends reports whether a write up to byte end extends the file. Such a write blocks in
@@ -236,13 +236,13 @@ func (fd *FD) BeginCopy() (whole, ok bool) {
 	if !fd.acquireWrite(0, math.MaxInt64) {
 		return false, false
 	}
-	return fd.direct == nil && fd.inode != nil && fd.inode.EnterLoose(), true
+	return fd.direct == nil && fd.inode != nil && fd.inode.EnterUntracked(), true
 }
 
 // EndCopy ends what BeginCopy began.
 func (fd *FD) EndCopy(whole bool) {
 	if whole {
-		fd.inode.LeaveLoose()
+		fd.inode.LeaveUntracked()
 	}
 	fd.release()
 }

@@ -140,7 +140,7 @@ var mutations = []mutation{
 	},
 	{
 		"the reaper goes back to the poller before all that does not ring has come", "internal/queue/reap.go",
-		`return q.silent.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
+		`return q.quiet.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
 		tests("queue", "/internal/queue", "^TestCollect"),
 	},
 	{
@@ -161,7 +161,7 @@ var mutations = []mutation{
 		tests("allocation", "", "."),
 	},
 	{
-		"a later write does not wait for one that was given up", "internal/inode/leftover.go",
+		"a later write does not wait for one that was given up", "internal/inode/abandoned.go",
 		`l.wait(lo, hi, math.MaxUint64)`, `l.wait(lo, lo, math.MaxUint64)`,
 		tests("contexts", "", "^TestContext"),
 	},
@@ -208,11 +208,11 @@ var mutations = []mutation{
 	},
 	{
 		"nobody collects after a Batch what does not ring", "internal/queue/group.go",
-		`	if !q.disperse() {
-		go q.collector()
+		`	if !q.stopCollecting() {
+		go q.collectFn()
 		return
 	}
-`, `	if !q.disperse() {
+`, `	if !q.stopCollecting() {
 		return
 	}
 `,
