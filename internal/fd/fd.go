@@ -116,9 +116,9 @@ func (fd *FD) init(n int, direct bool) bool {
 	if fd.notDirect = errNotAsked; !direct {
 		return true
 	}
-	twin, err := dio.Open(n)
+	d, err := dio.Open(n)
 	if fd.notDirect = err; err == nil {
-		fd.attach(twin)
+		fd.attach(d)
 	}
 	return true
 }
@@ -147,7 +147,7 @@ func Flags(n uintptr) int { return dio.Flags(int(n)) }
 // Adopt makes n, a descriptor with O_DIRECT, the direct one of a new os.File of that name, whose
 // offset is that of n. It returns nil, and leaves n alone, where that cannot be.
 func Adopt(n uintptr, name string) (*os.File, *FD) {
-	twin, err := dio.Adopt(int(n))
+	direct, err := dio.Adopt(int(n))
 	if err != nil {
 		return nil, nil
 	}
@@ -164,7 +164,7 @@ func Adopt(n uintptr, name string) (*os.File, *FD) {
 		}
 		return nil, nil
 	}
-	fd.attach(twin)
+	fd.attach(direct)
 	return file, fd
 }
 
@@ -202,7 +202,7 @@ func FromOS(file *os.File, direct bool) (*FD, error) {
 }
 
 // attach gives fd its direct descriptor. It comes before the first use.
-func (fd *FD) attach(t *dio.Twin) {
+func (fd *FD) attach(t *dio.Direct) {
 	fd.direct, fd.notDirect, fd.device = t, nil, sched.DeviceOf(fd.dev)
 	fd.inode.AddDirect()
 }
