@@ -250,18 +250,6 @@ var mutations = []mutation{
 		tests("queue", "/internal/queue", "^TestStalled"),
 	},
 	{
-		"a completion that makes room finds no place for a submitter", "internal/queue/submit.go",
-		`	if q.submitting >= int(q.procs.Load()) {
-		q.watchSubmitters(k)
-		q.mu.Unlock()
-		return
-	}`, `	if q.submitting >= int(q.procs.Load()) {
-		q.mu.Unlock()
-		return
-	}`,
-		tests("queue", "/internal/queue", "^TestStalled"),
-	},
-	{
 		"sweep gives up while the ring cannot be read", "internal/queue/reap.go",
 		`		if err == errGone {`, `		if err != nil {`,
 		tests("queue", "/internal/queue", "^TestSweep"),
