@@ -171,7 +171,7 @@ var mutations = []mutation{
 		"what was just written is read after PunchHole", "internal/fd/space.go",
 		`			fd.inode.Forget(0, math.MaxInt64)
 `, ``,
-		tests("allocation", "", "."),
+		tests("allocation", "", "^TestReadOfWhatWasJustWritten$"),
 	},
 	{
 		"a later write does not wait for one that was abandoned", "internal/inode/leftover.go",
