@@ -21,6 +21,7 @@ func (f *File) Alignment() Alignment {
 	return a
 }
 
-// AlignedBuffer returns n bytes of zeroed memory whose address suits direct I/O on any
-// file, so that a transfer of whole blocks never needs a bounce buffer.
+// AlignedBuffer returns n bytes of zeroed memory whose address is a multiple of 4096 bytes, which
+// suits direct I/O on any file: a transfer of whole blocks never needs a bounce buffer. It panics
+// if n is negative.
 func AlignedBuffer(n int) []byte { return fd.AlignedBuffer(n) }

@@ -2,6 +2,7 @@ package aio
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"sync/atomic"
 
@@ -60,13 +61,18 @@ func (op *Op) Wait() (n int, err error) {
 	return op.n, op.err
 }
 
-// Err returns nil while the Op is under way, and then the error of the call, as Wait does.
+// ErrInProgress is what [Op.Err] returns while the Op is under way, as aio_error(3) returns
+// EINPROGRESS.
+var ErrInProgress = errors.New("aio: operation in progress")
+
+// Err returns [ErrInProgress] while the Op is under way, and then the error of the call, as Wait
+// does. It does not wait.
 func (op *Op) Err() error {
 	select {
 	case <-op.done:
 		return op.err
 	default:
-		return nil
+		return ErrInProgress
 	}
 }
 
@@ -105,7 +111,7 @@ func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending,
 		}
 		free(op)
 		if w != nil {
-			w.Over()
+			w.Done()
 		}
 		detached.Release(charge(size))
 	}()
@@ -117,13 +123,13 @@ func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending,
 	}
 	// All is noted before the goroutine can see that it is on its own.
 	if w != nil {
-		w.Leave()
+		w.Abandon()
 	}
 	if op.state.CompareAndSwap(underWay, abandoned) {
 		return nil, f.contextErr(ctx, name, true)
 	}
 	if w != nil {
-		w.Over()
+		w.Done()
 	}
 	<-op.done
 	detached.Release(charge(size))

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/inode"
 	"github.com/go-aio/aio/internal/sched"
 )
 
@@ -33,6 +34,19 @@ func DirectFd(f *File) int {
 // Extends reports whether a direct write up to byte end does not go to kernel AIO.
 func Extends(f *File, end int64) bool { return f.fd.Extends(end) }
 
+// DirectWrite has a direct write of [lo, hi) as if it were under way, of some File of the inode of
+// f. over ends it.
+func DirectWrite(f *File, lo, hi int64) (over func()) {
+	n, r := inodeOf(f), inode.Range{Class: inode.Direct, Lo: lo, Hi: hi}
+	n.Lock(r)
+	return func() { n.Unlock(r) }
+}
+
+// Recent reports whether ReadAt would look for [lo, hi) in the page cache first.
+func Recent(f *File, lo, hi int64) bool { return inodeOf(f).Recent(lo, hi) }
+
+func inodeOf(f *File) *inode.Inode { return *field[*inode.Inode](f.fd, "inode") }
+
 // SetScore sets how prompt the device of f has been, and Score returns that.
 func SetScore(f *File, n int32) { field[atomic.Int32](*device(f), "score").Store(n) }
 func Score(f *File) int32       { return field[atomic.Int32](*device(f), "score").Load() }
@@ -59,14 +73,11 @@ func DevicePlaces(f *File) (limit int, taken int64) {
 
 // HoldThreads takes all threads, so that system calls wait until release.
 func HoldThreads() (release func()) {
-	n := sched.ThreadLimit()
-	for range n {
-		sched.AcquireThread()
-	}
+	t := sched.AcquireThread()
+	t.Acquire(t.Limit() - 1)
 	return func() {
-		for range n {
-			sched.ReleaseThread()
-		}
+		t.Release(1)
+		t.Release(t.Limit() - 1)
 	}
 }
 

@@ -21,6 +21,15 @@
 // /proc/sys/fs/aio-max-nr used up) or no direct I/O (some filesystems), the same calls
 // run as plain system calls; that is never an error. [File.Direct] tells, and [ReadStats] why.
 //
+// # Errors
+//
+// Errors are those of os.File: [io.EOF] as it is, and otherwise an [*fs.PathError] whose Err is
+// [fs.ErrClosed] or the kernel's syscall.Errno. The errors of direct I/O alone do not reach the
+// caller: what the kernel refuses for its form (EINVAL, EOPNOTSUPP) or for want of space (ENOSPC,
+// EDQUOT, EFBIG) goes through the page cache, if nothing of it has been transferred. A call whose
+// context ended returns an error that is context.Cause and the context's Err to [errors.Is]; see
+// [File.ReadAtContext].
+//
 // # Concurrency
 //
 // All methods may be called concurrently. Concurrent writes to disjoint bytes never lose
@@ -112,6 +121,27 @@ func OpenInRoot(dir, name string) (*File, error) { return opened(os.OpenInRoot(d
 // CreateTemp creates a new temporary file in the directory dir, as os.CreateTemp does.
 func CreateTemp(dir, pattern string) (*File, error) { return opened(os.CreateTemp(dir, pattern)) }
 
+// FromOS returns a File in place of f, which it takes over: f must not be used or closed any more,
+// but by [File.OSFile]. It is for files that another package opens: of an [os.Root], of
+// [os.CreateTemp], of a hook. With direct, or if f itself was opened with O_DIRECT, the File is
+// direct if the filesystem can, as with [OpenFile]. A nil f gives [os.ErrInvalid], and a closed
+// one an error that is [fs.ErrClosed].
+func FromOS(f *os.File, direct bool) (*File, error) {
+	if f == nil {
+		return nil, os.ErrInvalid
+	}
+	d, err := fd.FromOS(f, direct)
+	if err != nil {
+		return nil, (&File{file: f}).wrapErr("open", err)
+	}
+	g := newFile(f, d)
+	if d != nil {
+		g.file = d.OSFile()
+	}
+	g.appends = fd.FlagsOf(f)&os.O_APPEND != 0
+	return g, nil
+}
+
 func opened(file *os.File, err error) (*File, error) {
 	if err != nil {
 		return nil, err
@@ -157,6 +187,30 @@ func newFile(file *os.File, d *fd.FD) *File {
 // the kernel does not tell its alignment (before Linux 6.1).
 func (f *File) Direct() bool { return f != nil && f.fd != nil && f.fd.Direct() }
 
+// WhyNotDirect returns nil if f is direct, and otherwise the reason: that it was opened without
+// [O_DIRECT], that it is neither a regular file nor a block device, or what the kernel answered,
+// such as EACCES for a file that may not be opened a second time. It returns [os.ErrInvalid] for a
+// nil File.
+func (f *File) WhyNotDirect() error {
+	d := f.engine()
+	switch {
+	case f.inner() == nil:
+		return os.ErrInvalid
+	case d == nil:
+		return f.wrapErr("direct", fd.ErrNotFile)
+	}
+	return f.wrapErr("direct", d.WhyNotDirect())
+}
+
+// OSFile returns the os.File inside of f, or nil for a nil File. It is for code that demands one:
+// the Stdout of an exec.Cmd, a library that maps files into memory. It is borrowed: it is good
+// until f is closed, and must not be closed itself.
+//
+// It has the descriptor of [File.Fd], without O_DIRECT, and the same file offset as f. What is read
+// and written through it goes through the page cache, without the locks of f: beside direct writes
+// of f it is as another process.
+func (f *File) OSFile() *os.File { return f.inner() }
+
 // Config is what [Configure] sets. A field of 0 stands for its default.
 type Config struct {
 	// Depth is the largest number of requests in the kernel at a time, 1 to 65536
@@ -166,11 +220,11 @@ type Config struct {
 	// Threads is the largest number of plain system calls under way at a time, each of
 	// which may hold a thread, 1 to 10000; 256 by default.
 	Threads int
-	// Synchronous is the number of direct requests in flight up to which the next one is
-	// made as a plain system call, by the thread of its caller; 1 to 10000, or negative for
-	// none. By default it is GOMAXPROCS for reads and twice that for writes and syncs, and
-	// no more than 8: with so few, that takes less time than kernel AIO.
-	Synchronous int
+	// SyncLimit is the number of direct requests in flight up to which the next one is a system
+	// call on the thread of its caller; 1 to 10000, or negative for none. By default it is
+	// GOMAXPROCS for reads and twice that for writes and syncs, and no more than 8: with so few,
+	// that takes less time than kernel AIO.
+	SyncLimit int
 }
 
 // Largest values of a Config.
@@ -189,10 +243,10 @@ func Configure(c Config) error {
 	if c.Threads < 0 || c.Threads > maxThreads {
 		return fmt.Errorf("aio: Config.Threads is %d; it must be from 1 to %d, or 0", c.Threads, maxThreads)
 	}
-	if c.Synchronous > maxThreads {
-		return fmt.Errorf("aio: Config.Synchronous is %d; it must be at most %d", c.Synchronous, maxThreads)
+	if c.SyncLimit > maxThreads {
+		return fmt.Errorf("aio: Config.SyncLimit is %d; it must be at most %d", c.SyncLimit, maxThreads)
 	}
-	return sched.Configure(sched.Config{Depth: c.Depth, Threads: c.Threads, SyncLimit: c.Synchronous})
+	return sched.Configure(sched.Config{Depth: c.Depth, Threads: c.Threads, SyncLimit: c.SyncLimit})
 }
 
 // inner returns the os.File whose method is to answer; nil, which answers os.ErrInvalid, for a nil

@@ -393,7 +393,7 @@ func TestCopyWaits(t *testing.T) {
 		"io.CopyN": func(to, from *aio.File) (int64, error) { return io.CopyN(to, from, 50_000) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			over := directWrite(t, direct, 0, 4096)
+			over := aio.DirectWrite(direct, 0, 4096)
 			done := make(chan error, 1)
 			go func() {
 				_, err := do(subject.Open(t, to, os.O_RDWR), subject.Open(t, from, os.O_RDONLY))
@@ -429,7 +429,7 @@ func TestCloseMeanwhile(t *testing.T) {
 		}
 		direct = direct && f.Alignment().Write != 0
 		want := aiotest.Pattern(n, 2)
-		over := directWrite(t, other, 0, 1<<20)
+		over := aio.DirectWrite(other, 0, 1<<20)
 		done := make(chan error, 1)
 		go func() {
 			p := aiotest.Buffer(n, 0)
@@ -511,7 +511,7 @@ func TestHugeTransfers(t *testing.T) {
 
 func TestConfigure(t *testing.T) {
 	aiotest.Guard(t)
-	for _, c := range []aio.Config{{Depth: -1}, {Depth: 65537}, {Threads: -1}, {Threads: 10001}, {Synchronous: 10001}, {Depth: math.MaxInt32}} {
+	for _, c := range []aio.Config{{Depth: -1}, {Depth: 65537}, {Threads: -1}, {Threads: 10001}, {SyncLimit: 10001}, {Depth: math.MaxInt32}} {
 		if err := aio.Configure(c); err == nil || !strings.Contains(err.Error(), "must be") {
 			t.Errorf("Configure(%+v): %v", c, err)
 		}
@@ -766,12 +766,12 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	}
 	// A block that is written past the cache is not looked for there: on the way to the disk
 	// others may have seen it already, and what is in the cache is older.
-	if nowait && !recent(t, f, 8192, 12288) {
+	if nowait && !aio.Recent(f, 8192, 12288) {
 		t.Error("it is not remembered that the block is in the page cache")
 	}
 	writes := f.Alignment().Write != 0
 	write(aiotest.Pattern(8192, 3), 8192)
-	if writes && recent(t, f, 8192, 8193) {
+	if writes && aio.Recent(f, 8192, 8193) {
 		t.Error("a block that has been written past the page cache is looked for there")
 	}
 	read(10001, 3)
@@ -785,7 +785,7 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(want[4096:8192])
-	if recent(t, f, 8190, 8199) {
+	if aio.Recent(f, 8190, 8199) {
 		t.Error("a hole is looked for in the page cache")
 	}
 	read(8190, 9)

@@ -23,7 +23,7 @@ func FuzzFile(f *testing.F) {
 	}
 	if flag.Lookup("test.fuzz").Value.String() != "" {
 		// One operation at a time would never come to kernel AIO.
-		subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
+		subject.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
 	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Roundabout(f, 0), aiotest.Options{})
 	f.Fuzz(func(t *testing.T, program []byte) {

@@ -68,7 +68,7 @@ func TestOpUnderWay(t *testing.T) {
 		t.Error("done before it could begin")
 	case <-time.After(20 * time.Millisecond):
 	}
-	if err := op.Err(); err != nil {
+	if err := op.Err(); err != aio.ErrInProgress {
 		t.Errorf("Err of an Op under way = %v", err)
 	}
 	release()

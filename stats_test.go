@@ -217,7 +217,7 @@ func TestStatsRefused(t *testing.T) {
 		return
 	}
 	aiotest.Guard(t)
-	must(t, aio.Configure(aio.Config{Synchronous: -1}))
+	must(t, aio.Configure(aio.Config{SyncLimit: -1}))
 	f := directFile(t)
 	s := aio.ReadStats() // after a Sync
 	if s.Unavailable == "" {
@@ -262,7 +262,7 @@ func TestStatsBeforeFirstUse(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	aio.RecordLatency(true)
-	must(t, aio.Configure(aio.Config{Synchronous: -1}))
+	must(t, aio.Configure(aio.Config{SyncLimit: -1}))
 	f := directFile(t)
 	before := aio.ReadStats().Latency.Count
 	readByMany(t, f, 1, 1)

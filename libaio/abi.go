@@ -4,8 +4,8 @@ package libaio
 
 import "unsafe"
 
-// Command codes, include/uapi/linux/aio_abi.h. They are not consecutive: 4 and 6
-// (PREADX, NOOP) are refused by the kernel.
+// Command codes of include/uapi/linux/aio_abi.h. They are not consecutive: the kernel refuses
+// 4 (PREADX) and 6 (NOOP).
 const (
 	cmdPread   = 0
 	cmdPwrite  = 1
@@ -22,8 +22,8 @@ const (
 	flagIoprio = 1 << 1 // reqprio is an ioprio_set(2) value
 )
 
-// iocb is struct iocb of aio_abi.h. Its fields lie at the same offsets on 32- and
-// 64-bit systems; only the order within keyFlags depends on the byte order.
+// iocb is struct iocb of aio_abi.h. Its fields have the same offsets on 32-bit and 64-bit
+// systems. Only the order within keyFlags depends on the byte order.
 type iocb struct {
 	data uint64 // returned in ioEvent.data
 	keyFlags
@@ -46,12 +46,12 @@ type ioEvent struct {
 	res2 int64
 }
 
-// ring is struct aio_ring of fs/aio.c, which the kernel maps at the address that is
-// the context's identifier; nr events follow it.
+// ring is struct aio_ring of fs/aio.c. The kernel maps it at the address that identifies the
+// context. nr events follow it.
 type ring struct {
 	id           uint32
 	nr           uint32
-	head         uint32 // written by whoever takes events
+	head         uint32 // written by the reaper, in the kernel or here
 	tail         uint32 // written by the kernel
 	magic        uint32
 	compat       uint32
@@ -87,6 +87,6 @@ var (
 	_ [16]byte = [unsafe.Offsetof(ring{}.magic)]byte{}
 	_ [24]byte = [unsafe.Offsetof(ring{}.incompat)]byte{}
 
-	// Submit hands the kernel a []*IOCB as its array of struct iocb pointers.
+	// Submit passes the []*IOCB to the kernel as its array of struct iocb pointers.
 	_ [0]byte = [unsafe.Offsetof(IOCB{}.raw)]byte{}
 )

@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The numbers of include/uapi/linux/aio_abi.h, and of fs/aio.c for what it keeps to
-// itself, on the port that runs. They are those of every port but for the order of key
-// and rw_flags.
-func TestLayoutIsThatOfTheKernel(t *testing.T) {
+// The numbers come from include/uapi/linux/aio_abi.h, and from fs/aio.c for what that header
+// leaves out. They are the same on every port, except for the order of key and rw_flags.
+func TestLayoutMatchesTheKernel(t *testing.T) {
 	var (
 		cb iocb
 		e  ioEvent
@@ -64,7 +63,7 @@ func TestLayoutIsThatOfTheKernel(t *testing.T) {
 		{"__aio_sigset", unsafe.Sizeof(aioSigset{}), 2 * unsafe.Sizeof(uintptr(0))},
 	} {
 		if tt.got != tt.want {
-			t.Errorf("%s is at, or has, %d, want %d", tt.name, tt.got, tt.want)
+			t.Errorf("%s: offset or size %d, want %d", tt.name, tt.got, tt.want)
 		}
 	}
 }
@@ -78,15 +77,33 @@ func TestPrepFillsTheKernelsStruct(t *testing.T) {
 		prep func()
 		want iocb
 	}{
-		{"pread", func() { cb.PrepPread(3, buf, 5) }, iocb{opcode: 0, fd: 3, buf: p, nbytes: 24, offset: 5}},
-		{"pwrite", func() { cb.PrepPwrite(3, buf[8:], 5) }, iocb{opcode: 1, fd: 3, buf: p + 8, nbytes: 16, offset: 5}},
+		{
+			"pread", func() { cb.PrepPread(3, buf, 5) },
+			iocb{opcode: 0, fd: 3, buf: p, nbytes: 24, offset: 5},
+		},
+		{
+			"pwrite", func() { cb.PrepPwrite(3, buf[8:], 5) },
+			iocb{opcode: 1, fd: 3, buf: p + 8, nbytes: 16, offset: 5},
+		},
 		{"fsync", func() { cb.PrepFsync(3) }, iocb{opcode: 2, fd: 3}},
 		{"fdsync", func() { cb.PrepFdsync(3) }, iocb{opcode: 3, fd: 3}},
 		{"poll", func() { cb.PrepPoll(3, -2) }, iocb{opcode: 5, fd: 3, buf: 0xfffe}},
-		{"eventfd", func() { cb.PrepFsync(3); cb.SetEventfd(9) }, iocb{opcode: 2, fd: 3, flags: 1, resfd: 9}},
-		{"priority", func() { cb.PrepFsync(3); cb.SetPriority(-7) }, iocb{opcode: 2, fd: 3, flags: 2, reqprio: -7}},
-		{"both", func() { cb.PrepFsync(3); cb.SetPriority(1); cb.SetEventfd(9) }, iocb{opcode: 2, fd: 3, flags: 3, resfd: 9, reqprio: 1}},
-		{"flags", func() { cb.PrepFsync(3); cb.SetFlags(unix.RWF_NOWAIT) }, iocb{opcode: 2, fd: 3, keyFlags: keyFlags{rwFlags: 8}}},
+		{
+			"eventfd", func() { cb.PrepFsync(3); cb.SetEventfd(9) },
+			iocb{opcode: 2, fd: 3, flags: 1, resfd: 9},
+		},
+		{
+			"priority", func() { cb.PrepFsync(3); cb.SetPriority(-7) },
+			iocb{opcode: 2, fd: 3, flags: 2, reqprio: -7},
+		},
+		{
+			"eventfd and priority", func() { cb.PrepFsync(3); cb.SetPriority(1); cb.SetEventfd(9) },
+			iocb{opcode: 2, fd: 3, flags: 3, resfd: 9, reqprio: 1},
+		},
+		{
+			"flags", func() { cb.PrepFsync(3); cb.SetFlags(unix.RWF_NOWAIT) },
+			iocb{opcode: 2, fd: 3, keyFlags: keyFlags{rwFlags: 8}},
+		},
 	} {
 		tt.prep()
 		if cb.raw != tt.want {
@@ -101,7 +118,8 @@ func TestPrepFillsTheKernelsStruct(t *testing.T) {
 	} {
 		prep()
 		iovs := cb.mem.iovs
-		want := iocb{opcode: opcode, fd: 3, buf: uint64(uintptr(unsafe.Pointer(&iovs[0]))), nbytes: 3, offset: 5}
+		p := uint64(uintptr(unsafe.Pointer(&iovs[0])))
+		want := iocb{opcode: opcode, fd: 3, buf: p, nbytes: 3, offset: 5}
 		if cb.raw != want {
 			t.Errorf("opcode %d: %+v, want %+v", opcode, cb.raw, want)
 		}

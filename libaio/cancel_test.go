@@ -12,8 +12,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Giving up on a read or a write means leaving its buffer to the kernel until the
-// event arrives.
+// A canceled read or write leaves its buffer to the kernel until the event arrives.
 func TestCancelOfReadsAndWritesInFlightIsEINVAL(t *testing.T) {
 	aiotest.NeedsTime(t)
 	const size, n = 1 << 20, 16
@@ -69,7 +68,7 @@ func TestCancelOfAPendingPoll(t *testing.T) {
 			t.Errorf("the event is %+v, want Res 0", e)
 		}
 		if _, err := c.Cancel(p.IOCB); err != syscall.EINVAL {
-			t.Errorf("Cancel behind the event: %v, want EINVAL", err)
+			t.Errorf("Cancel after the event: %v, want EINVAL", err)
 		}
 		noEvent(t, c)
 	})
@@ -90,14 +89,15 @@ func TestCancelOfNoRequest(t *testing.T) {
 	}
 	take(t, c, 1)
 
-	var result ioEvent // the context is looked for, too
-	_, _, errno := syscall.Syscall(unix.SYS_IO_CANCEL, c.id+8, uintptr(unsafe.Pointer(cb)), uintptr(unsafe.Pointer(&result)))
+	var result ioEvent // io_cancel looks up the context, too
+	_, _, errno := syscall.Syscall(unix.SYS_IO_CANCEL, c.id+8, uintptr(unsafe.Pointer(cb)),
+		uintptr(unsafe.Pointer(&result)))
 	if errno != syscall.EINVAL {
-		t.Errorf("io_cancel of a context that is not one: %v, want EINVAL", errno)
+		t.Errorf("io_cancel with an id of no context: %v, want EINVAL", errno)
 	}
 }
 
-// One of several submissions of the same IOCB goes, and only one.
+// Cancel ends one of several submissions of the same IOCB, and only one.
 func TestCancelOfOneOfTwo(t *testing.T) {
 	c := newContext(t, 4)
 	p, other := newPending(t), newPending(t)

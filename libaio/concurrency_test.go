@@ -4,7 +4,6 @@ package libaio
 
 import (
 	"fmt"
-	"github.com/go-aio/aio/internal/aiotest"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -12,9 +11,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// submitSoon submits cb when there is a free place for it.
+// submitSoon submits cb as soon as the context has a free slot for it.
 func submitSoon(c *Context, cb *IOCB) error {
 	for {
 		switch n, err := c.Submit(cb); {
@@ -27,8 +28,8 @@ func submitSoon(c *Context, cb *IOCB) error {
 	}
 }
 
-// Everybody at once, in every way that there is to take events, under the signals that
-// a Go program gets and more of them.
+// All submitters and reapers run at once. The reapers take events in every way there is. The
+// process gets the signals that a Go program gets, and more of them.
 func TestManySubmittersManyReapers(t *testing.T) {
 	aiotest.NeedsTime(t)
 	for _, procs := range []int{1, 8} {
@@ -42,7 +43,7 @@ func TestManySubmittersManyReapers(t *testing.T) {
 }
 
 func testMany(t *testing.T, c *Context) {
-	const submitters, turns = 24, 60
+	const submitters, rounds = 24, 60
 	fd := openShared(t)
 	storm(t)
 
@@ -57,10 +58,17 @@ func testMany(t *testing.T, c *Context) {
 	}
 	var reapers sync.WaitGroup
 	for name, reap := range map[string]func(events []Event) (int, error){
-		"waits":         func(events []Event) (int, error) { return c.GetEvents(1, events, -1) },
-		"waits for one": func(events []Event) (int, error) { return c.GetEvents(1, events[:1], time.Hour) },
-		"times out":     func(events []Event) (int, error) { return c.GetEvents(2, events, time.Millisecond) },
-		"looks":         func(events []Event) (int, error) { runtime.Gosched(); return c.GetEvents(0, events, 0) },
+		"waits": func(events []Event) (int, error) { return c.GetEvents(1, events, -1) },
+		"waits for one": func(events []Event) (int, error) {
+			return c.GetEvents(1, events[:1], time.Hour)
+		},
+		"times out": func(events []Event) (int, error) {
+			return c.GetEvents(2, events, time.Millisecond)
+		},
+		"polls": func(events []Event) (int, error) {
+			runtime.Gosched()
+			return c.GetEvents(0, events, 0)
+		},
 		"pgetevents": func(events []Event) (int, error) {
 			n, err := c.PGetEvents(1, events, -1, nil)
 			if err == syscall.EINTR {
@@ -95,7 +103,7 @@ func testMany(t *testing.T, c *Context) {
 	for i := range submitters {
 		wg.Go(func() {
 			cb, p := new(IOCB), aligned(block)
-			for range turns {
+			for range rounds {
 				off := rand.Int64N(sharedSize/block) * block
 				cb.PrepPread(fd, p, off)
 				cb.Data = uint64(i)
@@ -121,7 +129,7 @@ func testMany(t *testing.T, c *Context) {
 	reapers.Wait()
 }
 
-// The end may come at any time.
+// Destroy may come at any time.
 func TestDestroyUnderLoad(t *testing.T) {
 	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
@@ -168,8 +176,8 @@ func TestDestroyUnderLoad(t *testing.T) {
 	})
 }
 
-// An IOCB whose event has been taken may be prepared by whoever took it, while the
-// Submit that it went with has yet to return.
+// A reaper that has taken the event of an IOCB may prepare it again, even before the Submit
+// that named it has returned.
 func TestReaperReusesTheIOCB(t *testing.T) {
 	const depth, total = 16, 3000
 	c := newContext(t, depth)
@@ -204,7 +212,7 @@ func TestReaperReusesTheIOCB(t *testing.T) {
 	}
 	for submitted := 0; submitted < total; {
 		list := []*IOCB{<-free}
-		for len(list) < 4 && len(free) > 0 { // nobody else takes from it
+		for len(list) < 4 && len(free) > 0 { // no other goroutine takes from free
 			list = append(list, <-free)
 		}
 		submitted += len(list)

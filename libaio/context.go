@@ -13,27 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Context is an AIO context of the kernel, an aio_context_t. All of its methods
-// may be called concurrently. It lives until [Context.Destroy]; dropping it does
-// not end it.
+// A Context is an AIO context of the kernel, an aio_context_t. All of its methods may be
+// called concurrently. It lives until [Context.Destroy]. Dropping it does not end it.
 type Context struct {
 	id uintptr // aio_context_t: the address of the mapped ring
 
 	// mu guards everything below. It is never held across a system call.
 	mu        sync.Mutex
 	destroyed bool
-	ring      *ring // nil where it cannot be read in user space
-	inKernel  int   // calls of io_getevents(2) now running; see reap
+	ring      *ring // nil if user space cannot read the ring
+	inKernel  int   // running calls of io_getevents(2); see reap
 	inflight  []submission
-	free      []uint32 // indices of inflight that are not in use
+	free      []uint32 // unused indices of inflight
 
-	calls   atomic.Int64 // system calls with id that are about to be made, or running; see enter
-	leaving atomic.Bool  // Destroy has met some
+	calls   atomic.Int64 // system calls with id, running or about to be made; see enter
+	leaving atomic.Bool  // Destroy found calls running
 }
 
-// A submission is a request that the kernel may hold. Its index in
-// Context.inflight travels through the kernel as aio_data, because a pointer that
-// is stored there and read back is not a pointer to the collector.
+// A submission is a request that the kernel may hold. Its index in Context.inflight travels
+// through the kernel as aio_data. A pointer stored there and read back would mean nothing to
+// the garbage collector.
 type submission struct {
 	cb       *IOCB
 	mem      memory
@@ -45,39 +44,41 @@ type submission struct {
 // An Event is the completion of one request, struct io_event.
 type Event struct {
 	Obj  *IOCB
-	Data uint64 // IOCB.Data as it was when the request was submitted
+	Data uint64 // IOCB.Data at the time of the Submit
 	Res  int64  // bytes transferred, or a negative errno
 	Res2 int64  // 0 in every kernel so far
 
-	callback Callback // that of the submission, for Run
+	callback Callback // the callback of the submission, for Run
 }
 
-// live holds every Context that is not destroyed: what it keeps reachable, the
-// kernel may write to.
+// live holds every Context that is not destroyed. The kernel may write to whatever such a
+// Context keeps reachable.
 var live struct {
 	sync.Mutex
 	contexts map[*Context]struct{}
-	leaving  map[uintptr]*Context // destroyed ones that have calls still, by their id
+	leaving  map[uintptr]*Context // destroyed contexts with running calls, by id
 }
 
-// Setup makes a context for at least maxEvents requests in flight, io_setup(2).
-// Between io_submit and the taking of its event a request holds a place.
+// Setup creates a context for at least maxEvents requests in flight, io_setup(2). A request
+// occupies a slot from io_submit until its event is taken.
 //
-// It returns EINVAL for maxEvents below 1 or far above the system's limit, EAGAIN
-// if the sum over all contexts of the host would exceed
-// /proc/sys/fs/aio-max-nr, ENOMEM, or ENOSYS and EPERM where the kernel or a
-// seccomp filter has no AIO.
+// Setup returns EINVAL if maxEvents is below 1 or far above the system's limit. It returns
+// EAGAIN if the sum over all contexts of the host would exceed /proc/sys/fs/aio-max-nr, and
+// ENOMEM if there is no memory. It returns ENOSYS or EPERM if the kernel or a seccomp filter
+// has no AIO.
 func Setup(maxEvents int) (*Context, error) {
 	if maxEvents < 0 || maxEvents > math.MaxInt32 {
 		return nil, syscall.EINVAL // io_setup takes an unsigned int
 	}
 	c := new(Context)
-	_, _, errno := syscall.Syscall(unix.SYS_IO_SETUP, uintptr(maxEvents), uintptr(unsafe.Pointer(&c.id)), 0)
+	_, _, errno := syscall.Syscall(unix.SYS_IO_SETUP, uintptr(maxEvents),
+		uintptr(unsafe.Pointer(&c.id)), 0)
 	if errno != 0 {
 		return nil, errno
 	}
 	if isLeaving(c.id) {
-		// The address is taken until the next one is made. This one has no requests, and nobody else knows it.
+		// Keep the address occupied until the next context exists. This context has no
+		// requests, and no other goroutine knows its id.
 		defer func() { _, _, _ = syscall.Syscall(unix.SYS_IO_DESTROY, c.id, 0, 0) }()
 		return Setup(maxEvents)
 	}
@@ -98,8 +99,9 @@ func isLeaving(id uintptr) bool {
 	return live.leaving[id] != nil
 }
 
-// enter counts a system call with c.id, unless c is destroyed. c.mu is held. Destroy does not wait for those that are about to
-// be made: the kernel refuses them, as long as no new Context has the same address, which Setup sees to.
+// enter counts a system call with c.id, or reports false if c is destroyed. The caller holds
+// c.mu. Destroy does not wait for calls that are about to be made: the kernel refuses them as
+// long as no new Context has the same address. Setup ensures that.
 func (c *Context) enter() bool {
 	if c.destroyed {
 		return false
@@ -108,14 +110,14 @@ func (c *Context) enter() bool {
 	return true
 }
 
-// leave is enter's counterpart, after the call. c.mu need not be held.
+// leave ends a call that enter counted. It does not need c.mu.
 func (c *Context) leave() {
 	if c.calls.Add(-1) == 0 && c.leaving.Load() {
 		c.gone()
 	}
 }
 
-// gone lets others have the address of c.
+// gone releases the address of c for new contexts.
 func (c *Context) gone() {
 	live.Lock()
 	defer live.Unlock()
@@ -124,10 +126,9 @@ func (c *Context) gone() {
 	}
 }
 
-// Destroy ends the context, io_destroy(2). It waits for the reads and writes in
-// flight, cancels polls, and drops their events; it takes tens of milliseconds
-// even when there are none. A GetEvents that waits meanwhile returns EINVAL, as
-// does every later use of the context.
+// Destroy ends the context, io_destroy(2). It waits for the reads and writes in flight,
+// cancels polls, and drops their events. It takes tens of milliseconds even if the context is
+// idle. A GetEvents that is waiting returns EINVAL, as does every later use of the context.
 func (c *Context) Destroy() error {
 	c.mu.Lock()
 	if c.destroyed {
@@ -151,28 +152,28 @@ func (c *Context) Destroy() error {
 
 	_, _, errno := syscall.Syscall(unix.SYS_IO_DESTROY, c.id, 0, 0)
 
-	// Only now is the kernel done with the buffers. c.inflight stays, for a GetEvents
-	// that has events in hand.
+	// Only now is the kernel done with the buffers. c.inflight stays, for a GetEvents that
+	// still has events to look up.
 	live.Lock()
 	delete(live.contexts, c)
 	live.Unlock()
 	return errnoErr(errno)
 }
 
-// Submit gives requests to the kernel, io_submit(2), and returns the number that it
-// took, in order. If that is less than len(iocbs), the kernel refused the request
-// at that index and has not looked at those after it; submit the rest again to
-// learn why. Only when the first is refused is there an error:
+// Submit passes requests to the kernel, io_submit(2), and returns the number that the kernel
+// took, in order. If that is less than len(iocbs), the kernel refused the request at that
+// index and did not look at the requests after it. The caller learns the reason by submitting
+// the rest again. Submit returns an error only if the kernel refused the first request:
 //
-//	EAGAIN      no free place in the context, or no kernel memory
+//	EAGAIN      no free slot in the context, or no kernel memory
 //	EBADF       a bad descriptor, or one not open for this
 //	EFAULT      a nil IOCB
 //	EINVAL      a destroyed context, a bad offset, opcode, flag or eventfd; a directory
 //	EOPNOTSUPP  an unknown RWF_ flag
 //
-// Errors of the transfer itself, a misaligned direct read among them, come in the
-// event. Submit blocks while the kernel does, which for anything but direct I/O is
-// as long as the transfer lasts.
+// Errors of the transfer itself, such as that of a misaligned direct read, come in the event.
+// Submit blocks while the kernel does. For anything but direct I/O that is as long as the
+// transfer lasts.
 func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	if !c.hold(iocbs) {
 		return 0, syscall.EINVAL
@@ -191,12 +192,12 @@ func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	return taken, errnoErr(errno)
 }
 
-// rounds numbers the calls of Submit, of all contexts: an IOCB may go from one to
-// another.
+// rounds numbers the calls of Submit across all contexts, because an IOCB may move from one
+// context to another.
 var rounds atomic.Uint64
 
-// hold makes iocbs and their memory reachable from c, before the kernel can see
-// them, and gives each its index. It enters.
+// hold makes iocbs and their memory reachable from c before the kernel can see them, and
+// gives each its index. It calls enter and reports its result.
 func (c *Context) hold(iocbs []*IOCB) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,14 +207,16 @@ func (c *Context) hold(iocbs []*IOCB) bool {
 	round := rounds.Add(1)
 	for _, cb := range iocbs {
 		switch {
-		case cb == nil: // the kernel answers EFAULT when it gets there
+		case cb == nil: // the kernel returns EFAULT for it
 		case cb.round == round:
-			// Twice in one call: the kernel reads one aio_data for both.
+			// The IOCB occurs twice in one call: the kernel reads one aio_data for both.
 			c.inflight[cb.raw.data].count++
 		default:
 			cb.round = round
 			cb.raw.data = uint64(c.place())
-			c.inflight[cb.raw.data] = submission{cb: cb, mem: cb.mem, data: cb.Data, callback: cb.callback, count: 1}
+			c.inflight[cb.raw.data] = submission{
+				cb: cb, mem: cb.mem, data: cb.Data, callback: cb.callback, count: 1,
+			}
 		}
 	}
 	return true
@@ -230,7 +233,7 @@ func (c *Context) place() uint32 {
 	return uint32(len(c.inflight) - 1)
 }
 
-// drop lets go of requests that the kernel did not take.
+// drop releases the requests that the kernel did not take.
 func (c *Context) drop(iocbs []*IOCB) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -241,7 +244,7 @@ func (c *Context) drop(iocbs []*IOCB) {
 	}
 }
 
-// release lets go of one use of index i and returns what was there.
+// release ends one use of index i and returns the submission that was there.
 func (c *Context) release(i uint64) submission {
 	s := c.inflight[i]
 	if s.count > 1 {
@@ -253,26 +256,27 @@ func (c *Context) release(i uint64) submission {
 	return s
 }
 
-// take turns an event of the kernel into ours and lets go of its memory.
+// take converts an event of the kernel and releases the memory of its request.
 func (c *Context) take(e *ioEvent) Event {
 	s := c.release(e.data)
 	return Event{Obj: s.cb, Data: s.data, Res: e.res, Res2: e.res2, callback: s.callback}
 }
 
-// Cancel tries to cancel a request in flight, io_cancel(2). Kernels since 4.19
-// cancel polls only, answer EINPROGRESS for them and deliver the event, with Res 0,
-// through the ring; the returned Event then is empty. For reads and writes, for a
-// request that is not in flight and for a second attempt the error is EINVAL. So to
-// give up on a read is to leave its buffer to the kernel until the event arrives.
+// Cancel tries to cancel a request in flight, io_cancel(2). Kernels since 4.19 cancel polls
+// only. For a poll they return EINPROGRESS and deliver the event through the ring, with Res
+// 0; the returned Event is then empty. Cancel returns EINVAL for a read or write, for a
+// request that is not in flight, and for a second attempt. A caller that abandons a read
+// therefore leaves its buffer to the kernel until the event arrives.
 func (c *Context) Cancel(cb *IOCB) (Event, error) {
 	c.mu.Lock()
 	entered := c.enter()
 	c.mu.Unlock()
-	if !entered { // its address may be another context's by now
+	if !entered { // another context may have its address by now
 		return Event{}, syscall.EINVAL
 	}
 	var result ioEvent
-	_, _, errno := syscall.Syscall(unix.SYS_IO_CANCEL, c.id, uintptr(unsafe.Pointer(cb)), uintptr(unsafe.Pointer(&result)))
+	_, _, errno := syscall.Syscall(unix.SYS_IO_CANCEL, c.id, uintptr(unsafe.Pointer(cb)),
+		uintptr(unsafe.Pointer(&result)))
 	c.leave()
 	if errno != 0 {
 		return Event{}, errno
@@ -282,22 +286,22 @@ func (c *Context) Cancel(cb *IOCB) (Event, error) {
 	return c.take(&result), nil
 }
 
-// Poll prepares cb as PrepPoll does, sets its callback and submits it, io_poll(3).
-// Errors are those of Submit.
+// Poll prepares cb as PrepPoll does, sets its callback and submits it, io_poll(3). It returns
+// the errors of Submit.
 func (c *Context) Poll(cb *IOCB, fn Callback, fd int, events int16) error {
 	cb.PrepPoll(fd, events)
 	return c.start(cb, fn)
 }
 
-// Fsync prepares cb as PrepFsync does, sets its callback and submits it,
-// io_fsync(3). Errors are those of Submit.
+// Fsync prepares cb as PrepFsync does, sets its callback and submits it, io_fsync(3). It
+// returns the errors of Submit.
 func (c *Context) Fsync(cb *IOCB, fn Callback, fd int) error {
 	cb.PrepFsync(fd)
 	return c.start(cb, fn)
 }
 
-// Fdsync prepares cb as PrepFdsync does, sets its callback and submits it,
-// io_fdsync(3). Errors are those of Submit.
+// Fdsync prepares cb as PrepFdsync does, sets its callback and submits it, io_fdsync(3). It
+// returns the errors of Submit.
 func (c *Context) Fdsync(cb *IOCB, fn Callback, fd int) error {
 	cb.PrepFdsync(fd)
 	return c.start(cb, fn)
@@ -309,7 +313,7 @@ func (c *Context) start(cb *IOCB, fn Callback) error {
 	return err
 }
 
-// errnoErr returns nil, not a syscall.Errno of 0, for no error.
+// errnoErr returns nil for errno 0, and errno otherwise.
 func errnoErr(errno syscall.Errno) error {
 	if errno != 0 {
 		return errno

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What O_DIRECT asks for, where statx(2) tells it. Btrfs and tmpfs accept anything
-// and buffer it; they do not tell.
+// O_DIRECT demands alignment, and statx(2) reports how much. Btrfs and tmpfs accept any
+// transfer and buffer it; statx(2) reports nothing for them.
 
 func TestDirectVectorNeedsAlignedSegmentsAndSum(t *testing.T) {
 	c := newContext(t, 8)
@@ -27,10 +27,18 @@ func TestDirectVectorNeedsAlignedSegmentsAndSum(t *testing.T) {
 		res  int64
 	}{
 		{"aligned", [][]byte{part(0, block), part(2*block, block)}, 2 * block},
-		{"of memory alignment, the sum of offset alignment", split(p[:block], mem), block},
-		{"address off", [][]byte{part(0, block), part(block+mem/2, block)}, -int64(syscall.EINVAL)},
-		{"length off", [][]byte{part(0, block-mem/2), part(2*block, block+mem/2)}, -int64(syscall.EINVAL)},
-		{"sum off", [][]byte{part(0, block), part(block, off/2)}, -int64(syscall.EINVAL)},
+		{"memory alignment, sum of offset alignment", split(p[:block], mem), block},
+		{
+			"misaligned address",
+			[][]byte{part(0, block), part(block+mem/2, block)},
+			-int64(syscall.EINVAL),
+		},
+		{
+			"misaligned length",
+			[][]byte{part(0, block-mem/2), part(2*block, block+mem/2)},
+			-int64(syscall.EINVAL),
+		},
+		{"misaligned sum", [][]byte{part(0, block), part(block, off/2)}, -int64(syscall.EINVAL)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cb := new(IOCB)
@@ -57,14 +65,15 @@ func split(p []byte, n int) (pieces [][]byte) {
 	return pieces
 }
 
-// Memory that is off is refused, unless the whole request lies within one page: then
-// the device takes it.
-func TestDirectReadOffWithinOnePage(t *testing.T) {
+// A direct read to misaligned memory is refused, unless the whole request lies within one
+// page. In that case the device takes it.
+func TestMisalignedDirectReadWithinOnePage(t *testing.T) {
 	c := newContext(t, 8)
 	fd := openShared(t)
 	mem, off := alignment(fd)
 	if off >= block || mem < 2 {
-		aiotest.Needs(t, "sectors smaller than a block", "TMPDIR=DIR go test ./libaio, with a DIR on such a disk")
+		aiotest.Needs(t, "sectors smaller than a block",
+			"TMPDIR=DIR go test ./libaio, with a DIR on such a disk")
 	}
 	p := aligned(2 * block)
 	for _, tt := range []struct {
@@ -87,7 +96,7 @@ func TestDirectReadOffWithinOnePage(t *testing.T) {
 	}
 }
 
-// So a read that succeeds proves nothing about alignment.
+// A successful read of no data therefore proves nothing about alignment.
 func TestDirectMisalignedReadOfNoDataSucceeds(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, block)
@@ -135,7 +144,7 @@ func TestDirectReadAtTheEnd(t *testing.T) {
 	if onExt4(t, name) { // xfs does the same
 		for i, b := range p[304:] {
 			if b != 0 {
-				t.Fatalf("byte %d behind the end is %#x, want 0", i, b)
+				t.Fatalf("byte %d after the end is %#x, want 0", i, b)
 			}
 		}
 	}
@@ -153,18 +162,18 @@ func TestDirectAppendNeedsAnAlignedSize(t *testing.T) {
 		name := newFile(t, size)
 		fd := open(t, name, unix.O_WRONLY|unix.O_APPEND|unix.O_DIRECT)
 		cb := new(IOCB)
-		cb.PrepPwrite(fd, aligned(block), 0) // at the end, whatever the offset
+		cb.PrepPwrite(fd, aligned(block), 0) // at the end, regardless of the offset
 		if got := do(t, c, cb); got != res {
-			t.Errorf("behind %d bytes: Res = %d, want %d", size, got, res)
+			t.Errorf("after %d bytes: Res = %d, want %d", size, got, res)
 		}
 		if st, err := os.Stat(name); err != nil || st.Size() != int64(size)+max(0, res) {
-			t.Errorf("behind %d bytes: the size is %d (%v)", size, st.Size(), err)
+			t.Errorf("after %d bytes: the size is %d (%v)", size, st.Size(), err)
 		}
 	}
 }
 
-// The request pins the file. Ftruncate(2) waits for direct requests, which therefore
-// see the whole file, too; a pwrite(2) through the page cache would not wait.
+// The request pins the file. Ftruncate(2) waits for direct requests, so they still see the
+// whole file. A pwrite(2) through the page cache would not wait.
 func TestReadsInFlightWhenTheFileGoes(t *testing.T) {
 	const size, n = 256 << 10, 16
 	for name, leave := range map[string]func(fd int, name string) error{

@@ -13,15 +13,17 @@ import (
 func TestEventfdIsNonBlockingAndNotInherited(t *testing.T) {
 	aiotest.Guard(t)
 	fd := newEventfd(t)
-	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK == 0 {
 		t.Errorf("F_GETFL = %#x, %v, want O_NONBLOCK", flags, err)
 	}
-	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+	flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("F_GETFD = %#x, %v, want FD_CLOEXEC", flags, err)
 	}
 }
 
-// None is added for a request that is refused: TestSubmitStopsAtTheFirstRefused.
+// A refused request adds nothing: see TestSubmitStopsAtTheFirstRefused.
 func TestEventfdCountsCompletions(t *testing.T) {
 	c := newContext(t, 16)
 	efd := newEventfd(t)
@@ -29,7 +31,7 @@ func TestEventfdCountsCompletions(t *testing.T) {
 	with.SetEventfd(efd)
 	p := newPending(t)
 	p.SetEventfd(efd)
-	// It coalesces: one read of the eventfd is as many events as it says.
+	// The eventfd coalesces: one read of it returns the number of events since the last one.
 	for _, n := range []int{1, 2, 7} {
 		for range n {
 			submit(t, c, with, without)
@@ -65,14 +67,14 @@ func TestEventfdIsSignalledAfterTheEventIsInTheRing(t *testing.T) {
 			awaitReadable(t, efd)
 			var e [1]Event
 			if n, err := c.GetEvents(0, e[:], 0); n != 1 || err != nil {
-				t.Fatalf("turn %d: the eventfd is readable, GetEvents = %d, %v", i, n, err)
+				t.Fatalf("round %d: the eventfd is readable, GetEvents = %d, %v", i, n, err)
 			}
 			eventfdCount(t, efd)
 		}
 	})
 }
 
-// As a reaper does it: one wake may stand for many events.
+// The test drains as a reaper does: one wakeup may stand for many events.
 func TestDrainingUntilEmptyMissesNothing(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		const depth, total = 32, 2000
@@ -128,14 +130,14 @@ func TestPollIsOneShot(t *testing.T) {
 	submit(t, c, p.IOCB)
 	noEvent(t, c)
 	p.fire()
-	// What wakes a pending poll may bring more than was asked for: POLLRDNORM here.
+	// The wakeup of a pending poll may bring more than the poll asked for: POLLRDNORM here.
 	if e := take(t, c, 1)[0]; e.Res&unix.POLLIN == 0 {
 		t.Errorf("Res = %#x, want POLLIN", e.Res)
 	}
 	p.fire()
 	time.Sleep(5 * time.Millisecond)
 	noEvent(t, c)
-	if res := do(t, c, p.IOCB); res != unix.POLLIN { // it is readable still
+	if res := do(t, c, p.IOCB); res != unix.POLLIN { // the pipe is still readable
 		t.Errorf("Res of the second = %#x, want POLLIN", res)
 	}
 }
@@ -182,7 +184,7 @@ func TestPollHangsUpUnasked(t *testing.T) {
 	}
 }
 
-// The events fill 16 bits, and the sign is none.
+// The events fill 16 bits, without a sign.
 func TestPollTakesAllBits(t *testing.T) {
 	c := newContext(t, 4)
 	file := open(t, newFile(t, 0), unix.O_RDWR)

@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ringOf returns the ring mapped at the address *id, or nil if it is not one that
-// we can read: magic and incompatible features are the kernel's way to say so.
+// ringOf returns the ring mapped at the address *id, or nil if this package cannot read it.
+// The kernel announces another layout by the magic number and the incompatible features.
 func ringOf(id *uintptr) *ring {
-	// The address is the kernel's mapping, not Go memory; reading it as a pointer,
-	// rather than converting it, is what vet and checkptr can follow.
+	// The address is the kernel's mapping, not Go memory. vet and checkptr accept the read of
+	// a pointer, but not the conversion of the integer.
 	r := *(**ring)(unsafe.Pointer(id))
-	if r.magic != ringMagic || r.incompat != 0 || uintptr(r.headerLength) != unsafe.Sizeof(ring{}) || r.nr == 0 {
+	if r.magic != ringMagic || r.incompat != 0 ||
+		uintptr(r.headerLength) != unsafe.Sizeof(ring{}) || r.nr == 0 {
 		return nil
 	}
 	return r
@@ -26,17 +27,18 @@ func ringOf(id *uintptr) *ring {
 
 // event returns the i-th event of the ring.
 func (r *ring) event(i uint32) *ioEvent {
-	return (*ioEvent)(unsafe.Add(unsafe.Pointer(r), unsafe.Sizeof(ring{})+uintptr(i)*unsafe.Sizeof(ioEvent{})))
+	offset := unsafe.Sizeof(ring{}) + uintptr(i)*unsafe.Sizeof(ioEvent{})
+	return (*ioEvent)(unsafe.Add(unsafe.Pointer(r), offset))
 }
 
-// reap takes events from the mapped ring, without a system call. c.mu is held.
+// reap takes events from the mapped ring, without a system call. The caller holds c.mu.
 //
-// The kernel moves head under a lock that user space does not have, so this must not
-// run while io_getevents does: the caller sees to it that c.inKernel is 0.
+// The kernel moves head under a lock that user space does not have. So reap must not run
+// during an io_getevents: the caller has checked that c.inKernel is 0.
 func (c *Context) reap(events []Event) int {
 	r := c.ring
-	// The tail is stored by the kernel after the event it makes visible, and head
-	// gives the place back to it: Go's atomics order both.
+	// The kernel stores tail after the event that it makes visible. The store of head returns
+	// the slot to the kernel. Go's atomics order both.
 	head, tail := atomic.LoadUint32(&r.head), atomic.LoadUint32(&r.tail)
 	n := 0
 	for n < len(events) && head != tail {
@@ -52,30 +54,31 @@ func (c *Context) reap(events []Event) int {
 	return n
 }
 
-// GetEvents takes events, io_getevents(2): it waits until there are min, or the
-// timeout is over, and returns their number, at most len(events). A negative timeout
-// means none; 0 does not wait. EINTR is not reported: the wait goes on.
+// GetEvents takes events, io_getevents(2). It waits until it has minEvents of them or the
+// timeout has passed, and returns their number, at most len(events). A negative timeout never
+// passes; with 0, GetEvents does not wait. GetEvents does not report EINTR: it continues to
+// wait.
 //
-// It returns EINVAL if min is negative or above len(events), or the context is
-// destroyed, unless some events have been taken by then.
-func (c *Context) GetEvents(min int, events []Event, timeout time.Duration) (int, error) {
-	if min < 0 || min > len(events) {
+// It returns EINVAL if minEvents is negative or above len(events). It also returns EINVAL if
+// the context is destroyed, unless GetEvents has taken events by then.
+func (c *Context) GetEvents(minEvents int, events []Event, timeout time.Duration) (int, error) {
+	if minEvents < 0 || minEvents > len(events) {
 		return 0, syscall.EINVAL
 	}
-	n, wait, err := c.tryReap(min, events, timeout)
+	n, wait, err := c.tryReap(minEvents, events, timeout)
 	if !wait {
 		return n, err
 	}
 	deadline := deadlineOf(timeout)
 	for {
-		m, errno := c.wait(min-n, events[n:], timeout, nil)
+		m, errno := c.wait(minEvents-n, events[n:], timeout, nil)
 		n += m
 		switch {
-		case errno == 0 && (n >= min || timeout >= 0 && !time.Now().Before(deadline)):
+		case errno == 0 && (n >= minEvents || timeout >= 0 && !time.Now().Before(deadline)):
 			return n, nil
 		case errno == 0 || errno == syscall.EINTR:
-			// A signal ends the wait with what was there so far, even under
-			// SA_RESTART; Go's own SIGURG and SIGPROF do it all the time.
+			// A signal ends the wait with the events so far, even under SA_RESTART. Go's own
+			// SIGURG and SIGPROF do it all the time.
 		case n > 0:
 			return n, nil
 		default:
@@ -87,19 +90,21 @@ func (c *Context) GetEvents(min int, events []Event, timeout time.Duration) (int
 	}
 }
 
-// PGetEvents is GetEvents with the thread's signal mask set to sigmask for the time
-// of the wait, io_pgetevents(2) (Linux 4.18). Unlike GetEvents it returns EINTR when a
-// signal ends the wait and no event has been taken.
-func (c *Context) PGetEvents(min int, events []Event, timeout time.Duration, sigmask *unix.Sigset_t) (int, error) {
-	if min < 0 || min > len(events) {
+// PGetEvents is GetEvents with the thread's signal mask set to sigmask during the wait,
+// io_pgetevents(2) (Linux 4.18). Unlike GetEvents it returns EINTR if a signal ends the wait
+// before it has taken an event.
+func (c *Context) PGetEvents(
+	minEvents int, events []Event, timeout time.Duration, sigmask *unix.Sigset_t,
+) (int, error) {
+	if minEvents < 0 || minEvents > len(events) {
 		return 0, syscall.EINVAL
 	}
-	n, wait, err := c.tryReap(min, events, timeout)
+	n, wait, err := c.tryReap(minEvents, events, timeout)
 	if !wait {
 		return n, err
 	}
 	set := aioSigset{sigmask: sigmask, size: sigsetSize}
-	m, errno := c.wait(min-n, events[n:], timeout, &set)
+	m, errno := c.wait(minEvents-n, events[n:], timeout, &set)
 	if n += m; n > 0 {
 		return n, nil
 	}
@@ -112,9 +117,11 @@ type aioSigset struct {
 	size    uintptr
 }
 
-// tryReap takes what the mapped ring holds. It reports in wait that this is not
-// enough and the kernel has to be asked.
-func (c *Context) tryReap(min int, events []Event, timeout time.Duration) (n int, wait bool, err error) {
+// tryReap takes the events in the mapped ring. It sets wait if they are too few and the
+// caller must ask the kernel.
+func (c *Context) tryReap(
+	minEvents int, events []Event, timeout time.Duration,
+) (n int, wait bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.destroyed {
@@ -122,22 +129,25 @@ func (c *Context) tryReap(min int, events []Event, timeout time.Duration) (n int
 	}
 	if c.ring != nil && c.inKernel == 0 {
 		n = c.reap(events)
-		if n >= min || timeout == 0 {
+		if n >= minEvents || timeout == 0 {
 			return n, false, nil
 		}
 	}
 	return n, true, nil
 }
 
-// wait is one call of io_getevents(2), or of io_pgetevents(2) if set is not nil.
-func (c *Context) wait(min int, events []Event, timeout time.Duration, set *aioSigset) (int, syscall.Errno) {
+// wait calls io_getevents(2), or io_pgetevents(2) if set is not nil.
+func (c *Context) wait(
+	minEvents int, events []Event, timeout time.Duration, set *aioSigset,
+) (int, syscall.Errno) {
 	buf := kernelEvents.Get().(*[]ioEvent)
 	defer kernelEvents.Put(buf)
 	if cap(*buf) < len(events) {
 		*buf = make([]ioEvent, len(events))
 	}
 	raw := (*buf)[:len(events)]
-	n, errno := c.getevents(min, len(raw), unsafe.Pointer(unsafe.SliceData(raw)), timespecOf(timeout), set)
+	p := unsafe.Pointer(unsafe.SliceData(raw))
+	n, errno := c.getevents(minEvents, len(raw), p, timespecOf(timeout), set)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -149,9 +159,11 @@ func (c *Context) wait(min int, events []Event, timeout time.Duration, set *aioS
 	return n, 0
 }
 
-// getevents is the system call. Nothing may take from the ring in user space while it
-// runs; any number of these may run at once.
-func (c *Context) getevents(min, nr int, events unsafe.Pointer, ts *unix.Timespec, set *aioSigset) (int, syscall.Errno) {
+// getevents makes the system call. No goroutine may take from the ring in user space
+// meanwhile. Any number of these calls may run at once.
+func (c *Context) getevents(
+	minEvents, nr int, events unsafe.Pointer, ts *unix.Timespec, set *aioSigset,
+) (int, syscall.Errno) {
 	c.mu.Lock()
 	if !c.enter() {
 		c.mu.Unlock()
@@ -163,10 +175,10 @@ func (c *Context) getevents(min, nr int, events unsafe.Pointer, ts *unix.Timespe
 	var n uintptr
 	var errno syscall.Errno
 	if set != nil {
-		n, _, errno = syscall.Syscall6(unix.SYS_IO_PGETEVENTS, c.id, uintptr(min), uintptr(nr),
+		n, _, errno = syscall.Syscall6(unix.SYS_IO_PGETEVENTS, c.id, uintptr(minEvents), uintptr(nr),
 			uintptr(events), uintptr(unsafe.Pointer(ts)), uintptr(unsafe.Pointer(set)))
 	} else {
-		n, _, errno = syscall.Syscall6(unix.SYS_IO_GETEVENTS, c.id, uintptr(min), uintptr(nr),
+		n, _, errno = syscall.Syscall6(unix.SYS_IO_GETEVENTS, c.id, uintptr(minEvents), uintptr(nr),
 			uintptr(events), uintptr(unsafe.Pointer(ts)), 0)
 	}
 
@@ -180,9 +192,9 @@ func (c *Context) getevents(min, nr int, events unsafe.Pointer, ts *unix.Timespe
 // kernelEvents holds the arrays that io_getevents(2) writes to.
 var kernelEvents = sync.Pool{New: func() any { return new([]ioEvent) }}
 
-// Run takes the events that are there and calls the callback of each, if it has one,
-// io_queue_run(3). It does not wait. It returns the number of events; a callback may
-// submit requests, and if they complete at once Run takes their events too.
+// Run takes the events that have arrived and calls the callback of each that has one,
+// io_queue_run(3). It does not wait. It returns the number of events. A callback may submit
+// requests; if they complete at once, Run takes their events too.
 func (c *Context) Run() (int, error) {
 	for n := 0; ; n++ {
 		var e [1]Event
@@ -196,14 +208,13 @@ func (c *Context) Run() (int, error) {
 	}
 }
 
-// QueueWait waits until there is an event to take or the timeout is over,
-// io_queue_wait(3), and returns the number of events that it saw, 0 or 1. It takes
-// none; [Context.Run] does. A negative timeout means none.
+// QueueWait waits until an event has arrived or the timeout has passed, io_queue_wait(3). It
+// returns 1 or 0, and takes no event: [Context.Run] does. A negative timeout never passes.
 func (c *Context) QueueWait(timeout time.Duration) (int, error) {
 	deadline := deadlineOf(timeout)
 	for {
-		// One event wanted, and no memory to store it at: the kernel waits for the
-		// event, fails to copy it and leaves it in the ring.
+		// Ask for one event without memory to store it: the kernel waits for the event, fails
+		// to copy it and leaves it in the ring.
 		n, errno := c.getevents(1, 1, nil, timespecOf(timeout), nil)
 		switch errno {
 		case syscall.EFAULT:
@@ -222,11 +233,11 @@ func (c *Context) QueueWait(timeout time.Duration) (int, error) {
 	}
 }
 
-// maxWait bounds a timeout so that its seconds fit a 32-bit time_t, 68 years.
+// maxWait bounds a timeout, so that its seconds fit a 32-bit time_t, 68 years.
 const maxWait = (1<<31 - 1) * time.Second
 
-// timespecOf returns nil, no timeout, for a negative timeout: the kernel takes a
-// negative timespec for one that never ends, but nothing promises so.
+// timespecOf returns the timespec of timeout, or nil for a negative one. The kernel treats a
+// negative timespec as infinite, too, but does not promise to.
 func timespecOf(timeout time.Duration) *unix.Timespec {
 	if timeout < 0 {
 		return nil

@@ -3,7 +3,6 @@
 package libaio
 
 import (
-	"github.com/go-aio/aio/internal/aiotest"
 	"math"
 	"os"
 	"sync"
@@ -11,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,16 +36,17 @@ func TestGetEventsRefuses(t *testing.T) {
 				t.Errorf("%s(0 of 0) = %d, %v, want 0", name, n, err)
 			}
 		}
-		take(t, c, 1) // it is still there
+		take(t, c, 1) // the event is still there
 	})
 }
 
-// What the kernel says to the same.
+// The kernel refuses the same counts.
 func TestIOGetEventsRefuses(t *testing.T) {
 	c := newContext(t, 4)
 	var raw [2]ioEvent
 	for _, count := range [][2]int{{3, 2}, {-1, 2}, {0, -1}, {-2, -1}} {
-		if n, errno := rawGetEvents(c.id, count[0], count[1], unsafe.Pointer(&raw), nil); errno != syscall.EINVAL {
+		n, errno := rawGetEvents(c.id, count[0], count[1], unsafe.Pointer(&raw), nil)
+		if errno != syscall.EINVAL {
 			t.Errorf("io_getevents(%d of %d) = %d, %v, want EINVAL", count[0], count[1], n, errno)
 		}
 	}
@@ -53,7 +55,7 @@ func TestIOGetEventsRefuses(t *testing.T) {
 	}
 }
 
-func TestGetEventsTakesInOrderAndAtMostWhatIsAskedFor(t *testing.T) {
+func TestGetEventsTakesInOrderAndAtMostLen(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(8)
 		cb := newInstant(t)
@@ -62,7 +64,9 @@ func TestGetEventsTakesInOrderAndAtMostWhatIsAskedFor(t *testing.T) {
 			submit(t, c, cb)
 		}
 		next := uint64(0)
-		for _, tt := range []struct{ min, nr, want int }{{0, 2, 2}, {1, 1, 1}, {0, 0, 0}, {2, 8, 2}, {0, 8, 0}} {
+		for _, tt := range []struct{ min, nr, want int }{
+			{0, 2, 2}, {1, 1, 1}, {0, 0, 0}, {2, 8, 2}, {0, 8, 0},
+		} {
 			events := make([]Event, tt.nr)
 			n, err := c.GetEvents(tt.min, events, -1)
 			if n != tt.want || err != nil {
@@ -94,7 +98,7 @@ func TestGetEventsTimeout(t *testing.T) {
 			if d := get(timeout, 0); d < timeout {
 				t.Errorf("a timeout of %v ended after %v", timeout, d)
 			}
-			submit(t, c, newInstant(t)) // less than the two that are asked for
+			submit(t, c, newInstant(t)) // one of the two events that get asks for
 			if d := get(timeout, 1); d < timeout {
 				t.Errorf("with one event there a timeout of %v ended after %v", timeout, d)
 			}
@@ -102,8 +106,8 @@ func TestGetEventsTimeout(t *testing.T) {
 	})
 }
 
-// A timeout that no timespec holds, too.
-func TestGetEventsLongTimeoutAndNone(t *testing.T) {
+// The timeouts include one that no timespec holds.
+func TestGetEventsLongAndNegativeTimeout(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(4)
 		for _, timeout := range []time.Duration{time.Hour, math.MaxInt64, -1, -time.Hour, math.MinInt64} {
@@ -137,7 +141,7 @@ func TestTimespecOf(t *testing.T) {
 		1:                 {Nsec: 1},
 		2*time.Second + 3: {Sec: 2, Nsec: 3},
 		(1<<31 - 1) * 1e9: {Sec: 1<<31 - 1},
-		(1<<31-1)*1e9 + 1: {Sec: 1<<31 - 1}, // what 32-bit systems have
+		(1<<31-1)*1e9 + 1: {Sec: 1<<31 - 1}, // the largest time_t of 32-bit systems
 		math.MaxInt64:     {Sec: 1<<31 - 1},
 	} {
 		switch ts := timespecOf(timeout); {
@@ -148,7 +152,7 @@ func TestTimespecOf(t *testing.T) {
 	}
 }
 
-// Which is why GetEvents does not hand it on.
+// GetEvents therefore does not pass a negative timeout on.
 func TestIOGetEventsNegativeTimeoutNeverReturns(t *testing.T) {
 	aiotest.NeedsTime(t)
 	for name, ts := range map[string]unix.Timespec{
@@ -184,7 +188,8 @@ func TestIOGetEventsNegativeTimeoutNeverReturns(t *testing.T) {
 func TestIOGetEventsZeroTimeoutReturnsAtOnce(t *testing.T) {
 	c := newContext(t, 4)
 	var e ioEvent
-	if n, errno := rawGetEvents(c.id, 1, 1, unsafe.Pointer(&e), new(unix.Timespec)); n != 0 || errno != 0 {
+	n, errno := rawGetEvents(c.id, 1, 1, unsafe.Pointer(&e), new(unix.Timespec))
+	if n != 0 || errno != 0 {
 		t.Errorf("io_getevents with a zero timespec = %d, %v, want 0", n, errno)
 	}
 }
@@ -207,7 +212,7 @@ func TestIOGetEventsToABadPointerConsumesNothing(t *testing.T) {
 	}
 }
 
-// Each waiter gets one, and none gets two.
+// Each waiter gets one event, and none gets two.
 func TestFourWaitersGetOneEventEach(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(8)
@@ -244,7 +249,7 @@ func TestFourWaitersGetOneEventEach(t *testing.T) {
 	})
 }
 
-// A waiter gets all that it waits for, whatever part of it was there before.
+// A waiter gets all the events it waits for, including those that came before the call.
 func TestGetEventsCollectsUntilMin(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(16)
@@ -275,13 +280,13 @@ func TestGetEventsCollectsUntilMin(t *testing.T) {
 				seen[e.Obj]++
 			}
 			if len(seen) != min(there, 1)+4 || seen[instant] != there {
-				t.Errorf("of %d requests came these events: %v", there+4, seen)
+				t.Errorf("the events of %d requests: %v", there+4, seen)
 			}
 		}
 	})
 }
 
-// Waiters that each want many share what comes, and all get enough.
+// Several waiters for many events share the arrivals, and each gets enough.
 func TestManyWaitersForManyEvents(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		const waiters, each = 8, 50

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Four blocks of a file are read at once. The file is opened with O_DIRECT: otherwise
+// The example reads four blocks of a file at once. It opens the file with O_DIRECT: otherwise
 // Submit would wait for the disk itself.
 func Example() {
 	f, done := exampleFile()
@@ -23,10 +23,10 @@ func Example() {
 	must(err) // EAGAIN: see /proc/sys/fs/aio-max-nr
 	defer c.Destroy()
 
-	// Direct I/O asks for memory, offsets and lengths that are aligned; a mapping
-	// begins at a page.
+	// Direct I/O needs aligned memory, offsets and lengths. A mapping begins at a page.
 	const block = 4096
-	memory, err := unix.Mmap(-1, 0, 4*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	memory, err := unix.Mmap(-1, 0, 4*block, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_ANON|unix.MAP_PRIVATE)
 	must(err)
 	defer unix.Munmap(memory)
 
@@ -36,8 +36,8 @@ func Example() {
 		iocbs[i].PrepPread(int(f.Fd()), memory[i*block:(i+1)*block], int64(i)*block)
 		iocbs[i].Data = uint64(i)
 	}
-	// Fewer than all, and no error, is an answer, too: iocbs[n] has been refused, and
-	// those behind it have not been looked at.
+	// A count below the total, without an error, is no failure. The kernel refused iocbs[n]
+	// and did not look at the ones after it.
 	for submitted := 0; submitted < len(iocbs); {
 		n, err := c.Submit(iocbs[submitted:]...)
 		must(err)
@@ -68,8 +68,8 @@ func Example() {
 	// block 3: 100 bytes, "33333333"...
 }
 
-// An eventfd lets a goroutine wait for events in the runtime's poller, which takes no
-// thread. It counts completions: one read may stand for many.
+// A goroutine waits for an eventfd in the runtime's poller, which takes no thread. The
+// eventfd counts completions: one read may stand for many.
 func ExampleIOCB_SetEventfd() {
 	f, done := exampleFile()
 	defer done()
@@ -100,7 +100,7 @@ func ExampleIOCB_SetEventfd() {
 		var count [8]byte
 		_, err := wake.Read(count[:])
 		must(err)
-		_, err = c.Run() // takes all that are there, not one
+		_, err = c.Run() // takes all that have arrived, not one
 		must(err)
 	}
 	fmt.Println(called, "syncs done")
@@ -124,7 +124,7 @@ func exampleFile() (f *os.File, done func()) {
 	}
 	must(os.WriteFile(name, data, 0o600))
 	f, err = os.OpenFile(name, os.O_RDWR|syscall.O_DIRECT, 0)
-	if err != nil { // a filesystem that has no direct I/O
+	if err != nil { // a filesystem without direct I/O
 		f, err = os.OpenFile(name, os.O_RDWR, 0)
 	}
 	must(err)

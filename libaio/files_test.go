@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// block is a multiple of every alignment that a filesystem here may ask for.
+// block is a multiple of every alignment that a filesystem may demand.
 const block = 4096
 
-// fill writes the pattern of a file at byte offset off to p: each 8 bytes are their
-// own offset, so that bytes from anywhere else show.
+// fill writes the pattern of a file at byte offset off to p. Each 8 bytes encode their own
+// offset, so that bytes from another place are noticed.
 func fill(p []byte, off int64) {
 	for i := 0; i+8 <= len(p); i += 8 {
 		binary.LittleEndian.PutUint64(p[i:], uint64(off+int64(i))*0x9e3779b97f4a7c15)
@@ -61,8 +61,8 @@ func pages(t testing.TB, n, prot int) []byte {
 	return p
 }
 
-// directBase is a directory for files that do direct I/O and, by statx(2), say so: ""
-// for the temporary directory, "." for this one, "-" if there is neither.
+// directBase returns a directory for files that do direct I/O and report it by statx(2): ""
+// for the temporary directory, "." for the working directory, "-" if neither has such files.
 var directBase = sync.OnceValue(func() string {
 	best := "-"
 	for _, base := range []string{"", "."} {
@@ -82,21 +82,23 @@ var directBase = sync.OnceValue(func() string {
 	return best
 })
 
-// onOverlay reports whether name is on overlayfs, whose files have their pages in the layer below.
+// onOverlay reports whether name is on overlayfs. The pages of its files belong to the layer
+// below.
 func onOverlay(name string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(name, &st) == nil && uint32(st.Type) == unix.OVERLAYFS_SUPER_MAGIC
 }
 
-// needsPages skips a test that looks at the page cache where there is overlayfs only.
+// needsPages skips a test of the page cache if name is on overlayfs.
 func needsPages(t testing.TB, name string) {
 	t.Helper()
 	if onOverlay(name) {
-		aiotest.Needs(t, "a filesystem that has pages itself", "TMPDIR=DIR go test ./libaio, with a DIR on ext4 or xfs")
+		aiotest.Needs(t, "a filesystem with its own pages",
+			"TMPDIR=DIR go test ./libaio, with a DIR on ext4 or xfs")
 	}
 }
 
-// directDir returns a directory whose files do direct I/O.
+// directDir returns a directory for files that do direct I/O.
 func directDir(t testing.TB) string {
 	t.Helper()
 	switch directBase() {
@@ -125,8 +127,9 @@ func hasDirect(dir string) bool {
 	return mem != 0
 }
 
-// alignment returns what statx(2) asks of the address and of the offset and length of
-// a direct transfer, 0 where it does not tell (before Linux 6.1, btrfs, tmpfs).
+// alignment returns the alignment that statx(2) reports for direct transfers: that of the
+// address, and that of offset and length. Both are 0 if statx(2) reports none (before Linux
+// 6.1, btrfs, tmpfs).
 func alignment(fd int) (mem, off int) {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st); err != nil {
@@ -170,7 +173,7 @@ func writeFile(name string, n int) error {
 	return f.Sync()
 }
 
-// sharedSize is the size of a file that many tests read and none writes.
+// sharedSize is the size of a file that many tests read and no test writes.
 const sharedSize = 32 << 20
 
 var shared struct {
@@ -203,13 +206,13 @@ func removeSharedFile() {
 	}
 }
 
-// detachedMount mounts a filesystem where no path leads to, with options in pairs, and
-// returns its root until the end of the test.
+// detachedMount mounts a filesystem that no path leads to, with options in pairs. It returns
+// the root directory, open until the end of the test.
 func detachedMount(t testing.TB, fstype string, options ...string) (root int) {
 	t.Helper()
 	config, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
 	if err == unix.EPERM || err == unix.ENOSYS || err == unix.ENODEV {
-		aiotest.Needs(t, fmt.Sprintf("fsopen(2) of %s, which says %v", fstype, err), aiotest.Whole)
+		aiotest.Needs(t, fmt.Sprintf("fsopen(2) of %s, which returns %v", fstype, err), aiotest.Whole)
 	}
 	if err != nil {
 		t.Fatalf("fsopen %s: %v", fstype, err)
@@ -245,8 +248,8 @@ func pipe(t testing.TB) (r, w int) {
 	return p[0], p[1]
 }
 
-// closeEnd closes an end of a pipe. The descriptor stays in use, for /dev/null, so
-// that the end of the test closes nobody else's.
+// closeEnd closes an end of a pipe. The descriptor stays in use, for /dev/null, so that the
+// end of the test does not close an unrelated file.
 func closeEnd(t testing.TB, fd int) {
 	t.Helper()
 	null := open(t, "/dev/null", unix.O_RDWR)
@@ -255,7 +258,7 @@ func closeEnd(t testing.TB, fd int) {
 	}
 }
 
-// A pending is a request that stays in flight until it is fired: a poll of a pipe.
+// A pending is a request that stays in flight until fire is called: a poll of a pipe.
 type pending struct {
 	*IOCB
 	t testing.TB
@@ -283,8 +286,8 @@ func (p pending) reset() {
 	}
 }
 
-// newInstant returns a request that has completed when Submit returns: a poll of a
-// regular file.
+// newInstant returns a request that has completed when Submit returns: a poll of a regular
+// file.
 func newInstant(t testing.TB) *IOCB {
 	t.Helper()
 	fd := open(t, "/proc/self/exe", unix.O_RDONLY)
@@ -293,7 +296,7 @@ func newInstant(t testing.TB) *IOCB {
 	return cb
 }
 
-// newEventfd returns an eventfd, which does not block.
+// newEventfd returns a non-blocking eventfd.
 func newEventfd(t testing.TB) int {
 	t.Helper()
 	fd, err := Eventfd()
@@ -304,7 +307,7 @@ func newEventfd(t testing.TB) int {
 	return fd
 }
 
-// eventfdCount reads an eventfd: what has been added since the last time.
+// eventfdCount reads an eventfd and returns the sum added since the last read.
 func eventfdCount(t testing.TB, fd int) uint64 {
 	t.Helper()
 	var p [8]byte

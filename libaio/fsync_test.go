@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Both work since Linux 4.18. They run on a workqueue of the kernel, which is why
-// fsync(2) is 45 us faster when there is one only.
+// Both commands exist since Linux 4.18. They run on a workqueue of the kernel, which makes a
+// single one 45 us slower than fsync(2).
 func TestFsyncCoversWritesThatHaveCompleted(t *testing.T) {
 	c := newContext(t, 4)
 	name := newFile(t, 16*block)
@@ -34,7 +34,7 @@ func TestFsyncCoversWritesThatHaveCompleted(t *testing.T) {
 		"fsync":  func(cb *IOCB) { cb.PrepFsync(fd) },
 		"fdsync": func(cb *IOCB) { cb.PrepFdsync(fd) },
 	} {
-		seen := false // the kernel may write back of itself
+		seen := false // the kernel may write back on its own
 		for range 5 {
 			write := new(IOCB)
 			write.PrepPwrite(fd, make([]byte, 16*block), 0)
@@ -57,13 +57,13 @@ func TestFsyncCoversWritesThatHaveCompleted(t *testing.T) {
 	}
 }
 
-// So one descriptor has to be the one that is always synced. The error here is that of
-// a page which is dirty again when a direct write wants to drop it; the kernel says so
-// in its log.
+// The kernel reports a writeback error once per descriptor, so every sync must use the same
+// descriptor. The error of this test is that of a page that is dirty again when a direct
+// write wants to drop it. The kernel logs it.
 func TestWritebackErrorIsReportedOncePerDescriptor(t *testing.T) {
 	c := newContext(t, 4)
 	name := newFile(t, 16*block)
-	plain := open(t, name, unix.O_RDWR)
+	buffered := open(t, name, unix.O_RDWR)
 	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
 	first, second := open(t, name, unix.O_RDWR), open(t, name, unix.O_RDWR)
 	cb := new(IOCB)
@@ -76,7 +76,7 @@ func TestWritebackErrorIsReportedOncePerDescriptor(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for p := make([]byte, block); !stop.Load(); {
-			if _, err := unix.Pwrite(plain, p, 0); err != nil {
+			if _, err := unix.Pwrite(buffered, p, 0); err != nil {
 				t.Error(err)
 				return
 			}

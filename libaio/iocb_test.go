@@ -31,7 +31,7 @@ func TestDataReturnsAsItWasAtSubmit(t *testing.T) {
 			t.Errorf("Data = 2^63 + %d, want 0 to 3", got)
 		}
 		if p.Data != 99 {
-			t.Errorf("IOCB.Data = %d, want what the caller made of it", p.Data)
+			t.Errorf("IOCB.Data = %d, want the value the caller set", p.Data)
 		}
 	})
 }
@@ -62,7 +62,7 @@ func TestPrepResetsAllButData(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, used.raw, fresh.raw)
 		}
 		if used.callback != nil || len(used.mem.iovs) != 0 || len(used.mem.buf) != len(fresh.mem.buf) {
-			t.Errorf("%s leaves the callback or the memory of another request", name)
+			t.Errorf("%s keeps the callback or the memory of the earlier request", name)
 		}
 		if used.Data != 5 {
 			t.Errorf("%s changes Data", name)
@@ -99,7 +99,7 @@ func TestTransfers(t *testing.T) {
 	check(t, got[:2*block], 1<<40+2*block)
 }
 
-// The slice of slices is the caller's again when PrepPreadv returns.
+// The slice of slices belongs to the caller again when PrepPreadv returns.
 func TestVectorIsCopied(t *testing.T) {
 	c := newContext(t, 8)
 	fd := openShared(t)
@@ -113,7 +113,7 @@ func TestVectorIsCopied(t *testing.T) {
 	}
 	check(t, right, 0)
 	if differs(wrong, 0) < 0 {
-		t.Error("what was put into the slice later has been read to")
+		t.Error("the read went to a buffer put into the slice later")
 	}
 }
 
@@ -137,11 +137,11 @@ func TestSameIOCBTwiceInOneSubmit(t *testing.T) {
 			}
 		}
 		if count != 2 {
-			t.Errorf("%d events are those of the IOCB, want 2", count)
+			t.Errorf("%d events belong to the IOCB, want 2", count)
 		}
 		check(t, p, 0)
 
-		// The second of them behind one that is refused.
+		// The second one comes after a request that the kernel refuses.
 		if n, err := c.Submit(twice, nil, twice); n != 1 || err != nil {
 			t.Fatalf("Submit(cb, nil, cb) = %d, %v, want 1", n, err)
 		}
@@ -153,8 +153,9 @@ func TestSameIOCBTwiceInOneSubmit(t *testing.T) {
 	})
 }
 
-// Each submission is as the IOCB was then, whatever is made of it afterwards.
-func TestIOCBIsPreparedAgainInFlight(t *testing.T) {
+// Each submission keeps the IOCB's state at the time of the Submit, regardless of later Prep
+// calls.
+func TestIOCBPreparedAgainInFlight(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		const n, size = 16, 256 << 10
 		c := setup(n)
@@ -187,7 +188,7 @@ func TestIOCBIsPreparedAgainInFlight(t *testing.T) {
 	})
 }
 
-// What an IOCB was in one context means nothing in another.
+// The state of an IOCB in one context means nothing in another.
 func TestIOCBMovesToAnotherContext(t *testing.T) {
 	a, b := newContext(t, 8), newContext(t, 8)
 	cb := newInstant(t)
@@ -195,7 +196,7 @@ func TestIOCBMovesToAnotherContext(t *testing.T) {
 	do(t, b, cb) // the first of b, as it was the first of a
 	do(t, a, newInstant(t))
 
-	// In flight in b, and submitted as often to both.
+	// The IOCB is in flight in b, and submitted the same number of times to both.
 	p := newPending(t)
 	p.Data = 1
 	submit(t, b, p.IOCB)
@@ -242,7 +243,7 @@ func TestRunCallsBack(t *testing.T) {
 	})
 }
 
-// And sees their events, too, if they are there at once.
+// Run also takes the events of those requests if they complete at once.
 func TestCallbackSubmitsMore(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(8)
@@ -260,8 +261,8 @@ func TestCallbackSubmitsMore(t *testing.T) {
 	})
 }
 
-// In C the callback travels in aio_data: it is that of the submission.
-func TestCallbackIsThatOfTheSubmission(t *testing.T) {
+// In C the callback travels in aio_data, so it belongs to the submission.
+func TestCallbackBelongsToTheSubmission(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(8)
 		p := newPending(t)
@@ -282,7 +283,7 @@ func TestCallbackIsThatOfTheSubmission(t *testing.T) {
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, []int{0, 1, 2}) {
-			t.Errorf("the callbacks of %v have been called", got)
+			t.Errorf("the callbacks of %v were called, want each once", got)
 		}
 	})
 }
@@ -311,7 +312,8 @@ func TestQueueWaitTakesNothing(t *testing.T) {
 		}
 		p := newPending(t)
 		called := 0
-		if err := c.Poll(p.IOCB, func(*Context, *IOCB, int64, int64) { called++ }, int(p.raw.fd), unix.POLLIN); err != nil {
+		count := func(*Context, *IOCB, int64, int64) { called++ }
+		if err := c.Poll(p.IOCB, count, int(p.raw.fd), unix.POLLIN); err != nil {
 			t.Fatal(err)
 		}
 		var n int

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if id := os.Getenv(exitHelper); id != "" {
 		exitWithWritesInFlight(id) // does not return
 	}
-	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
+	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors
 		r.Close()
 		w.Close()
 	}
@@ -49,18 +49,18 @@ func leaks(fds []string, goroutines int) (code int) {
 		code = 1
 	}
 	if aiotest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-		return code // one that has just been told to end may need a moment
+		return code // a goroutine that is about to end may need a moment
 	}
 	stacks := make([]byte, 1<<20)
 	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks[:runtime.Stack(stacks, true)])
 	return 1
 }
 
-// destroying are contexts of tests that have ended.
+// destroying counts the contexts of ended tests that are being destroyed.
 var destroying sync.WaitGroup
 
-// newContext returns a context that the end of the test destroys. Unless the test
-// has done so itself, it must have returned every slot by then.
+// newContext returns a context that the end of the test destroys. Unless the test has
+// destroyed it, the test must have returned every slot by then.
 func newContext(t testing.TB, n int) *Context {
 	t.Helper()
 	aiotest.Guard(t)
@@ -73,7 +73,7 @@ func newContext(t testing.TB, n int) *Context {
 		t.Fatalf("Setup(%d): %v", n, err)
 	}
 	if c.ring == nil {
-		t.Error("the ring is not mapped, or not one that this package can read")
+		t.Error("the ring is not mapped, or has a layout that this package does not know")
 	}
 	t.Cleanup(func() {
 		if c.destroyed {
@@ -82,7 +82,7 @@ func newContext(t testing.TB, n int) *Context {
 		if !t.Failed() {
 			checkIdle(t, c)
 		}
-		// It waits for a grace period of RCU, and the next test need not.
+		// Destroy waits for a grace period of RCU, and the next test need not.
 		destroying.Go(func() {
 			if err := c.Destroy(); err != nil {
 				panic(t.Name() + ": Destroy: " + err.Error())
@@ -92,8 +92,8 @@ func newContext(t testing.TB, n int) *Context {
 	return c
 }
 
-// bothWays runs a test on a context whose events are taken from the mapped ring, and
-// on one where that takes a system call.
+// bothWays runs a test twice: once with a context that takes events from the mapped ring, and
+// once with one that takes them by a system call.
 func bothWays(t *testing.T, test func(t *testing.T, setup func(n int) *Context)) {
 	t.Run("ring", func(t *testing.T) {
 		test(t, func(n int) *Context { return newContext(t, n) })
@@ -107,8 +107,8 @@ func bothWays(t *testing.T, test func(t *testing.T, setup func(n int) *Context))
 	})
 }
 
-// held returns the number of submissions whose memory c holds. It fails the test if
-// an index is free twice, or both free and in use.
+// held returns the number of submissions that hold memory in c. It fails the test if an index
+// is free twice, or both free and in use.
 func held(t testing.TB, c *Context) int {
 	t.Helper()
 	c.mu.Lock()
@@ -141,7 +141,7 @@ func checkIdle(t testing.TB, c *Context) {
 	}
 }
 
-// submit submits requests that the kernel has to take.
+// submit submits requests. It fails the test if the kernel does not take all of them.
 func submit(t testing.TB, c *Context, iocbs ...*IOCB) {
 	t.Helper()
 	if n, err := c.Submit(iocbs...); n != len(iocbs) || err != nil {
@@ -173,7 +173,7 @@ func do(t testing.TB, c *Context, cb *IOCB) int64 {
 	submit(t, c, cb)
 	e := take(t, c, 1)[0]
 	if e.Obj != cb {
-		t.Fatal("the event is another request's")
+		t.Fatal("the event belongs to another request")
 	}
 	return e.Res
 }
@@ -195,7 +195,7 @@ func wantRes(t testing.TB, res int64, errno syscall.Errno) {
 	}
 }
 
-// The system calls, without what Context does around them.
+// The functions below make the system calls without the bookkeeping of Context.
 
 func rawSetup(n uint32, id *uintptr) syscall.Errno {
 	_, _, errno := syscall.Syscall(unix.SYS_IO_SETUP, uintptr(n), uintptr(unsafe.Pointer(id)), 0)
@@ -212,13 +212,15 @@ func rawSubmit(id uintptr, nr int, list *unsafe.Pointer) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-func rawGetEvents(id uintptr, min, nr int, events unsafe.Pointer, ts *unix.Timespec) (int, syscall.Errno) {
-	n, _, errno := syscall.Syscall6(unix.SYS_IO_GETEVENTS, id, uintptr(min), uintptr(nr),
+func rawGetEvents(
+	id uintptr, minEvents, nr int, events unsafe.Pointer, ts *unix.Timespec,
+) (int, syscall.Errno) {
+	n, _, errno := syscall.Syscall6(unix.SYS_IO_GETEVENTS, id, uintptr(minEvents), uintptr(nr),
 		uintptr(events), uintptr(unsafe.Pointer(ts)), 0)
 	return int(n), errno
 }
 
-// A thread runs a function on a thread of its own.
+// A thread is an OS thread that runs one function.
 type thread struct {
 	tid  int
 	done chan struct{}
@@ -237,8 +239,8 @@ func onThread(f func()) *thread {
 	return th
 }
 
-// awaitBlocked waits until the thread sleeps in system call nr, or has ended: a signal
-// of the runtime's own may have come first.
+// awaitBlocked waits until the thread sleeps in system call nr, or has ended. A signal of the
+// runtime may have ended the call earlier.
 func (th *thread) awaitBlocked(nr int) {
 	want := fmt.Sprintf("%d ", nr)
 	for {
@@ -263,16 +265,16 @@ func (th *thread) isDone() bool {
 	}
 }
 
-// interrupt sends SIGURG, which the runtime's handler ignores and which has
-// SA_RESTART, as all of the runtime's handlers.
+// interrupt sends SIGURG. The runtime's handler ignores it and has SA_RESTART, like all of
+// the runtime's handlers.
 func (th *thread) interrupt(t testing.TB) {
 	if err := unix.Tgkill(os.Getpid(), th.tid, unix.SIGURG); err != nil && !th.isDone() {
 		t.Errorf("tgkill: %v", err)
 	}
 }
 
-// storm sends SIGURG and SIGPROF, which Go's runtime sends itself in its everyday
-// work, to all threads until stop is called.
+// storm sends SIGURG and SIGPROF to all threads until stop is called. Go's runtime sends both
+// in normal operation.
 func storm(t testing.TB) (stop func()) {
 	var ended atomic.Bool
 	th := onThread(func() {

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A request watches a request's memory without keeping it.
+// A request watches the memory of a request without keeping it alive.
 type request struct {
 	cb   weak.Pointer[IOCB]
 	bufs []weak.Pointer[byte]
 	iovs weak.Pointer[unix.Iovec]
 }
 
-// watch is for the functions below, which keep nothing themselves.
+// watch returns a request that watches cb and bufs.
 func watch(cb *IOCB, bufs ...[]byte) request {
 	w := request{cb: weak.Make(cb), iovs: weak.Make(unsafe.SliceData(cb.mem.iovs))}
 	for _, p := range bufs {
@@ -30,8 +30,8 @@ func watch(cb *IOCB, bufs ...[]byte) request {
 	return w
 }
 
-// wantHeld collects garbage and fails the test if any of w's buffers and iovecs are
-// gone, or, unless held, if any is left.
+// wantHeld runs the garbage collector and checks w's buffers and iovecs. If held is set, all
+// of them must be reachable; otherwise none may be.
 func (w request) wantHeld(t *testing.T, held bool, when string) {
 	t.Helper()
 	for range 3 {
@@ -47,7 +47,7 @@ func (w request) wantHeld(t *testing.T, held bool, when string) {
 	}
 }
 
-// wantAllHeld is wantHeld, and for the IOCB, too.
+// wantAllHeld is wantHeld that also checks the IOCB.
 func (w request) wantAllHeld(t *testing.T, held bool, when string) {
 	t.Helper()
 	w.wantHeld(t, held, when)
@@ -94,7 +94,7 @@ func TestMemoryIsHeldUntilItsEventIsTaken(t *testing.T) {
 	}
 }
 
-// Prep and Release take the IOCB's own hold of its memory, not that of a submission.
+// Prep and Release drop the IOCB's own references to its memory, not those of a submission.
 func TestMemoryOfASubmissionIsNotTheIOCBs(t *testing.T) {
 	fd := openShared(t)
 	for name, change := range map[string]func(*IOCB){
@@ -119,7 +119,7 @@ func TestMemoryOfASubmissionIsNotTheIOCBs(t *testing.T) {
 	}
 }
 
-// Submitted again, a released IOCB does not name memory that has gone.
+// A released IOCB does not name freed memory when it is submitted again.
 func TestReleasedIOCBNamesNoMemory(t *testing.T) {
 	c := newContext(t, 4)
 	fd := openShared(t)
@@ -155,7 +155,7 @@ func TestMemoryOfARefusedRequestIsNotHeld(t *testing.T) {
 	}
 }
 
-// Dropping a context does not end it: its requests are in flight still.
+// Dropping a context does not end it: its requests are still in flight.
 func TestDroppedContextHoldsItsMemory(t *testing.T) {
 	aiotest.Guard(t)
 	fd := openShared(t)
@@ -195,8 +195,8 @@ func TestDroppedContextHoldsItsMemory(t *testing.T) {
 	}
 }
 
-// The callers keep nothing at all, the collector runs all the time, and what it frees
-// is at once somebody else's.
+// The callers keep no reference at all, the collector runs all the time, and another
+// goroutine reuses the freed memory at once.
 func TestReadsUnderACollectorStorm(t *testing.T) {
 	const depth, size, total = 64, 16 << 10, 1500
 	c := newContext(t, depth)
@@ -211,12 +211,12 @@ func TestReadsUnderACollectorStorm(t *testing.T) {
 			runtime.GC()
 		}
 	})
-	wg.Go(func() { // a read to memory that has been freed would come in here
+	wg.Go(func() { // a read to freed memory would show here
 		var others [32][]byte
 		for i := 0; !stop.Load(); i = (i + 1) % len(others) {
 			for j, b := range others[i] {
 				if b != 0xaa {
-					t.Errorf("byte %d of a buffer that is no request's is %#x", j, b)
+					t.Errorf("byte %d of an unrelated buffer is %#x", j, b)
 					return
 				}
 			}
@@ -253,7 +253,8 @@ func TestReadsUnderACollectorStorm(t *testing.T) {
 		done += n
 		for i, e := range events[:n] {
 			if e.Res != size || freed[e.Data].Load() {
-				t.Fatalf("read %d: Res = %d, the buffer has been freed: %t", e.Data, e.Res, freed[e.Data].Load())
+				t.Fatalf("read %d: Res = %d, the buffer has been freed: %t",
+					e.Data, e.Res, freed[e.Data].Load())
 			}
 			off := int64(e.Data) % (sharedSize / size) * size
 			if e.Data%2 == 0 {
@@ -272,11 +273,11 @@ func TestReadsUnderACollectorStorm(t *testing.T) {
 	}
 }
 
-// A buffer that is declared in a frame, and an IOCB that is, do not move with it.
+// A buffer and an IOCB that are declared in a frame do not move with the stack.
 func TestStackGrowsWhileReadsAreInFlight(t *testing.T) {
 	c := newContext(t, 64)
 	fd := openShared(t)
-	// Something for the disk to do before it comes to the read that counts.
+	// The disk is busy with these reads before it gets to the one under test.
 	const size, n = 1 << 20, 8
 	var before []*IOCB
 	for i := range n {
@@ -286,7 +287,7 @@ func TestStackGrowsWhileReadsAreInFlight(t *testing.T) {
 	}
 	for range 10 {
 		done := make(chan struct{})
-		go func() { // with a small stack
+		go func() { // starts with a small stack
 			defer close(done)
 			var array [64<<10 + block]byte
 			var cb IOCB
@@ -303,7 +304,8 @@ func TestStackGrowsWhileReadsAreInFlight(t *testing.T) {
 					t.Errorf("Res = %d", e.Res)
 				}
 			}
-			if at := differs(array[-int(uintptr(unsafe.Pointer(&array)))&(block-1):][:64<<10], sharedSize-64<<10); at >= 0 {
+			p = array[-int(uintptr(unsafe.Pointer(&array)))&(block-1):][:64<<10]
+			if at := differs(p, sharedSize-64<<10); at >= 0 {
 				t.Errorf("byte %d of the array is not the file's", at)
 			}
 		}()

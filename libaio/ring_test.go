@@ -37,7 +37,7 @@ func TestRingIsMappedAtTheContext(t *testing.T) {
 	if n := r.head - head; n != 2 {
 		t.Errorf("head moved by %d, want 2", n)
 	}
-	// What the kernel takes, it takes from there.
+	// An event that the kernel takes moves the same head.
 	var e ioEvent
 	if n, errno := rawGetEvents(c.id, 1, 1, unsafe.Pointer(&e), nil); n != 1 || errno != 0 {
 		t.Fatalf("io_getevents = %d, %v", n, errno)
@@ -53,8 +53,8 @@ func TestRingIsMappedAtTheContext(t *testing.T) {
 	c.mu.Unlock()
 }
 
-// A ring that says that it is something else is left to the kernel.
-func TestRingOfAnotherKindIsNotRead(t *testing.T) {
+// A ring with another layout is left to the kernel.
+func TestRingOfAnotherLayoutIsNotRead(t *testing.T) {
 	aiotest.Guard(t)
 	good := ring{nr: 128, magic: ringMagic, compat: 1, headerLength: 32}
 	for name, tt := range map[string]struct {
@@ -72,17 +72,18 @@ func TestRingOfAnotherKindIsNotRead(t *testing.T) {
 		tt.change(&r)
 		id := uintptr(unsafe.Pointer(&r))
 		if got := ringOf(&id); (got != nil) != tt.read {
-			t.Errorf("%s: ringOf = %v, want it read: %t", name, got, tt.read)
+			t.Errorf("%s: ringOf = %v, want a ring: %t", name, got, tt.read)
 		}
 		runtime.KeepAlive(&r)
 	}
 }
 
-// Events that are there cost no system call, and no allocation.
-func TestTakingFromTheRingIsNoSystemCall(t *testing.T) {
+// Taking an event that has arrived costs no system call and no allocation.
+func TestTakingFromTheRingMakesNoSystemCall(t *testing.T) {
 	c := newContext(t, 4)
 	var e [1]Event
-	for name, wait := range map[string]func() (int, error){ // in the kernel, and be back
+	// every wait goes to the kernel and returns
+	for name, wait := range map[string]func() (int, error){
 		"GetEvents":  func() (int, error) { return c.GetEvents(1, e[:], 1) },
 		"PGetEvents": func() (int, error) { return c.PGetEvents(1, e[:], 1, nil) },
 		"QueueWait":  func() (int, error) { return c.QueueWait(1) },
@@ -119,7 +120,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 					t.Errorf("GetEvents = %d, %v", n, err)
 				}
 			}); n != 0 {
-				t.Errorf("%s: %v allocations a turn", name, n)
+				t.Errorf("%s: %v allocations a round", name, n)
 			}
 		}
 	})
@@ -130,12 +131,11 @@ func TestRingWrapsAround(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(1)
 		nr := int(ringOf(&c.id).nr)
-		turns := 2000
+		rounds := 2000
 		if aiotest.Race {
-			turns = 100
+			rounds = 100
 		}
-		// Batches of all sizes up to the capacity, so that they straddle the end at
-		// every place.
+		// Batches of all sizes up to the capacity straddle the end of the ring at every place.
 		const most = 64
 		events := make([]Event, most)
 		list := make([]*IOCB, most)
@@ -143,7 +143,7 @@ func TestRingWrapsAround(t *testing.T) {
 			list[i] = newInstant(t)
 		}
 		next := uint64(0)
-		for batch := 1; next < uint64(turns*nr); batch = batch%most + 1 {
+		for batch := 1; next < uint64(rounds*nr); batch = batch%most + 1 {
 			for i, cb := range list[:batch] {
 				cb.Data = next + uint64(i)
 			}
@@ -169,20 +169,20 @@ func TestRingWrapsAround(t *testing.T) {
 	})
 }
 
-// Somebody waits in the kernel, others look without waiting, and requests go on. The
-// kernel moves head under a lock that user space does not have.
-func TestRingIsNotReadWhileSomebodyWaitsInTheKernel(t *testing.T) {
+// Two reapers wait in the kernel and three poll, while requests go on. The kernel moves head
+// under a lock that user space does not have.
+func TestRingIsNotReadWhileAReaperWaitsInTheKernel(t *testing.T) {
 	aiotest.NeedsTime(t)
 	const depth, total = 48, 60000
 	c := newContext(t, depth)
 	var seen [total]atomic.Uint32
 	var taken atomic.Int64
 	var wg sync.WaitGroup
-	reap := func(min int) {
+	reap := func(minEvents int) {
 		events := make([]Event, 4)
 		for {
-			n, err := c.GetEvents(min, events, -1)
-			if err == syscall.EINVAL { // destroyed: all have been taken
+			n, err := c.GetEvents(minEvents, events, -1)
+			if err == syscall.EINVAL { // destroyed: all events have been taken
 				return
 			}
 			if err != nil {
@@ -202,8 +202,8 @@ func TestRingIsNotReadWhileSomebodyWaitsInTheKernel(t *testing.T) {
 			}
 		}
 	}
-	for _, min := range []int{1, 1, 0, 0, 0} {
-		wg.Go(func() { reap(min) })
+	for _, minEvents := range []int{1, 1, 0, 0, 0} {
+		wg.Go(func() { reap(minEvents) })
 	}
 	cb := newInstant(t)
 	submitted := 0

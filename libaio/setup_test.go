@@ -21,7 +21,7 @@ import (
 func TestSetupRefuses(t *testing.T) {
 	aiotest.Guard(t)
 	counts := []int{0, -1, math.MinInt, math.MaxInt, math.MaxInt32, 4194304 + 1}
-	for _, n := range []int64{1<<32 + 8, -1<<32 + 8} { // 8 to the kernel, which takes 32 bits
+	for _, n := range []int64{1<<32 + 8, -1<<32 + 8} { // the kernel takes 32 bits and sees 8
 		if int64(int(n)) == n {
 			counts = append(counts, int(n))
 		}
@@ -31,13 +31,13 @@ func TestSetupRefuses(t *testing.T) {
 			t.Errorf("Setup(%d) = %v, %v, want EINVAL", n, c, err)
 		}
 	}
-	// What Setup cannot be made to do.
+	// Setup cannot pass these arguments.
 	var zero, busy uintptr = 0, 1
 	if errno := rawSetup(math.MaxUint32, &zero); errno != syscall.EINVAL {
 		t.Errorf("io_setup(-1): %v, want EINVAL", errno)
 	}
 	if errno := rawSetup(1, &busy); errno != syscall.EINVAL {
-		t.Errorf("io_setup to a context that is not zero: %v, want EINVAL", errno)
+		t.Errorf("io_setup to a nonzero context: %v, want EINVAL", errno)
 	}
 }
 
@@ -60,12 +60,13 @@ func TestSetupAboveTheLimitOfTheHost(t *testing.T) {
 	destroying.Wait()
 	limit := hostCounter(t, "aio-max-nr")
 	if limit >= 4194304 {
-		aiotest.Needs(t, "a smaller aio-max-nr, or EINVAL comes first", "sysctl fs.aio-max-nr=65536 and go test ./libaio")
+		aiotest.Needs(t, "a smaller aio-max-nr, or EINVAL comes first",
+			"sysctl fs.aio-max-nr=65536 and go test ./libaio")
 	}
 	for name, n := range map[string]int{
 		"alone":     limit + 1,
-		"in sum":    limit - 64 + 1, // with the 64 of c
-		"below max": 4194304,        // the last that is not EINVAL
+		"in sum":    limit - 64 + 1, // together with the 64 of c
+		"below max": 4194304,        // the largest value without EINVAL
 	} {
 		if c, err := Setup(n); c != nil || err != syscall.EAGAIN {
 			t.Errorf("%s: Setup(%d) = %v, %v, want EAGAIN", name, n, c, err)
@@ -74,8 +75,8 @@ func TestSetupAboveTheLimitOfTheHost(t *testing.T) {
 	checkIdle(t, c)
 }
 
-// Other processes may make contexts meanwhile, so the step has to be seen once, not
-// every time.
+// Other processes may create contexts meanwhile, so the step has to be seen once, not every
+// time.
 func TestAioNrMovesByExactlyN(t *testing.T) {
 	aiotest.Guard(t)
 	destroying.Wait()
@@ -100,8 +101,7 @@ func TestAioNrMovesByExactlyN(t *testing.T) {
 	t.Errorf("aio-nr before Setup(%d), after it, and after Destroy: %q", n, steps)
 }
 
-// How many more than n depends on the number of CPUs that the host may have, and on
-// the page size.
+// The excess over n depends on the number of possible CPUs of the host and on the page size.
 func TestCapacityIsAtLeastN(t *testing.T) {
 	for _, n := range []int{1, 64, 128, 1024} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestCapacityIsAtLeastN(t *testing.T) {
 	}
 }
 
-// It is signalled on an eventfd before the slot is free, too: the two facts are one.
+// The kernel signals the eventfd before the slot is free, so one test checks both facts.
 func TestCompletedEventHoldsItsSlotUntilItIsTaken(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(1)
@@ -146,11 +146,11 @@ func TestCompletedEventHoldsItsSlotUntilItIsTaken(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			n-- // the one that was refused
+			n-- // the last was refused
 			if count := eventfdCount(t, efd); count != uint64(n) {
 				t.Fatalf("the eventfd counts %d completions of %d", count, n)
 			}
-			for range 10 { // all have completed, and yet
+			for range 10 { // all have completed, but their events are not taken
 				if _, err := c.Submit(cb); err != syscall.EAGAIN {
 					t.Fatalf("Submit to a full ring: %v, want EAGAIN", err)
 				}
@@ -181,7 +181,7 @@ func TestDestroyWaitsForReadsInFlight(t *testing.T) {
 	}
 }
 
-// An idle context takes about 32 ms, too: a grace period of RCU.
+// Destroying an idle context takes about 32 ms as well: a grace period of RCU.
 func TestDestroyCancelsPolls(t *testing.T) {
 	c := newContext(t, 4)
 	p := newPending(t)
@@ -229,7 +229,7 @@ func TestDestroyTwiceAndUseAfter(t *testing.T) {
 		t.Error("the context still points at the ring, which the kernel has unmapped")
 	}
 
-	// The kernel's own answers.
+	// These are the kernel's own answers.
 	if errno := rawDestroy(id); errno != syscall.EINVAL {
 		t.Errorf("io_destroy: %v, want EINVAL", errno)
 	}
@@ -248,7 +248,7 @@ func TestUseAfterDestroyDoesNotReachTheNextContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := newContext(t, 4)
-	old.id = next.id // if it is not so already
+	old.id = next.id // unless the kernel has already done so
 	p := newPending(t)
 	submit(t, next, p.IOCB)
 	if _, err := old.Cancel(p.IOCB); err != syscall.EINVAL {
@@ -271,11 +271,11 @@ func TestUseAfterDestroyDoesNotReachTheNextContext(t *testing.T) {
 	take(t, next, 1)
 }
 
-// A call that has looked whether the context is destroyed, and has not got to the kernel yet, must not
-// meet another one there.
+// A call that has passed the check for a destroyed context may not have reached the kernel
+// yet. It must not meet another context there.
 func TestDestroyOvertakesACall(t *testing.T) {
 	aiotest.NeedsTime(t)
-	given := 0 // the address, to another one, later
+	given := 0 // how often a later context got the address
 	for range 40 {
 		c := newContext(t, 4)
 		c.mu.Lock()
@@ -297,10 +297,10 @@ func TestDestroyOvertakesACall(t *testing.T) {
 			}
 		}
 	}
-	t.Errorf("the address came back %d times: has anything been tested?", given)
+	t.Errorf("the address came back %d times only: the test proves nothing", given)
 }
 
-// A waiter notices within 0.1 ms; the test asks only that it does.
+// A waiter notices within 0.1 ms; the test demands only that it notices.
 func TestDestroyWakesAWaiter(t *testing.T) {
 	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
@@ -351,13 +351,13 @@ func TestForkedChildGetsEINVAL(t *testing.T) {
 		t.Errorf("the child ended with %#x, want 0: 1 stands for io_submit and 2 for io_getevents"+
 			" without EINVAL", status)
 	}
-	take(t, c, 1) // nor has it touched the parent's
+	take(t, c, 1) // the child has not touched the parent's event
 }
 
-// forkAndTry forks a child that submits nothing to a context, and takes nothing from
-// it, and exits with 0 if both give EINVAL. The child has one thread of a Go program,
-// and no scheduler, collector or race detector behind it: system calls are all that it
-// may do, on the stack that it has.
+// forkAndTry forks a child that submits nothing to a context and takes nothing from it. The
+// child exits with 0 if both calls return EINVAL. It has one thread of a Go program, without
+// a scheduler, collector or race detector. So it may only make system calls, on the stack it
+// has.
 //
 //go:nosplit
 //go:norace
@@ -374,7 +374,8 @@ func forkAndTry(id uintptr) (pid uintptr, errno syscall.Errno) {
 	if _, _, errno = syscall.RawSyscall(unix.SYS_IO_SUBMIT, id, 0, 0); errno != syscall.EINVAL {
 		status |= 1
 	}
-	if _, _, errno = syscall.RawSyscall6(unix.SYS_IO_GETEVENTS, id, 0, 0, 0, 0, 0); errno != syscall.EINVAL {
+	_, _, errno = syscall.RawSyscall6(unix.SYS_IO_GETEVENTS, id, 0, 0, 0, 0, 0)
+	if errno != syscall.EINVAL {
 		status |= 2
 	}
 	for {
@@ -382,8 +383,8 @@ func forkAndTry(id uintptr) (pid uintptr, errno syscall.Errno) {
 	}
 }
 
-// exitHelper is set in the environment of a copy of this test that is to exit with
-// writes in flight: the name of the file to write.
+// exitHelper names an environment variable. It is set for a copy of this test that exits with
+// writes in flight, and holds the name of the file to write.
 const exitHelper = "LIBAIO_TEST_EXIT_HELPER"
 
 const exitWrites, exitSize = 32, 1 << 20
@@ -391,7 +392,7 @@ const exitWrites, exitSize = 32, 1 << 20
 func TestExitWaitsForWritesInFlight(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
-	name := newFile(t, exitWrites*exitSize) // so that it writes over written blocks
+	name := newFile(t, exitWrites*exitSize) // so that the helper overwrites written blocks
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), exitHelper+"="+name)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -407,7 +408,7 @@ func TestExitWaitsForWritesInFlight(t *testing.T) {
 	}
 }
 
-// exitShift is by how much what the helper writes differs from what was there.
+// exitShift is the difference between the helper's pattern and the earlier one.
 const exitShift = 1 << 40
 
 func exitWithWritesInFlight(name string) {

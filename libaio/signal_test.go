@@ -4,17 +4,18 @@ package libaio
 
 import (
 	"fmt"
-	"github.com/go-aio/aio/internal/aiotest"
 	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/go-aio/aio/internal/aiotest"
+
 	"golang.org/x/sys/unix"
 )
 
-// A signal ends io_getevents with what it has so far, or with EINTR, although the
-// runtime's handlers have SA_RESTART.
+// A signal ends io_getevents with the events so far, or with EINTR, although the runtime's
+// handlers have SA_RESTART.
 func TestSignalEndsIOGetEvents(t *testing.T) {
 	for _, there := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d there", there), func(t *testing.T) {
@@ -35,14 +36,14 @@ func TestSignalEndsIOGetEvents(t *testing.T) {
 			if there == 0 && errno != syscall.EINTR || there != 0 && (errno != 0 || n != there) {
 				t.Errorf("io_getevents = %d, %v", n, errno)
 			}
-			if err := c.Destroy(); err != nil { // c has not seen those events go
+			if err := c.Destroy(); err != nil { // c does not know that these events are gone
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// So every wait loops, until it has all that was asked for.
+// Every wait therefore loops until it has all the events it asked for.
 func TestGetEventsGoesOnAfterASignal(t *testing.T) {
 	aiotest.NeedsTime(t)
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
@@ -77,7 +78,7 @@ func TestGetEventsGoesOnAfterASignal(t *testing.T) {
 	})
 }
 
-// Nor does a signal begin the timeout anew.
+// A signal does not restart the timeout.
 func TestTimeoutEndsUnderSignals(t *testing.T) {
 	aiotest.NeedsTime(t)
 	const timeout = 50 * time.Millisecond
@@ -104,7 +105,7 @@ func TestTimeoutEndsUnderSignals(t *testing.T) {
 	})
 }
 
-// fillSet makes an empty set one of all signals.
+// fillSet turns an empty set into one of all signals.
 func fillSet(set *unix.Sigset_t) {
 	for i := range set.Val {
 		set.Val[i] = ^set.Val[i]
@@ -135,8 +136,8 @@ func TestPGetEventsReportsEINTR(t *testing.T) {
 	})
 }
 
-// The mask is that of the wait: a signal that it blocks does not end it, and is
-// delivered afterwards. It is the thread's own again when PGetEvents has returned.
+// The mask applies to the wait. A blocked signal does not end the wait and is delivered
+// afterwards. The thread has its own mask again when PGetEvents has returned.
 func TestPGetEventsMask(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(4)
@@ -175,7 +176,7 @@ func TestPGetEventsTimeout(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(4)
 		var all unix.Sigset_t
-		fillSet(&all) // or Go's own signals end it
+		fillSet(&all) // otherwise Go's own signals end the wait
 		events := make([]Event, 2)
 		for _, timeout := range []time.Duration{0, 20 * time.Millisecond} {
 			for there := range 2 {

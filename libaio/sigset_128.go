@@ -2,6 +2,5 @@
 
 package libaio
 
-// sigsetSize is the size in bytes of the kernel's sigset_t, _NSIG/8: MIPS has 128
-// signals.
+// sigsetSize is the size in bytes of the kernel's sigset_t, _NSIG/8. MIPS has 128 signals.
 const sigsetSize = 128 / 8

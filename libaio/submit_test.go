@@ -41,7 +41,7 @@ func TestSubmitStopsAtTheFirstRefused(t *testing.T) {
 				t.Fatalf("Submit(bad, good) = %d, %v, want %v", n, err, refused.errno)
 			}
 			if n := eventfdCount(t, efd); n != 1 {
-				t.Errorf("the eventfd counts %d, want 1: none for what was refused, none for the tail", n)
+				t.Errorf("the eventfd counts %d, want 1: refused requests and the tail must not count", n)
 			}
 			if e := take(t, c, 1)[0]; e.Data != 1 {
 				t.Errorf("the event of request %d, want 1", e.Data)
@@ -50,7 +50,7 @@ func TestSubmitStopsAtTheFirstRefused(t *testing.T) {
 			if n := held(t, c); n != 0 {
 				t.Errorf("%d submissions are held that the kernel has not taken", n)
 			}
-			submit(t, c, list[2]) // the tail has to be submitted by itself
+			submit(t, c, list[2]) // the caller submits the tail itself
 			if e := take(t, c, 1)[0]; e.Data != 2 {
 				t.Errorf("the event of request %d, want 2", e.Data)
 			}
@@ -71,7 +71,7 @@ func TestSubmitNone(t *testing.T) {
 		t.Errorf("Submit() = %d, %v", n, err)
 	}
 	if _, errno := rawSubmit(c.id+8, 0, nil); errno != syscall.EINVAL {
-		t.Errorf("io_submit of none to a context that is not one: %v, want EINVAL", errno)
+		t.Errorf("io_submit of none with an id of no context: %v, want EINVAL", errno)
 	}
 	if _, errno := rawSubmit(c.id, -1, nil); errno != syscall.EINVAL {
 		t.Errorf("io_submit of -1: %v, want EINVAL", errno)
@@ -99,8 +99,8 @@ func TestSubmitTakesALongSliceInPart(t *testing.T) {
 	take(t, c, n)
 }
 
-// What the kernel refuses in io_submit. The man pages and the errors of pread(2) lead
-// one to expect some of these elsewhere, or another errno.
+// The kernel refuses these requests in io_submit. The man pages and the errors of pread(2)
+// suggest another errno for some of them, or an error in the event.
 func TestSubmitRefuses(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, block)
@@ -123,7 +123,7 @@ func TestSubmitRefuses(t *testing.T) {
 	write := func(fd int, p []byte, off int64) func(*IOCB) {
 		return func(cb *IOCB) { cb.PrepPwrite(fd, p, off) }
 	}
-	// changed is a good read of which one thing is changed.
+	// changed is a valid read with one change.
 	changed := func(change func(*IOCB)) func(*IOCB) {
 		return func(cb *IOCB) { cb.PrepPread(rw, buf, 0); change(cb) }
 	}
@@ -148,17 +148,19 @@ func TestSubmitRefuses(t *testing.T) {
 		{"opcode 9, unknown", opcode(9), syscall.EINVAL},
 		{"opcode 65535, unknown", opcode(math.MaxUint16), syscall.EINVAL},
 		{"read at a negative offset", read(rw, buf, -1), syscall.EINVAL},
-		{"read of nothing at a negative offset", read(rw, nil, -1), syscall.EINVAL},
+		{"empty read at a negative offset", read(rw, nil, -1), syscall.EINVAL},
 		{"write at a negative offset", write(rw, buf, -1), syscall.EINVAL},
-		{"write of nothing at a negative offset", write(rw, nil, math.MinInt64), syscall.EINVAL},
+		{"empty write at a negative offset", write(rw, nil, math.MinInt64), syscall.EINVAL},
 		{"read beyond MaxInt64", read(rw, buf, math.MaxInt64-7), syscall.EINVAL},
 		{"write beyond MaxInt64", write(rw, buf, math.MaxInt64-7), syscall.EINVAL},
 		{"length 2^63", changed(func(cb *IOCB) { cb.raw.nbytes = 1 << 63 }), syscall.EINVAL},
 		{"length 2^64-1", changed(func(cb *IOCB) { cb.raw.nbytes = math.MaxUint64 }), syscall.EINVAL},
 		{"resfd is a file", changed(func(cb *IOCB) { cb.SetEventfd(rw) }), syscall.EINVAL},
 		{"resfd is a pipe", changed(func(cb *IOCB) { cb.SetEventfd(w) }), syscall.EINVAL},
-		{"read of a directory", read(dir, buf, 0), syscall.EINVAL},                             // read(2): EISDIR
-		{"write to a file with no write_iter of its own", write(full, buf, 0), syscall.EINVAL}, // write(2): ENOSPC
+		// read(2): EISDIR
+		{"read of a directory", read(dir, buf, 0), syscall.EINVAL},
+		// write(2): ENOSPC
+		{"write to a file without write_iter", write(full, buf, 0), syscall.EINVAL},
 		{"1025 buffers to read", func(cb *IOCB) { cb.PrepPreadv(rw, many, 0) }, syscall.EINVAL},
 		{"1025 buffers to write", func(cb *IOCB) { cb.PrepPwritev(rw, many, 0) }, syscall.EINVAL},
 		{"fsync with a buffer", fsync(func(raw *iocb) { raw.buf = 1 }), syscall.EINVAL},
@@ -169,16 +171,18 @@ func TestSubmitRefuses(t *testing.T) {
 		{"fdsync with an offset", fdsync(func(raw *iocb) { raw.offset = 1 }), syscall.EINVAL},
 		{"fsync of a pipe", func(cb *IOCB) { cb.PrepFsync(w) }, syscall.EINVAL},
 		{"fdsync of a pipe", func(cb *IOCB) { cb.PrepFdsync(w) }, syscall.EINVAL},
-		{"unknown priority class", changed(func(cb *IOCB) { cb.SetPriority(-1 << ioprioClassShift) }), syscall.EINVAL},
+		{"unknown priority class", changed(func(cb *IOCB) {
+			cb.SetPriority(-1 << ioprioClassShift)
+		}), syscall.EINVAL},
 
 		{"descriptor -1", read(-1, buf, 0), syscall.EBADF},
 		{"descriptor that is not open", read(1<<20, buf, 0), syscall.EBADF},
 		{"poll of descriptor -1", func(cb *IOCB) { cb.PrepPoll(-1, unix.POLLIN) }, syscall.EBADF},
 		{"fsync of descriptor -1", func(cb *IOCB) { cb.PrepFsync(-1) }, syscall.EBADF},
 		{"read of O_WRONLY", read(wr, buf, 0), syscall.EBADF},
-		{"read of nothing of O_WRONLY", read(wr, nil, 0), syscall.EBADF},
+		{"empty read of O_WRONLY", read(wr, nil, 0), syscall.EBADF},
 		{"write to O_RDONLY", write(rd, buf, 0), syscall.EBADF},
-		{"write of nothing to O_RDONLY", write(rd, nil, 0), syscall.EBADF},
+		{"empty write to O_RDONLY", write(rd, nil, 0), syscall.EBADF},
 		{"readv of O_WRONLY", func(cb *IOCB) { cb.PrepPreadv(wr, [][]byte{buf}, 0) }, syscall.EBADF},
 		{"writev to O_RDONLY", func(cb *IOCB) { cb.PrepPwritev(rd, [][]byte{buf}, 0) }, syscall.EBADF},
 		{"read of a pipe's write end", read(w, buf, 0), syscall.EBADF},
@@ -196,9 +200,9 @@ func TestSubmitRefuses(t *testing.T) {
 			}
 			noEvent(t, c)
 			checkIdle(t, c)
-			// The same behind a good one: not taken, and no error.
+			// The same request after a valid one: not taken, and no error.
 			if n, err := c.Submit(newInstant(t), cb); n != 1 || err != nil {
-				t.Errorf("Submit behind a good one = %d, %v, want 1", n, err)
+				t.Errorf("Submit after a valid one = %d, %v, want 1", n, err)
 			}
 			take(t, c, 1)
 			noEvent(t, c)
@@ -210,7 +214,8 @@ func TestSubmitRefuses(t *testing.T) {
 // ioprioClassShift is IOPRIO_CLASS_SHIFT of linux/ioprio.h; class 2 is best effort.
 const ioprioClassShift = 13
 
-// What is refused above is refused for the one thing that is wrong with it.
+// The requests that TestSubmitRefuses lists are refused for one fault each: without it the
+// kernel takes them.
 func TestSubmitTakesTheLimits(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, 2*block)
@@ -226,15 +231,20 @@ func TestSubmitTakesTheLimits(t *testing.T) {
 		res  int64
 	}{
 		{"read", func(cb *IOCB) { cb.PrepPread(fd, buf, 0) }, 1024},
-		{"read of nothing", func(cb *IOCB) { cb.PrepPread(fd, nil, 0) }, 0},
+		{"empty read", func(cb *IOCB) { cb.PrepPread(fd, nil, 0) }, 0},
 		{"read up to MaxInt64", func(cb *IOCB) { cb.PrepPread(fd, buf, math.MaxInt64-1024) }, 0},
 		{"1024 buffers to read", func(cb *IOCB) { cb.PrepPreadv(fd, most, 0) }, 1024},
 		{"1024 buffers to write", func(cb *IOCB) { cb.PrepPwritev(fd, most, 0) }, 1024},
 		{"no buffers", func(cb *IOCB) { cb.PrepPreadv(fd, nil, 0) }, 0},
-		{"empty buffers", func(cb *IOCB) { cb.PrepPreadv(fd, [][]byte{nil, buf[:8], {}, buf[8:12]}, 0) }, 12},
+		{"empty buffers", func(cb *IOCB) {
+			cb.PrepPreadv(fd, [][]byte{nil, buf[:8], {}, buf[8:12]}, 0)
+		}, 12},
 		{"RWF_DSYNC", func(cb *IOCB) { cb.PrepPwrite(fd, buf, 0); cb.SetFlags(unix.RWF_DSYNC) }, 1024},
 		{"RWF_APPEND", func(cb *IOCB) { cb.PrepPwrite(fd, buf, 0); cb.SetFlags(unix.RWF_APPEND) }, 1024},
-		{"priority", func(cb *IOCB) { cb.PrepPread(fd, buf, 0); cb.SetPriority(2<<ioprioClassShift | 4) }, 1024},
+		{"priority", func(cb *IOCB) {
+			cb.PrepPread(fd, buf, 0)
+			cb.SetPriority(2<<ioprioClassShift | 4)
+		}, 1024},
 		{"fsync", func(cb *IOCB) { cb.PrepFsync(fd) }, 0},
 		{"fdsync", func(cb *IOCB) { cb.PrepFdsync(fd) }, 0},
 	} {
@@ -251,31 +261,32 @@ func TestSubmitTakesTheLimits(t *testing.T) {
 	}
 }
 
-// Through Submit an IOCB can always be read and written, but for nil.
+// Through Submit, the kernel can read and write every IOCB except nil.
 func TestSubmitOfAnUnreadableIOCBIsEFAULT(t *testing.T) {
 	c := newContext(t, 8)
 	none := pages(t, os.Getpagesize(), unix.PROT_NONE)
 	readOnly := pages(t, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE)
-	*(*iocb)(unsafe.Pointer(&readOnly[0])) = newInstant(t).raw // good, but for the key
+	*(*iocb)(unsafe.Pointer(&readOnly[0])) = newInstant(t).raw // valid, except for the key
 	if err := unix.Mprotect(readOnly, unix.PROT_READ); err != nil {
 		t.Fatal(err)
 	}
 	for name, p := range map[string]unsafe.Pointer{
-		"nil":               nil,
+		"is nil":            nil,
 		"cannot be read":    unsafe.Pointer(&none[0]),
 		"cannot be written": unsafe.Pointer(&readOnly[0]),
 	} {
 		if n, errno := rawSubmit(c.id, 1, &p); errno != syscall.EFAULT {
-			t.Errorf("io_submit of an iocb that is %s = %d, %v, want EFAULT", name, n, errno)
+			t.Errorf("io_submit of an iocb that %s = %d, %v, want EFAULT", name, n, errno)
 		}
 	}
-	if n, errno := rawSubmit(c.id, 1, (*unsafe.Pointer)(unsafe.Pointer(&none[0]))); errno != syscall.EFAULT {
+	n, errno := rawSubmit(c.id, 1, (*unsafe.Pointer)(unsafe.Pointer(&none[0])))
+	if errno != syscall.EFAULT {
 		t.Errorf("io_submit of a list that cannot be read = %d, %v, want EFAULT", n, errno)
 	}
 	noEvent(t, c)
 }
 
-// As is DONTCACHE, which ext4 and xfs have.
+// DONTCACHE is refused likewise; ext4 and xfs have it.
 func TestSubmitNowaitIsEOPNOTSUPP(t *testing.T) {
 	c := newContext(t, 8)
 	layers := directDir(t)
@@ -293,7 +304,7 @@ func TestSubmitNowaitIsEOPNOTSUPP(t *testing.T) {
 	} {
 		t.Run(fstype, func(t *testing.T) {
 			if fstype == "overlay" {
-				needsPages(t, layers) // nor can it be a layer of another overlayfs
+				needsPages(t, layers) // such a directory cannot be a layer of another overlayfs, either
 			}
 			dir := detachedMount(t, fstype, options...)
 			fd, err := unix.Openat(dir, "file", unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
@@ -313,8 +324,8 @@ func TestSubmitNowaitIsEOPNOTSUPP(t *testing.T) {
 	}
 }
 
-// A Submit of some that have no free place takes the others and says nothing of
-// EAGAIN; TestCapacityIsAtLeastN sees it when the first has none.
+// A Submit of more requests than free slots takes as many as fit and does not report EAGAIN.
+// TestCapacityIsAtLeastN sees EAGAIN when the first request has no slot.
 func TestSubmitToAFullRingIsShort(t *testing.T) {
 	bothWays(t, func(t *testing.T, setup func(int) *Context) {
 		c := setup(1)

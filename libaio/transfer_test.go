@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is wrong with the transfer itself comes in the event, not from Submit.
-// res2 is always 0; take sees to that.
+// The event reports errors of the transfer itself; Submit does not. take checks that res2 is
+// always 0.
 func TestErrorsOfTheTransferComeInTheEvent(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, 4*block)
 	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
-	plain := open(t, name, unix.O_RDWR)
+	buffered := open(t, name, unix.O_RDWR)
 	none := pages(t, 2*block, unix.PROT_NONE)
 	buf := aligned(2 * block)
 	mem, off := alignment(direct)
@@ -43,10 +43,13 @@ func TestErrorsOfTheTransferComeInTheEvent(t *testing.T) {
 		{"direct write from misaligned memory", write(direct, buf[mem/2:][:block], 0), syscall.EINVAL},
 		{"direct read to a bad buffer", read(direct, none[:block], 0), syscall.EFAULT},
 		{"direct write from a bad buffer", write(direct, none[:block], 0), syscall.EFAULT},
-		{"plain read to a bad buffer", read(plain, none[:block], 0), syscall.EFAULT},
-		{"plain write from a bad buffer", write(plain, none[:block], 0), syscall.EFAULT},
-		{"write beyond the largest file", write(plain, buf[:8], math.MaxInt64-8), syscall.EFBIG},
-		{"direct write beyond the largest file", write(direct, buf[:block], math.MaxInt64&^(block-1)-block), syscall.EFBIG},
+		{"buffered read to a bad buffer", read(buffered, none[:block], 0), syscall.EFAULT},
+		{"buffered write from a bad buffer", write(buffered, none[:block], 0), syscall.EFAULT},
+		{"write beyond the largest file", write(buffered, buf[:8], math.MaxInt64-8), syscall.EFBIG},
+		{
+			"direct write beyond the largest file",
+			write(direct, buf[:block], math.MaxInt64&^(block-1)-block), syscall.EFBIG,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cb := new(IOCB)
@@ -56,8 +59,8 @@ func TestErrorsOfTheTransferComeInTheEvent(t *testing.T) {
 	}
 }
 
-// A direct write that is larger than the free space of ext4 and xfs writes nothing
-// before it fails; this is the buffered write of tmpfs.
+// On ext4 and xfs a direct write that exceeds the free space fails without writing anything.
+// The test therefore uses the buffered write of tmpfs.
 func TestWriteToAFullFilesystemIsENOSPCInTheEvent(t *testing.T) {
 	c := newContext(t, 8)
 	dir := detachedMount(t, "tmpfs", "size", "4k", "nr_inodes", "8")
@@ -79,15 +82,15 @@ func TestWriteToAFullFilesystemIsENOSPCInTheEvent(t *testing.T) {
 	}
 }
 
-// Writes have no such test: from Linux 6.0 until 7.0 nearly every overwrite with
-// RWF_NOWAIT on xfs gives EAGAIN.
+// Writes have no such test: from Linux 6.0 until 7.0 nearly every overwrite with RWF_NOWAIT
+// on xfs returns EAGAIN.
 func TestNowaitOfAColdPageIsEAGAINAndReadsAhead(t *testing.T) {
 	c := newContext(t, 8)
 	const size = 64 << 10
 	name := newFile(t, size)
 	needsPages(t, name)
 	fd := open(t, name, unix.O_RDONLY)
-	// Readahead may come to an end between two looks, a page may not leave at once.
+	// Readahead may finish between two checks, and a page may not leave the cache at once.
 	for try := 0; ; try++ {
 		if err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED); err != nil {
 			t.Fatal(err)
@@ -99,7 +102,7 @@ func TestNowaitOfAColdPageIsEAGAINAndReadsAhead(t *testing.T) {
 		wantRes(t, res, syscall.EAGAIN)
 		break
 	}
-	for { // nobody else reads the file
+	for { // no other process reads the file
 		res := nowaitRead(t, c, fd)
 		if res == block {
 			return
@@ -116,12 +119,12 @@ func nowaitRead(t *testing.T, c *Context, fd int) int64 {
 	return do(t, c, cb)
 }
 
-// maxRW is the most that Linux transfers at once.
+// maxRW is the largest length of one transfer on Linux.
 const maxRW = 0x7ffff000
 
 func TestLengthsAreClipped(t *testing.T) {
 	c := newContext(t, 8)
-	null := open(t, "/dev/null", unix.O_WRONLY) // takes any length and looks at no byte
+	null := open(t, "/dev/null", unix.O_WRONLY) // takes any length and reads no byte
 	gib := pages(t, 1<<30, unix.PROT_NONE)
 	long := func(n uint64) func(*IOCB) {
 		return func(cb *IOCB) { cb.PrepPwrite(null, gib, 0); cb.raw.nbytes = n }
@@ -132,7 +135,7 @@ func TestLengthsAreClipped(t *testing.T) {
 		res  int64
 	}{
 		{"1 GiB", long(1 << 30), 1 << 30},
-		{"the most", long(maxRW), maxRW},
+		{"the maximum", long(maxRW), maxRW},
 		{"one more", long(maxRW + 1), maxRW},
 		{"2 GiB", long(1 << 31), maxRW},
 		{"a vector of 1 GiB", func(cb *IOCB) { cb.PrepPwritev(null, [][]byte{gib}, 0) }, 1 << 30},
@@ -149,16 +152,16 @@ func TestLengthsAreClipped(t *testing.T) {
 	}
 }
 
-// Submit blocks for as long as the transfer does: the event is there when it
-// returns. Here are files of ext4. Xfs blocks to allocate in a hole, btrfs for every
-// write with checksums, and any of them while the queue of the device is full; see
-// TestSubmitDoesNotBlockFor for what does not block.
+// Submit blocks for the whole transfer: the event is there when it returns. These are the
+// cases on ext4. Xfs blocks to allocate in a hole, and btrfs for every write with checksums.
+// All of them block while the queue of the device is full. TestSubmitDoesNotBlockFor has the
+// opposite cases.
 func TestSubmitBlocksForTheTransfer(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, 4*block)
-	plain := open(t, name, unix.O_RDWR)
+	buffered := open(t, name, unix.O_RDWR)
 	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
-	if err := unix.Ftruncate(plain, 1<<20); err != nil { // a hole behind the data
+	if err := unix.Ftruncate(buffered, 1<<20); err != nil { // a hole after the data
 		t.Fatal(err)
 	}
 	_, off := alignment(direct)
@@ -169,16 +172,17 @@ func TestSubmitBlocksForTheTransfer(t *testing.T) {
 		prep     func(cb *IOCB, i int)
 	}{
 		{"cold buffered read", false, func(cb *IOCB, i int) {
-			_ = unix.Fadvise(plain, 0, 0, unix.FADV_DONTNEED)
-			cb.PrepPread(plain, buf, 0)
+			_ = unix.Fadvise(buffered, 0, 0, unix.FADV_DONTNEED)
+			cb.PrepPread(buffered, buf, 0)
 		}},
-		{"buffered write", false, func(cb *IOCB, i int) { cb.PrepPwrite(plain, buf, 0) }},
+		{"buffered write", false, func(cb *IOCB, i int) { cb.PrepPwrite(buffered, buf, 0) }},
 		{"direct write that extends the file", true, func(cb *IOCB, i int) {
 			cb.PrepPwrite(direct, buf, 1<<20+int64(i)*block)
 		}},
 		{"direct write of less than a block into a hole", true, func(cb *IOCB, i int) {
 			if off == block {
-				aiotest.Needs(t, "sectors smaller than a block", "TMPDIR=DIR go test ./libaio, with a DIR on such a disk")
+				aiotest.Needs(t, "sectors smaller than a block",
+					"TMPDIR=DIR go test ./libaio, with a DIR on such a disk")
 			}
 			cb.PrepPwrite(direct, buf[:off], 64<<10+int64(i)*block)
 		}},
@@ -210,8 +214,7 @@ func onExt4(t *testing.T, name string) bool {
 	return st.Type == unix.EXT4_SUPER_MAGIC
 }
 
-// It blocks for as long as it takes: a read of an empty pipe does until somebody
-// writes.
+// A read of an empty pipe blocks until another process or thread writes to the pipe.
 func TestSubmitBlocksForAPipe(t *testing.T) {
 	c := newContext(t, 8)
 	r, w := pipe(t)
@@ -233,17 +236,17 @@ func TestSubmitBlocksForAPipe(t *testing.T) {
 	}
 }
 
-// A direct read, too, first writes back what is dirty in its range.
+// A direct read also writes back the dirty pages of its range first.
 func TestDirectTransferWaitsForWritebackOfItsRange(t *testing.T) {
 	c := newContext(t, 8)
 	name := newFile(t, 4*block)
 	needsPages(t, name)
-	plain := open(t, name, unix.O_RDWR)
+	buffered := open(t, name, unix.O_RDWR)
 	direct := open(t, name, unix.O_RDWR|unix.O_DIRECT)
 	buf := aligned(block)
 	dirty := func() uint64 {
 		var st unix.Cachestat_t
-		err := unix.Cachestat(uint(plain), &unix.CachestatRange{Off: 0, Len: block}, &st, 0)
+		err := unix.Cachestat(uint(buffered), &unix.CachestatRange{Off: 0, Len: block}, &st, 0)
 		if err == unix.ENOSYS {
 			aiotest.Needs(t, "cachestat(2), of Linux 6.5", aiotest.Whole)
 		}
@@ -256,9 +259,9 @@ func TestDirectTransferWaitsForWritebackOfItsRange(t *testing.T) {
 		"read":  func(cb *IOCB) { cb.PrepPread(direct, buf, 0) },
 		"write": func(cb *IOCB) { cb.PrepPwrite(direct, buf, 0) },
 	} {
-		seen := false // that it was dirty: the kernel may write it back of itself
+		seen := false // the kernel may write the page back on its own
 		for range 20 {
-			if _, err := unix.Pwrite(plain, make([]byte, block), 0); err != nil {
+			if _, err := unix.Pwrite(buffered, make([]byte, block), 0); err != nil {
 				t.Fatal(err)
 			}
 			before := dirty()
@@ -277,8 +280,8 @@ func TestDirectTransferWaitsForWritebackOfItsRange(t *testing.T) {
 	}
 }
 
-// Direct reads, direct overwrites and fsync run while Submit has returned. Whether
-// the last of a batch still does when one looks is a race, so it has to be seen once.
+// Direct reads, direct overwrites and fsync continue after Submit has returned. Whether the
+// last of a batch is still in flight at the check is a race, so the test has to see it once.
 func TestSubmitDoesNotBlockFor(t *testing.T) {
 	const size, n = 256 << 10, 32
 	name := newFile(t, n*size)
@@ -299,7 +302,7 @@ func TestSubmitDoesNotBlockFor(t *testing.T) {
 				iocbs = append(iocbs, cb)
 			}
 			for range 200 {
-				// Something for fsync to do.
+				// fsync gets something to write.
 				if _, err := unix.Pwrite(direct, buf[:block], 0); err != nil {
 					t.Fatal(err)
 				}

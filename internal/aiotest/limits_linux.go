@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +65,7 @@ func (l Limits) Check(t testing.TB, file *os.File) {
 func Memory(skip, n int) []byte {
 	const unit = 64 << 10
 	p := make([]byte, unit+skip+n)
-	skip += -int(uintptr(unsafe.Pointer(unsafe.SliceData(p)))) & (unit - 1)
+	skip += -int(reflect.ValueOf(p).Pointer()) & (unit - 1)
 	p = p[skip : skip+n : skip+n]
 	for i := range p {
 		p[i] = byte(rand.Uint32())
@@ -100,14 +100,14 @@ func DropCache(t testing.TB, file *os.File) {
 		if err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED); err != nil {
 			t.Fatal(err)
 		}
-		return cached(t, file, 0, LimitsSize) == 0
+		return cached(t, file) == 0
 	})
 }
 
-// cached returns the number of pages of a range that are in the page cache.
-func cached(t testing.TB, file *os.File, off, n int) uint64 {
+// cached returns the number of pages of file that are in the page cache.
+func cached(t testing.TB, file *os.File) uint64 {
 	t.Helper()
-	return CacheOf(t, file, off, n).Cache
+	return CacheOf(t, file, 0, LimitsSize).Cache
 }
 
 // CacheOf returns what cachestat(2) says of a range of file.
@@ -151,7 +151,7 @@ func (l Limits) checkReads(t testing.TB, file *os.File) {
 	if err := read("at the end", 0, LimitsSize, r); err != nil {
 		t.Errorf("a direct read at the end: %v", err)
 	}
-	if n := cached(t, file, 0, LimitsSize); n != 0 {
+	if n := cached(t, file); n != 0 {
 		t.Errorf("aligned reads have brought %d pages into the cache", n)
 	}
 
@@ -168,7 +168,7 @@ func (l Limits) checkReads(t testing.TB, file *os.File) {
 			t.Errorf("a direct read of %s: %v, want EINVAL", what, err)
 		case l.Lax && err != nil:
 			t.Errorf("a direct read of %s: %v", what, err)
-		case l.Lax && cached(t, file, 0, LimitsSize) == 0:
+		case l.Lax && cached(t, file) == 0:
 			t.Errorf("a read of %s went past the page cache", what)
 		}
 		if l.Lax {
@@ -204,7 +204,7 @@ func (l Limits) checkWrites(t testing.TB, file *os.File) {
 			}
 		}
 	}
-	if n := cached(t, file, 0, LimitsSize); l.Writes && n != 0 {
+	if n := cached(t, file); l.Writes && n != 0 {
 		t.Errorf("aligned writes have left %d pages in the cache", n)
 	}
 	if l.Lax {

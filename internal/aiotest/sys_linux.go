@@ -13,7 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -331,7 +330,7 @@ func HugeBuffer(t testing.TB) []byte {
 		}) {
 			continue
 		}
-		_, err := unix.MmapPtr(fd, 0, unsafe.Pointer(&p[at]), piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED)
+		_, err := unix.MmapPtr(fd, 0, reflect.ValueOf(&p[at]).UnsafePointer(), piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED)
 		if err != nil {
 			t.Fatal(os.NewSyscallError("mmap", err))
 		}

@@ -38,13 +38,13 @@ func TestStat(t *testing.T) {
 	}
 	info := stat(file)
 	if info.Kind != Regular || info.Dev == 0 || info.Ino == 0 {
-		t.Errorf("of a regular file: %+v", info)
+		t.Errorf("Stat of a regular file: %+v", info)
 	}
 	if again := stat(second); again != info {
-		t.Errorf("of one file by two descriptors: %+v and %+v", info, again)
+		t.Errorf("Stat of one file by two descriptors: %+v and %+v", info, again)
 	}
 	if info2 := stat(other); info2.Dev != info.Dev || info2.Ino == info.Ino {
-		t.Errorf("of two files of one directory: %+v and %+v", info, info2)
+		t.Errorf("Stat of two files of one directory: %+v and %+v", info, info2)
 	}
 
 	for _, name := range []string{dir, os.DevNull, "/proc/self/mem"} {
@@ -53,8 +53,9 @@ func TestStat(t *testing.T) {
 			t.Fatal(err)
 		}
 		info := stat(f)
-		if want := name == "/proc/self/mem"; (info.Kind == Regular) != want { // it says so itself
-			t.Errorf("of %s: %+v", name, info)
+		// fstat(2) calls it regular
+		if want := name == "/proc/self/mem"; (info.Kind == Regular) != want {
+			t.Errorf("Stat of %s: %+v", name, info)
 		}
 		f.Close()
 	}
@@ -65,14 +66,14 @@ func TestStat(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	if info := stat(r); info != (Info{}) {
-		t.Errorf("of a pipe: %+v", info)
+		t.Errorf("Stat of a pipe: %+v", info)
 	}
 	if info, err := Stat(-1); err != unix.EBADF || info != (Info{}) {
 		t.Errorf("Stat(-1) = %+v, %v, want EBADF", info, err)
 	}
 }
 
-// A block device is one inode, whatever node it is opened by.
+// A block device is one inode, regardless of the node it is opened by.
 func TestStatOfADevice(t *testing.T) {
 	aiotest.Guard(t)
 	one := deviceOf(512)(t)
@@ -84,7 +85,8 @@ func TestStatOfADevice(t *testing.T) {
 	if err := unix.Fstat(int(one.Fd()), &st); err != nil {
 		t.Fatal(err)
 	}
-	if want := (Info{Kind: Block, Dev: uint64(st.Rdev)}); info != want { //nolint:unconvert // uint32 on 32-bit MIPS
+	dev := uint64(st.Rdev) //nolint:unconvert // uint32 on 32-bit MIPS
+	if want := (Info{Kind: Block, Dev: dev}); info != want {
 		t.Errorf("%+v, want %+v", info, want)
 	}
 	node := filepath.Join(t.TempDir(), "node")
@@ -100,13 +102,14 @@ func TestStatOfADevice(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	if again, err := Stat(fd); again != info || err != nil {
-		t.Errorf("by another node: %+v, %v, want %+v", again, err, info)
+		t.Errorf("Stat by another node: %+v, %v, want %+v", again, err, info)
 	}
 }
 
 func TestFlags(t *testing.T) {
 	aiotest.Guard(t)
-	fd, err := unix.Open(newFile(t, t.TempDir()).Name(), unix.O_WRONLY|unix.O_APPEND|unix.O_SYNC|unix.O_CLOEXEC, 0)
+	name := newFile(t, t.TempDir()).Name()
+	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_APPEND|unix.O_SYNC|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,20 +124,20 @@ func TestFlags(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	file := directHere(t)
-	twin := newTwin(t, file)
+	direct := openDirect(t, file)
 	for _, want := range []int64{size, 0, 1, 4097, 1 << 40} {
 		if err := file.Truncate(want); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := twin.Size(); n != want || err != nil {
+		if n, err := direct.Size(); n != want || err != nil {
 			t.Errorf("Size = %d, %v, want %d", n, err, want)
 		}
 	}
-	if n, err := (&Twin{Fd: -1}).Size(); n != 0 || err != unix.EBADF {
+	if n, err := (&Direct{Fd: -1}).Size(); n != 0 || err != unix.EBADF {
 		t.Errorf("Size of no file = %d, %v, want EBADF", n, err)
 	}
 	t.Run("device", func(t *testing.T) {
-		device := newTwin(t, deviceOf(512)(t))
+		device := openDirect(t, deviceOf(512)(t))
 		if n, err := device.Size(); n != 0 || err != unix.ENOTSUP {
 			t.Errorf("Size of a device = %d, %v, want ENOTSUP", n, err)
 		}
@@ -144,7 +147,7 @@ func TestSize(t *testing.T) {
 func TestCopyOffset(t *testing.T) {
 	file := directHere(t)
 	from := int(file.Fd())
-	to, err := OpenPlain(from)
+	to, err := OpenBuffered(from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +163,7 @@ func TestCopyOffset(t *testing.T) {
 			t.Errorf("the offset is %d, %v, want %d", off, err, want)
 		}
 		if off, err := unix.Seek(from, 0, unix.SEEK_CUR); off != want || err != nil {
-			t.Errorf("the offset of the first is %d, %v, want %d", off, err, want)
+			t.Errorf("the offset of the first descriptor is %d, %v, want %d", off, err, want)
 		}
 	}
 	if err := CopyOffset(to, -1); err != unix.EBADF {
@@ -196,13 +199,16 @@ func TestTransfers(t *testing.T) {
 		t.Errorf("Pwritev = %d, %v", n, err)
 	}
 	clear(p)
-	if n, err := Preadv(fd, [][]byte{p[:1], p[1:]}, 888); n != len(p) || err != nil || !bytes.Equal(p, text) {
+	n, err := Preadv(fd, [][]byte{p[:1], p[1:]}, 888)
+	if n != len(p) || err != nil || !bytes.Equal(p, text) {
 		t.Errorf("Preadv = %d, %v, %q", n, err, p)
 	}
 	if n, err := Preadv(fd, [][]byte{p[:1], p[1:]}, size-10); n != 10 || err != nil {
 		t.Errorf("Preadv across the end = %d, %v, want 10", n, err)
 	}
-	for what, call := range map[string]func(int, [][]byte, int64) (int, error){"Preadv": Preadv, "Pwritev": Pwritev} {
+	for what, call := range map[string]func(int, [][]byte, int64) (int, error){
+		"Preadv": Preadv, "Pwritev": Pwritev,
+	} {
 		if n, err := call(fd, make([][]byte, 1025), 0); n != 0 || err != unix.EINVAL {
 			t.Errorf("%s of 1025 buffers = %d, %v, want 0, EINVAL", what, n, err)
 		}
@@ -271,7 +277,8 @@ func TestSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if fi, err = file.Stat(); err != nil || fi.Size() != end || blocks() > before-1<<20 {
-		t.Errorf("PunchHole of 1 MiB: %d bytes, %d of space after %d, %v", fi.Size(), blocks(), before, err)
+		t.Errorf("PunchHole of 1 MiB: %d bytes, %d of space after %d, %v",
+			fi.Size(), blocks(), before, err)
 	}
 	p := make([]byte, 10)
 	if _, err := Pread(fd, p, 4090); err != nil || string(p) != "012345\x00\x00\x00\x00" {
@@ -281,11 +288,11 @@ func TestSpace(t *testing.T) {
 
 var devices atomic.Uint64
 
-// newDevice returns the number of no device, about which nothing has been remembered.
+// newDevice returns a device number that no device has and no call has used.
 func newDevice() uint64 { return 1<<48 + devices.Add(1) }
 
-// TestUncachedWritesAreRefused has a filesystem without RWF_DONTCACHE; of others see
-// internal/aiotest/trials/filesystems.
+// TestUncachedWritesAreRefused uses a filesystem without RWF_DONTCACHE.
+// internal/aiotest/trials/filesystems tests the others.
 func TestUncachedWritesAreRefused(t *testing.T) {
 	aiotest.Guard(t)
 	file := newFile(t, aiotest.TmpfsDir(t))
@@ -294,13 +301,13 @@ func TestUncachedWritesAreRefused(t *testing.T) {
 	if n, err := PwriteUncached(fd, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 		t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
 	}
-	// Now it is known, without a system call, which would say EBADF.
+	// PwriteUncached now knows it without a system call, which would return EBADF.
 	if n, err := PwriteUncached(-1, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
-		t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
+		t.Errorf("the second PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
 	}
-	// And known of that filesystem only.
+	// It knows it of that filesystem only.
 	if n, err := PwriteUncached(-1, newDevice(), [][]byte{text}, 0); n != 0 || err != unix.EBADF {
-		t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
+		t.Errorf("PwriteUncached on another filesystem = %d, %v, want EBADF", n, err)
 	}
 	got := make([]byte, len(text))
 	if _, err := Pread(fd, got, 0); err != nil || !bytes.Equal(got, make([]byte, len(text))) {
@@ -310,17 +317,17 @@ func TestUncachedWritesAreRefused(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	file := directHere(t)
-	twin := newTwin(t, file)
+	direct := openDirect(t, file)
 	fd, dev, p := int(file.Fd()), newDevice(), at(0, 4096)
 	bufs := [][]byte{p[:2048], p[2048:]}
 	for what, call := range map[string]func(){
-		"Pread":          func() { Pread(twin.Fd, p, 0) },
-		"Pwrite":         func() { Pwrite(twin.Fd, p, 0) },
-		"Preadv":         func() { Preadv(twin.Fd, bufs, 0) },
-		"Pwritev":        func() { Pwritev(twin.Fd, bufs, 0) },
+		"Pread":          func() { Pread(direct.Fd, p, 0) },
+		"Pwrite":         func() { Pwrite(direct.Fd, p, 0) },
+		"Preadv":         func() { Preadv(direct.Fd, bufs, 0) },
+		"Pwritev":        func() { Pwritev(direct.Fd, bufs, 0) },
 		"Allocate":       func() { Allocate(fd, 0, 4096) },
 		"PwriteUncached": func() { PwriteUncached(fd, dev, [][]byte{p}, 0) },
-		"Size":           func() { twin.Size() },
+		"Size":           func() { direct.Size() },
 	} {
 		if n := testing.AllocsPerRun(20, call); n != 0 {
 			t.Errorf("%s: %v allocations", what, n)

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// O_DIRECT is open(2)'s.
+// O_DIRECT is the flag of open(2).
 const O_DIRECT = syscall.O_DIRECT
 
-// Stat returns what fstat(2) says of fd.
+// Stat returns the Info of fd, by fstat(2).
 func Stat(fd int) (Info, error) {
 	var st unix.Stat_t
 	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
@@ -23,14 +23,15 @@ func Stat(fd int) (Info, error) {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return Info{Kind: Regular, Dev: uint64(st.Dev), Ino: st.Ino}, nil //nolint:unconvert // uint32 on 32-bit MIPS
+		dev := uint64(st.Dev) //nolint:unconvert // uint32 on 32-bit MIPS
+		return Info{Kind: Regular, Dev: dev, Ino: st.Ino}, nil
 	case unix.S_IFBLK:
 		return Info{Kind: Block, Dev: uint64(st.Rdev)}, nil //nolint:unconvert // uint32 on 32-bit MIPS
 	}
 	return Info{Kind: Other}, nil
 }
 
-// Flags returns the flags that fd was opened with, of F_GETFL, or 0.
+// Flags returns the flags that fd was opened with, by F_GETFL, or 0 if that fails.
 func Flags(fd int) int {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -39,41 +40,41 @@ func Flags(fd int) int {
 	return flags
 }
 
-// kept are the flags of a descriptor that its reopening must have too. O_APPEND is
-// not among them: a direct write at a size that is not aligned is refused.
+// kept are the flags of a descriptor that its reopening copies. O_APPEND is not among them:
+// the kernel refuses a direct write at an unaligned size.
 const kept = unix.O_ACCMODE | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
 
-// Open opens the direct twin of fd. It fails where there is none to be had: EINVAL
-// and EOPNOTSUPP where the filesystem has no direct I/O, EACCES for a file that its
-// creator may not open again, ENOENT without /proc, EMFILE, and where /proc leads to
-// another file. A failure closes no
-// descriptor: that would end the process's fcntl(2) locks of the file.
-func Open(fd int) (*Twin, error) {
+// Open opens a direct descriptor for the file of fd. It returns EINVAL or EOPNOTSUPP if the
+// filesystem has no direct I/O, and EACCES if the creator of the file may not open it again.
+// It returns ENOENT without /proc, and EMFILE. It also fails if /proc leads to another file.
+// A failed Open closes no descriptor: that would end the process's fcntl(2) locks of the
+// file.
+func Open(fd int) (*Direct, error) {
 	limits, err := limitsOf(fd)
 	if err != nil {
 		return nil, err
 	}
-	twin, err := reopen(fd, kept, unix.O_DIRECT)
+	again, err := reopen(fd, kept, unix.O_DIRECT)
 	if err != nil {
 		return nil, err
 	}
-	return &Twin{Fd: twin, Limits: limits}, nil
+	return &Direct{Fd: again, Limits: limits}, nil
 }
 
-// Adopt makes fd, a direct descriptor, a twin. It fails, and leaves fd alone, where the
-// kernel does not tell the rules of direct I/O on it.
-func Adopt(fd int) (*Twin, error) {
+// Adopt makes a Direct of fd, a direct descriptor. It fails, and leaves fd alone, if the
+// kernel does not report the rules of direct I/O on fd.
+func Adopt(fd int) (*Direct, error) {
 	limits, err := limitsOf(fd)
 	if err != nil {
 		return nil, err
 	}
-	return &Twin{Fd: fd, Limits: limits}, nil
+	return &Direct{Fd: fd, Limits: limits}, nil
 }
 
-// OpenPlain opens fd, a direct descriptor, once more without O_DIRECT.
-func OpenPlain(fd int) (int, error) { return reopen(fd, kept|unix.O_APPEND, 0) }
+// OpenBuffered opens the file of fd, a direct descriptor, once more without O_DIRECT.
+func OpenBuffered(fd int) (int, error) { return reopen(fd, kept|unix.O_APPEND, 0) }
 
-// CopyOffset sets the file offset of to to that of from.
+// CopyOffset sets the file offset of descriptor to to that of descriptor from.
 func CopyOffset(to, from int) error {
 	off, err := unix.Seek(from, 0, unix.SEEK_CUR)
 	if err == nil {
@@ -82,26 +83,29 @@ func CopyOffset(to, from int) error {
 	return err
 }
 
-// Errors of a second descriptor that cannot be trusted.
+// Errors of a second descriptor that reopen does not trust.
 var (
 	errNotProcfs   = errors.New("/proc is not a procfs")
 	errAnotherFile = errors.New("/proc leads to another file")
 )
 
-// reopen opens the file of fd once more, with the flags of fd that are in keep, and add.
+// reopen opens the file of fd once more, with add and those flags of fd that are in keep.
 //
-// The way to it is proc_pid_fd(5), and is not taken on trust: the program may run in a directory
-// tree of other people's making (chroot(2)), whose /proc leads anywhere. So the directory must be
-// of a procfs, and the file that of fd. That is seen before it is opened, since to open a FIFO
-// may block and to open a device may do anything, and again after that. thread-self, because a
-// thread may have a descriptor table of its own (CLONE_FILES, unshare(2)).
+// The path to the file is that of proc_pid_fd(5), and reopen does not trust it. The program may
+// run in a directory tree that another user made (chroot(2)), and its /proc may lead anywhere. So
+// the directory must be of a procfs, and the file must be that of fd. reopen checks the file before
+// it opens it: opening a FIFO may block, and opening a device may do anything. It checks the opened
+// file again.
+//
+// The path begins with thread-self because a thread may have a descriptor table of its own
+// (CLONE_FILES, unshare(2)).
 func reopen(fd, keep, add int) (int, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
 		return -1, err
 	}
 	if flags&unix.O_PATH != 0 {
-		return -1, unix.EBADF // as any read or write of it; opened again, it would be readable
+		return -1, unix.EBADF // as any read or write of fd; a second descriptor would be readable
 	}
 	dir, err := open(unix.AT_FDCWD, "/proc/thread-self/fd", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -116,7 +120,8 @@ func reopen(fd, keep, add int) (int, error) {
 		return -1, errNotProcfs
 	}
 	name := strconv.Itoa(fd)
-	if err := sameFile(fd, func(st *unix.Stat_t) error { return unix.Fstatat(dir, name, st, 0) }); err != nil {
+	err = sameFile(fd, func(st *unix.Stat_t) error { return unix.Fstatat(dir, name, st, 0) })
+	if err != nil {
 		return -1, err
 	}
 	again, err := open(dir, name, flags&keep|add)
@@ -130,7 +135,7 @@ func reopen(fd, keep, add int) (int, error) {
 	return again, nil
 }
 
-// open is openat(2) of what exists, with O_CLOEXEC.
+// open opens an existing file with O_CLOEXEC, openat(2).
 func open(dir int, name string, flags int) (fd int, err error) {
 	err = ignoringEINTR(func() (err error) {
 		fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0)
@@ -139,7 +144,7 @@ func open(dir int, name string, flags int) (fd int, err error) {
 	return fd, err
 }
 
-// sameFile returns nil if stat tells of the file of fd.
+// sameFile returns nil if stat returns the file of fd.
 func sameFile(fd int, stat func(*unix.Stat_t) error) error {
 	var want, st unix.Stat_t
 	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &want) }); err != nil {
@@ -148,20 +153,21 @@ func sameFile(fd int, stat func(*unix.Stat_t) error) error {
 	if err := ignoringEINTR(func() error { return stat(&st) }); err != nil {
 		return err
 	}
-	if st.Dev != want.Dev || st.Ino != want.Ino || st.Rdev != want.Rdev || (st.Mode^want.Mode)&unix.S_IFMT != 0 {
+	if st.Dev != want.Dev || st.Ino != want.Ino || st.Rdev != want.Rdev ||
+		(st.Mode^want.Mode)&unix.S_IFMT != 0 {
 		return errAnotherFile
 	}
 	return nil
 }
 
-// Close closes the descriptor. It must not be in use.
-func (t *Twin) Close() error { return unix.Close(t.Fd) }
+// Close closes the descriptor. No call may be using it.
+func (d *Direct) Close() error { return unix.Close(d.Fd) }
 
 // Size returns the size in bytes of a regular file, and an error for a block device.
-func (t *Twin) Size() (int64, error) {
+func (d *Direct) Size() (int64, error) {
 	var st unix.Stat_t
 	for {
-		err := unix.Fstat(t.Fd, &st)
+		err := unix.Fstat(d.Fd, &st)
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -174,19 +180,20 @@ func (t *Twin) Size() (int64, error) {
 	}
 }
 
-// Tags returns the number of requests that the block device dev takes at a time, or 0 where that
-// is not known: there is no such device (btrfs and overlayfs have numbers of their own), or
-// it passes what it gets on to others (device mapper). A partition's are those of its disk.
+// Tags returns the number of requests that the block device dev takes at once, or 0 if that
+// is unknown. It is unknown if there is no such device: btrfs and overlayfs have numbers of
+// their own. It is also unknown if the device passes its requests on to others (device
+// mapper). A partition has the tags of its disk.
 func Tags(dev uint64) int {
 	dir := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(dev), unix.Minor(dev))
 	if _, err := os.Stat(dir + "/partition"); err == nil {
 		dir += "/.."
 	}
-	queues, err := os.ReadDir(dir + "/mq") // of the hardware; a file or folder for each
+	queues, err := os.ReadDir(dir + "/mq") // hardware queues, one file or directory each
 	if err != nil {
 		return 0
 	}
-	text, err := os.ReadFile(dir + "/queue/nr_requests") // for each of these
+	text, err := os.ReadFile(dir + "/queue/nr_requests") // for each hardware queue
 	if err != nil {
 		return 0
 	}
@@ -197,10 +204,10 @@ func Tags(dev uint64) int {
 	return min(n*len(queues), maxTags)
 }
 
-// maxTags is more than a Config lets into the kernel at a time.
+// maxTags is more than a Config admits into the kernel at once.
 const maxTags = 1 << 20
 
-// Pread is pread(2).
+// Pread calls pread(2).
 func Pread(fd int, p []byte, off int64) (int, error) {
 	for {
 		n, err := unix.Pread(fd, p, off)
@@ -210,7 +217,7 @@ func Pread(fd int, p []byte, off int64) (int, error) {
 	}
 }
 
-// Preadv is preadv(2), of at most 1024 buffers.
+// Preadv calls preadv(2), with at most 1024 buffers.
 func Preadv(fd int, bufs [][]byte, off int64) (int, error) {
 	for {
 		n, err := unix.Preadv(fd, bufs, off)
@@ -220,28 +227,30 @@ func Preadv(fd int, bufs [][]byte, off int64) (int, error) {
 	}
 }
 
-// waits remembers the filesystems, by device number, that refused RWF_NOWAIT.
-var waits sync.Map
+// noNowait holds the device numbers of the filesystems that refused RWF_NOWAIT.
+var noNowait sync.Map
 
-// PreadCached is preadv2(2) with RWF_NOWAIT (Linux 4.14) on a descriptor without O_DIRECT: it
-// returns how much of the beginning of bufs is in the page cache. That is 0 where the filesystem
-// does not know the flag, as overlayfs, from the second time on without a system call. dev is
-// the file's device number.
+// PreadCached calls preadv2(2) with RWF_NOWAIT (Linux 4.14) on a buffered descriptor. It
+// returns the number of leading bytes of bufs that are in the page cache. dev is the file's
+// device number.
+//
+// PreadCached returns 0 if the filesystem does not know the flag, as overlayfs. From the
+// second call on that takes no system call.
 func PreadCached(fd int, dev uint64, bufs [][]byte, off int64) int {
-	if _, refused := waits.Load(dev); refused || off < 0 {
-		return 0 // to preadv2(2) an offset of -1 is the file's own
+	if _, refused := noNowait.Load(dev); refused || off < 0 {
+		return 0 // preadv2(2) takes -1 for the file's own offset
 	}
 	n, err := unix.Preadv2(fd, bufs, off, unix.RWF_NOWAIT)
 	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
-		waits.Store(dev, struct{}{})
+		noNowait.Store(dev, struct{}{})
 	}
 	if err != nil {
-		return 0 // EAGAIN: not there; what else there is, a direct read meets too
+		return 0 // EAGAIN: not cached; a direct read meets any other error, too
 	}
 	return n
 }
 
-// Pwrite is pwrite(2).
+// Pwrite calls pwrite(2).
 func Pwrite(fd int, p []byte, off int64) (int, error) {
 	for {
 		n, err := unix.Pwrite(fd, p, off)
@@ -251,7 +260,7 @@ func Pwrite(fd int, p []byte, off int64) (int, error) {
 	}
 }
 
-// Pwritev is pwritev(2), of at most 1024 buffers.
+// Pwritev calls pwritev(2), with at most 1024 buffers.
 func Pwritev(fd int, bufs [][]byte, off int64) (int, error) {
 	for {
 		n, err := unix.Pwritev(fd, bufs, off)
@@ -261,25 +270,27 @@ func Pwritev(fd int, bufs [][]byte, off int64) (int, error) {
 	}
 }
 
-// keepsCache remembers the filesystems, by device number, that refused RWF_DONTCACHE.
-var keepsCache sync.Map
+// noDontcache holds the device numbers of the filesystems that refused RWF_DONTCACHE.
+var noDontcache sync.Map
 
-// PwriteUncached is pwritev2(2) with RWF_DONTCACHE (Linux 6.14): the pages go to the
-// disk at once and leave the cache after that. dev is the file's device number. Where
-// the filesystem does not know the flag the error is EOPNOTSUPP, from the second time
-// on without a system call.
+// PwriteUncached calls pwritev2(2) with RWF_DONTCACHE (Linux 6.14). The kernel writes the
+// pages to the disk at once and then drops them from the cache. dev is the file's device
+// number.
+//
+// PwriteUncached returns EOPNOTSUPP if the filesystem does not know the flag. From the second
+// call on that takes no system call.
 func PwriteUncached(fd int, dev uint64, bufs [][]byte, off int64) (int, error) {
-	if _, refused := keepsCache.Load(dev); refused || off < 0 {
-		return 0, unix.EOPNOTSUPP // to pwritev2(2) an offset of -1 is the file's own
+	if _, refused := noDontcache.Load(dev); refused || off < 0 {
+		return 0, unix.EOPNOTSUPP // pwritev2(2) takes -1 for the file's own offset
 	}
 	for {
 		n, err := unix.Pwritev2(fd, bufs, off, unix.RWF_DONTCACHE)
 		switch err {
 		case unix.EINTR:
 		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
-			// EINVAL is also for a bad offset; a plain pwrite will tell.
+			// EINVAL also means a bad offset; the caller's pwrite will return it.
 			if err != unix.EINVAL {
-				keepsCache.Store(dev, struct{}{})
+				noDontcache.Store(dev, struct{}{})
 			}
 			return 0, unix.EOPNOTSUPP
 		default:
@@ -288,27 +299,27 @@ func PwriteUncached(fd int, dev uint64, bufs [][]byte, off int64) (int, error) {
 	}
 }
 
-// Fdatasync is fdatasync(2).
+// Fdatasync calls fdatasync(2).
 func Fdatasync(fd int) error {
 	return ignoringEINTR(func() error { return unix.Fdatasync(fd) })
 }
 
-// Allocate is fallocate(2) with no flags, which reserves space for n bytes at off and extends
+// Allocate calls fallocate(2) without flags. It reserves space for n bytes at off and extends
 // the file to their end.
 func Allocate(fd int, off, n int64) error {
 	return ignoringEINTR(func() error { return unix.Fallocate(fd, 0, off, n) })
 }
 
-// PunchHole is fallocate(2) with FALLOC_FL_PUNCH_HOLE (Linux 2.6.38), which gives back the
-// space of n bytes at off and leaves zeros there.
+// PunchHole calls fallocate(2) with FALLOC_FL_PUNCH_HOLE (Linux 2.6.38). It frees the space
+// of n bytes at off and leaves zeros there.
 func PunchHole(fd int, off, n int64) error {
 	return ignoringEINTR(func() error {
 		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	})
 }
 
-// limitsOf asks the kernel for the rules of direct I/O on the file of fd.
-// They are never found by trial: a misaligned read of a hole succeeds.
+// limitsOf asks the kernel for the rules of direct I/O on the file of fd. It never finds them
+// by trial: a misaligned read of a hole succeeds.
 func limitsOf(fd int) (Limits, error) {
 	const want = unix.STATX_DIOALIGN | unix.STATX_DIO_READ_ALIGN | unix.STATX_BASIC_STATS
 	var st unix.Statx_t
@@ -331,7 +342,7 @@ func limitsOf(fd int) (Limits, error) {
 		if st.Mask&unix.STATX_DIO_READ_ALIGN != 0 && st.Dio_read_offset_align != 0 { // Linux 6.14
 			l.Read = int(st.Dio_read_offset_align)
 		}
-	case uint32(fs.Type) == unix.BTRFS_SUPER_MAGIC: // on 32-bit systems Type is an int32, and the number is not
+	case uint32(fs.Type) == unix.BTRFS_SUPER_MAGIC: // Type is an int32 on 32-bit systems
 		l = Limits{Mem: 4096, Read: 4096, Write: 4096, Writes: noCopyOnWrite(fd), Resident: true}
 	default:
 		return Limits{}, unix.EOPNOTSUPP
@@ -344,10 +355,10 @@ func limitsOf(fd int) (Limits, error) {
 	return l, l.check()
 }
 
-// maxAlign bounds the alignments that we can give a buffer.
+// maxAlign is the largest alignment that the library gives a buffer.
 const maxAlign = 4096
 
-// check refuses rules that the rest of the library is not made for.
+// check refuses rules that the library does not support.
 func (l Limits) check() error {
 	for _, a := range []int{l.Mem, l.Read, l.Write} {
 		if a <= 0 || a&(a-1) != 0 {
@@ -360,15 +371,16 @@ func (l Limits) check() error {
 	return nil
 }
 
-// noCopyOnWrite reports whether a file of btrfs is exempt from checksums, chattr(1) +C;
-// only then are its direct writes direct. The flag changes only while a file is empty.
+// noCopyOnWrite reports whether a file of btrfs is exempt from checksums, chattr(1) +C. Only
+// then its direct writes bypass the page cache. The flag can change only while a file is
+// empty.
 func noCopyOnWrite(fd int) bool {
 	const noCow = 0x00800000 // FS_NOCOW_FL, linux/fs.h
 	flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
 	return err == nil && flags&noCow != 0
 }
 
-// ignoringEINTR is os.ignoringEINTR: signal handlers are installed with SA_RESTART, but
+// ignoringEINTR mirrors os.ignoringEINTR. Signal handlers are installed with SA_RESTART, but
 // not every system call and not every handler honours it (golang/go#38033).
 func ignoringEINTR(fn func() error) error {
 	for {

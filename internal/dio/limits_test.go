@@ -27,22 +27,22 @@ func deviceOf(sector int) func(t *testing.T) *os.File {
 
 func at(skip, n int) []byte { return aiotest.Memory(skip, n) }
 
-// TestLimitsHere checks the limits where the tests run; on filesystems that are made for it that is
-// done in internal/aiotest/trials/filesystems.
+// TestLimitsHere checks the limits in the filesystem of TMPDIR.
+// internal/aiotest/trials/filesystems checks those of filesystems that it creates.
 func TestLimitsHere(t *testing.T) {
 	aiotest.Guard(t)
 	file := newFile(t, t.TempDir())
-	twin, err := Open(int(file.Fd()))
+	direct, err := Open(int(file.Fd()))
 	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
 		aiotest.NeedsDirect(t)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer twin.Close()
+	defer direct.Close()
 	aiotest.Limits{
-		Fd: twin.Fd, Mem: twin.Mem, Read: twin.Read, Write: twin.Write, Writes: twin.Writes,
-		Lax:   twin.Read == twin.Mem && twin.Mem == 4096, // btrfs
+		Fd: direct.Fd, Mem: direct.Mem, Read: direct.Read, Write: direct.Write, Writes: direct.Writes,
+		Lax:   direct.Read == direct.Mem && direct.Mem == 4096, // btrfs
 		Pread: Pread, Pwrite: Pwrite,
 	}.Check(t, file)
 }
@@ -50,23 +50,23 @@ func TestLimitsHere(t *testing.T) {
 func TestNoLimitsOnTmpfs(t *testing.T) {
 	file := newFile(t, aiotest.TmpfsDir(t))
 	files := aiotest.OpenFiles()
-	if twin, err := Open(int(file.Fd())); err != unix.EOPNOTSUPP {
-		t.Errorf("Open = %+v, %v, want EOPNOTSUPP", twin, err)
+	if direct, err := Open(int(file.Fd())); err != unix.EOPNOTSUPP {
+		t.Errorf("Open = %+v, %v, want EOPNOTSUPP", direct, err)
 	}
 	wantFiles(t, files)
 }
 
-func newTwin(t *testing.T, file *os.File) *Twin {
+func openDirect(t *testing.T, file *os.File) *Direct {
 	t.Helper()
-	twin, err := Open(int(file.Fd()))
+	direct, err := Open(int(file.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { twin.Close() })
-	return twin
+	t.Cleanup(func() { direct.Close() })
+	return direct
 }
 
-func TestOddLimitsAreRefused(t *testing.T) {
+func TestUnsupportedLimitsAreRefused(t *testing.T) {
 	good := Limits{Mem: 512, Read: 512, Write: 4096}
 	if err := good.check(); err != nil {
 		t.Errorf("%+v: %v", good, err)
@@ -74,7 +74,7 @@ func TestOddLimitsAreRefused(t *testing.T) {
 	for _, change := range []func(l *Limits){
 		func(l *Limits) { l.Mem = 0 },
 		func(l *Limits) { l.Mem = 768 },
-		func(l *Limits) { l.Mem = 8192 }, // more than a page is not what our buffers have
+		func(l *Limits) { l.Mem = 8192 }, // buffers are aligned to a page at most
 		func(l *Limits) { l.Read = 0 },
 		func(l *Limits) { l.Read = -512 },
 		func(l *Limits) { l.Read = 3 << 10 },
@@ -88,7 +88,10 @@ func TestOddLimitsAreRefused(t *testing.T) {
 			t.Errorf("%+v: %v, want EOPNOTSUPP", l, err)
 		}
 	}
-	for _, l := range []Limits{{Mem: 1, Read: 1, Write: 4096}, {Mem: 4096, Read: 64 << 10, Write: 1 << 20}} {
+	for _, l := range []Limits{
+		{Mem: 1, Read: 1, Write: 4096},
+		{Mem: 4096, Read: 64 << 10, Write: 1 << 20},
+	} {
 		if err := l.check(); err != nil {
 			t.Errorf("%+v: %v", l, err)
 		}

@@ -11,12 +11,12 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// TestMain runs the tests in a mount namespace of their own, where that is allowed: then
-// no filesystem that they mount outlives the process, however that ends. It fails the run
-// if a descriptor is left behind.
+// TestMain runs the tests in a mount namespace of their own, if the system permits that. Then
+// no filesystem that they mount outlives the process, even if it is killed. TestMain fails
+// the run if a test leaves a descriptor behind.
 func TestMain(m *testing.M) {
 	aiotest.InNamespace()
-	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
+	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors
 		r.Close()
 		w.Close()
 	}
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// wantFiles fails the test if other descriptors are open than before.
+// wantFiles fails the test if the open descriptors differ from those before.
 func wantFiles(t testing.TB, before []string) {
 	t.Helper()
 	if now := aiotest.OpenFiles(); !slices.Equal(now, before) {

@@ -13,27 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tests of a /proc that leads elsewhere: the program runs in a directory tree of other people's
-// making.
+// These tests run in a directory tree that another user made: its /proc leads elsewhere.
 
-// inRoot calls f on a thread whose root directory is root.
+// inRoot calls f on a thread with root as its root directory.
 func inRoot(t *testing.T, root string, f func()) {
 	t.Helper()
-	var forbidden error
+	var denied error
 	onThread(func() {
-		if forbidden = unix.Unshare(unix.CLONE_FS); forbidden == nil {
-			forbidden = unix.Chroot(root)
+		if denied = unix.Unshare(unix.CLONE_FS); denied == nil {
+			denied = unix.Chroot(root)
 		}
-		if forbidden == nil {
+		if denied == nil {
 			f()
 		}
 	})
-	if forbidden != nil {
-		t.Skipf("needs root, for chroot(2): run sudo go test ./internal/dio (%v)", forbidden)
+	if denied != nil {
+		t.Skipf("needs root, for chroot(2): run sudo go test ./internal/dio (%v)", denied)
 	}
 }
 
-// falseProc makes a directory tree whose /proc has entries of fd that put makes.
+// falseProc makes a directory tree with a false /proc. put makes the entry of fd there.
 func falseProc(t *testing.T, fd int, put func(name string) error) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -50,14 +49,15 @@ func falseProc(t *testing.T, fd int, put func(name string) error) (root string) 
 	return root
 }
 
-func TestNoTwinByAFalseProc(t *testing.T) {
+func TestOpenWithFalseProc(t *testing.T) {
 	file := directHere(t)
 	fd := int(file.Fd())
 	for name, put := range map[string]func(name string) error{
 		"link": func(name string) error { return os.Symlink("/victim", name) },
 		"file": func(name string) error { return os.WriteFile(name, nil, 0o600) },
-		"name": func(name string) error { return os.Link(file.Name(), name) }, // the right file, by chance
-		"FIFO": func(name string) error { return unix.Mkfifo(name, 0o600) },   // to open it would block
+		// happens to be the right file
+		"name": func(name string) error { return os.Link(file.Name(), name) },
+		"FIFO": func(name string) error { return unix.Mkfifo(name, 0o600) }, // opening it would block
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := falseProc(t, fd, put)
@@ -65,19 +65,19 @@ func TestNoTwinByAFalseProc(t *testing.T) {
 				t.Fatal(err)
 			}
 			inRoot(t, root, func() {
-				if twin, err := Open(fd); twin != nil || err != errNotProcfs {
-					t.Errorf("Open = %+v, %v, want %v", twin, err, errNotProcfs)
+				if direct, err := Open(fd); direct != nil || err != errNotProcfs {
+					t.Errorf("Open = %+v, %v, want %v", direct, err, errNotProcfs)
 				}
-				if again, err := OpenPlain(fd); again != -1 || err != errNotProcfs {
-					t.Errorf("OpenPlain = %d, %v, want %v", again, err, errNotProcfs)
+				if again, err := OpenBuffered(fd); again != -1 || err != errNotProcfs {
+					t.Errorf("OpenBuffered = %d, %v, want %v", again, err, errNotProcfs)
 				}
 			})
 		})
 	}
 }
 
-// A procfs may be that of another process, or the entry that of another file.
-func TestNoTwinOfAnotherFile(t *testing.T) {
+// A procfs may belong to another process, or its entry to another file.
+func TestSameFile(t *testing.T) {
 	file, other := directHere(t), directHere(t)
 	fd := int(file.Fd())
 	for name, stat := range map[string]func(st *unix.Stat_t) error{
@@ -98,9 +98,9 @@ func TestNoTwinOfAnotherFile(t *testing.T) {
 	}
 }
 
-// The procfs in the tree is real, and the directory that of a process whose descriptor of that
-// number is a FIFO.
-func TestNoTwinByAnotherProcess(t *testing.T) {
+// The procfs in the tree is real, but its directory belongs to another process. The
+// descriptor of the same number is a FIFO there.
+func TestOpenWithProcOfAnotherProcess(t *testing.T) {
 	file := directHere(t)
 	fd := int(file.Fd())
 	root := t.TempDir()
@@ -116,7 +116,8 @@ func TestNoTwinByAnotherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, self := range []string{"self", "thread-self"} {
-		if err := os.Symlink(fmt.Sprintf("/real/%d", pid), filepath.Join(root, "proc", self)); err != nil {
+		target := fmt.Sprintf("/real/%d", pid)
+		if err := os.Symlink(target, filepath.Join(root, "proc", self)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,13 +126,13 @@ func TestNoTwinByAnotherProcess(t *testing.T) {
 	}
 	defer unix.Unmount(filepath.Join(root, "real"), unix.MNT_DETACH)
 	inRoot(t, root, func() {
-		if twin, err := Open(fd); twin != nil || err != errAnotherFile {
-			t.Errorf("Open = %+v, %v, want %v", twin, err, errAnotherFile)
+		if direct, err := Open(fd); direct != nil || err != errAnotherFile {
+			t.Errorf("Open = %+v, %v, want %v", direct, err, errAnotherFile)
 		}
 	})
 }
 
-// holder starts a process that has a FIFO open as its descriptor fd, and returns its number.
+// holder starts a process that has a FIFO open as its descriptor fd, and returns its pid.
 func holder(t *testing.T, fd int, fifo string) int {
 	t.Helper()
 	file, err := os.OpenFile(fifo, os.O_RDWR, 0)
@@ -143,7 +144,8 @@ func holder(t *testing.T, fd int, fifo string) int {
 	for len(files) <= fd {
 		files = append(files, file)
 	}
-	p, err := os.StartProcess("/proc/self/exe", []string{"holder", "-test.run=^TestHold$"}, &os.ProcAttr{
+	args := []string{"holder", "-test.run=^TestHold$"}
+	p, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
 		Files: files, Env: append(os.Environ(), "DIO_TEST_HOLD=1"),
 	})
 	if err != nil {
@@ -156,9 +158,9 @@ func holder(t *testing.T, fd int, fifo string) int {
 	return p.Pid
 }
 
-// TestHold is the process that holder starts. It does nothing in the others.
+// TestHold runs in the process that holder starts. In other processes it does nothing.
 func TestHold(*testing.T) {
 	if os.Getenv("DIO_TEST_HOLD") != "" {
-		time.Sleep(time.Minute) // or until it is killed
+		time.Sleep(time.Minute) // or until killed
 	}
 }

@@ -28,10 +28,12 @@ import (
 	"github.com/go-aio/aio/internal/sched"
 )
 
-// What flows is package sched's.
+// These are package sched's.
 type (
+	// Buffers are the memory of a transfer.
 	Buffers = sched.Buffers
-	Op      = sched.Op
+	// An Op is what a call does.
+	Op = sched.Op
 )
 
 // The operations.
@@ -55,8 +57,10 @@ type FD struct {
 	dev  uint64
 
 	inode     *inode.Inode     // nil on systems without direct I/O
-	abandoned *inode.Leftovers // writes whose callers have left
-	direct    *dio.Twin        // the direct descriptor, or nil
+	abandoned *inode.Abandoned // writes whose callers have left
+	direct    *dio.Direct      // the direct descriptor, or nil
+	notDirect error            // why there is none
+	owner     *os.File         // has the direct descriptor, if that was an os.File's; see FromOS
 	device    *sched.Device    // of direct
 
 	// size is one that the file had, in bytes. It is a hint for Extends, and may be out of date
@@ -70,7 +74,7 @@ type FD struct {
 	// abandonedSyncs are Syncs whose callers have left, and syncErr is the error of one, until
 	// another returns it. Later Syncs wait for them, because the kernel reports a write-back error
 	// to only one of two that fsync(2) at the same time.
-	abandonedSyncs inode.Leftovers
+	abandonedSyncs inode.Abandoned
 	syncErr        atomic.Pointer[error]
 
 	// calls is twice the number of calls that use the FD, plus 1 once it is closed. The direct
@@ -99,7 +103,7 @@ func (fd *FD) init(n int, direct bool) bool {
 	info, err := dio.Stat(n)
 	if errors.Is(err, errors.ErrUnsupported) {
 		// No direct I/O on this system, but a bound on threads.
-		fd.abandoned = new(inode.Leftovers)
+		fd.abandoned = new(inode.Abandoned)
 		fi, err := fd.file.Stat()
 		return err == nil && fi.Mode().IsRegular()
 	}
@@ -108,15 +112,34 @@ func (fd *FD) init(n int, direct bool) bool {
 	}
 	fd.dev = info.Dev
 	fd.inode = inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block})
-	fd.abandoned = &fd.inode.Leftovers
-	if !direct {
+	fd.abandoned = &fd.inode.Abandoned
+	if fd.notDirect = errNotAsked; !direct {
 		return true
 	}
-	if twin, err := dio.Open(n); err == nil {
+	twin, err := dio.Open(n)
+	if fd.notDirect = err; err == nil {
 		fd.attach(twin)
 	}
 	return true
 }
+
+// Reasons for a file not to be direct.
+var (
+	errNotAsked = errors.New("the file was opened without O_DIRECT")
+	// ErrNotFile is that of a file that has no FD.
+	ErrNotFile = errors.New("it is neither a regular file nor a block device")
+)
+
+// WhyNotDirect returns why fd has no direct descriptor, or nil if it has one.
+func (fd *FD) WhyNotDirect() error {
+	if fd.direct == nil && fd.notDirect == nil {
+		return errors.ErrUnsupported // not on this system
+	}
+	return fd.notDirect
+}
+
+// OSFile returns the os.File of the buffered descriptor.
+func (fd *FD) OSFile() *os.File { return fd.file }
 
 // Flags returns the flags that descriptor n was opened with, or 0 where these are not known.
 func Flags(n uintptr) int { return dio.Flags(int(n)) }
@@ -128,7 +151,7 @@ func Adopt(n uintptr, name string) (*os.File, *FD) {
 	if err != nil {
 		return nil, nil
 	}
-	again, err := dio.OpenPlain(int(n))
+	again, err := dio.OpenBuffered(int(n))
 	if err != nil {
 		return nil, nil
 	}
@@ -145,9 +168,42 @@ func Adopt(n uintptr, name string) (*os.File, *FD) {
 	return file, fd
 }
 
+// FlagsOf returns the flags that the descriptor of file was opened with, or 0 where these are not
+// known.
+func FlagsOf(file *os.File) (flags int) {
+	if conn, err := file.SyscallConn(); err == nil {
+		conn.Control(func(n uintptr) { flags = Flags(n) })
+	}
+	return flags
+}
+
+// FromOS is New for an os.File that another package has opened. If its descriptor has O_DIRECT, it
+// is the direct one of the FD, whose OSFile then is a new one. It returns fs.ErrClosed if file is
+// closed.
+func FromOS(file *os.File, direct bool) (*FD, error) {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return nil, bare(err)
+	}
+	var fd *FD
+	err = conn.Control(func(n uintptr) {
+		if Flags(n)&dio.O_DIRECT != 0 {
+			_, fd = Adopt(n, file.Name())
+		}
+	})
+	if err != nil {
+		return nil, fs.ErrClosed
+	}
+	if fd != nil {
+		fd.owner = file
+		return fd, nil
+	}
+	return New(file, direct), nil
+}
+
 // attach gives fd its direct descriptor. It comes before the first use.
 func (fd *FD) attach(t *dio.Twin) {
-	fd.direct, fd.device = t, sched.DeviceOf(fd.dev)
+	fd.direct, fd.notDirect, fd.device = t, nil, sched.DeviceOf(fd.dev)
 	fd.inode.AddDirect()
 }
 
@@ -207,7 +263,11 @@ func (fd *FD) Close() {
 // finish runs once, when fd is closed and no call uses it.
 func (fd *FD) finish() {
 	if fd.direct != nil {
-		fd.direct.Close()
+		if fd.owner != nil {
+			fd.owner.Close()
+		} else {
+			fd.direct.Close()
+		}
 		fd.inode.RemoveDirect()
 	}
 	if fd.inode != nil {
@@ -218,7 +278,7 @@ func (fd *FD) finish() {
 // lock takes r for a call that goes through the page cache. loose is whether it could do without
 // the lock table.
 func (fd *FD) lock(r inode.Range) (loose bool) {
-	if fd.inode == nil || fd.direct == nil && fd.inode.EnterLoose() {
+	if fd.inode == nil || fd.direct == nil && fd.inode.EnterUntracked() {
 		return true
 	}
 	fd.inode.Lock(r)
@@ -229,7 +289,7 @@ func (fd *FD) unlock(r inode.Range, loose bool) {
 	switch {
 	case fd.inode == nil:
 	case loose:
-		fd.inode.LeaveLoose()
+		fd.inode.LeaveUntracked()
 	default:
 		fd.inode.Unlock(r)
 	}

@@ -90,7 +90,7 @@ func (m *member) lockRange() inode.Range {
 // the lock is not free, or if the write is not for kernel AIO.
 func (m *member) lock() bool {
 	fd, r := m.fd, m.lockRange()
-	if fd.inode.Loose() || !fd.abandoned.None() || !fd.inode.TryLock(r) {
+	if fd.inode.Untracked() || !fd.abandoned.None() || !fd.inode.TryLock(r) {
 		return false
 	}
 	if fd.Extends(m.off + int64(len(m.p))) {
@@ -119,7 +119,7 @@ func (g *Group) Run() {
 // Finish returns what the transfer that was admitted as number i, from 0, has come to: the n and
 // the error of ReadAt or WriteAt. It makes what the request left undone. ok is false if the kernel
 // could not take the request, and it is to be a call of its own.
-func (g *Group) Finish(i int) (n int, err error, ok bool) { //nolint:revive // as a call that has an ok beside
+func (g *Group) Finish(i int) (n int, err error, ok bool) {
 	m := &g.members[i]
 	defer m.fd.release()
 	switch {

@@ -133,20 +133,27 @@ func (fd *FD) readRecent(b Buffers, off int64) bool {
 }
 
 // readBuffered is ReadAt through the page cache.
-func (fd *FD) readBuffered(b Buffers, off int64) (n int, err error) {
+func (fd *FD) readBuffered(b Buffers, off int64) (int, error) {
 	p, one := b.First()
-	if !one && Overflows(off, b.Len()) {
+	if !one {
+		return fd.readBufferedVec(b, off)
+	}
+	thread := sched.AcquirePageCache()
+	n, err := fd.file.ReadAt(p, off)
+	thread.Release(1)
+	return n, bare(err)
+}
+
+// readBufferedVec is readBuffered of several buffers.
+func (fd *FD) readBufferedVec(b Buffers, off int64) (n int, err error) {
+	if Overflows(off, b.Len()) {
 		// As one buffer, or the split at MaxBuffers would show.
 		p := make([]byte, min(b.Len(), maxDirect))
 		n, err := fd.readBuffered(One(p), off)
 		return b.Scatter(p[:n]), err
 	}
-	sched.AcquirePageCache()
-	defer sched.ReleaseThread()
-	if one {
-		n, err := fd.file.ReadAt(p, off)
-		return n, bare(err)
-	}
+	thread := sched.AcquirePageCache()
+	defer thread.Release(1)
 	for b.Len() > 0 {
 		m, err := fd.preadv(b, off+int64(n))
 		n += m
@@ -174,6 +181,9 @@ func (fd *FD) preadv(b Buffers, off int64) (int, error) {
 
 // most returns as many of the buffers as a system call takes.
 func most(b Buffers) Buffers {
+	if b.AtMost(sched.MaxBuffers) {
+		return b
+	}
 	rest := b
 	for range sched.MaxBuffers {
 		p, all := rest.First()
@@ -188,8 +198,8 @@ func most(b Buffers) Buffers {
 // Read reads up to len(p) bytes at the file offset and moves that.
 func (fd *FD) Read(p []byte) (int, error) {
 	if fd.direct == nil || len(p) == 0 {
-		sched.AcquirePageCache()
-		defer sched.ReleaseThread()
+		thread := sched.AcquirePageCache()
+		defer thread.Release(1)
 		n, err := fd.file.Read(p)
 		return n, bare(err)
 	}

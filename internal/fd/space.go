@@ -58,7 +58,7 @@ func (fd *FD) exclusive(change func() error) error {
 	r := inode.Everything(inode.Exclusive)
 	loose := fd.lock(r)
 	defer fd.unlock(r, loose)
-	sched.AcquirePageCache()
-	defer sched.ReleaseThread()
+	thread := sched.AcquirePageCache()
+	defer thread.Release(1)
 	return change()
 }

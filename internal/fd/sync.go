@@ -42,8 +42,8 @@ func (fd *FD) sync(op Op) error {
 
 // syncCall is fsync(2) or fdatasync(2).
 func (fd *FD) syncCall(op Op) error {
-	sched.AcquireThread()
-	defer sched.ReleaseThread()
+	thread := sched.AcquireThread()
+	defer thread.Release(1)
 	if op == Datasync {
 		_, err := fd.call(callDatasync, sched.Request{}, 0)
 		if !errors.Is(err, errors.ErrUnsupported) {
@@ -66,7 +66,7 @@ func (fd *FD) takeSyncErr() error {
 
 // A Pending is a write or Sync whose caller may leave before it is done. Then it is abandoned, and
 // later calls that it would disturb wait for it.
-type Pending = inode.Leftover
+type Pending = inode.Pending
 
 // PendingWrite returns one of the bytes [off, off+n), for a call that is made now.
 func (fd *FD) PendingWrite(off int64, n int) *Pending { return fd.abandoned.New(off, end(off, n)) }

@@ -21,8 +21,19 @@ func (fd *FD) WriteAt(b Buffers, off int64) (int, error) {
 		return 0, fs.ErrClosed
 	}
 	defer fd.release()
+	if fd.direct == nil {
+		return whole(fd.writeBuffered(b, off, false))
+	}
 	n, err := fd.writeDirect(b, off)
 	return fd.writeRest(b, off, n, err)
+}
+
+// whole returns n without an error, and 0 with one.
+func whole(n int, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // writeDirect is the loop of all writes by the direct descriptor, in ascending order. It writes
@@ -63,7 +74,7 @@ func (fd *FD) writeDirect(b Buffers, off int64) (done int, err error) {
 // writesDirect reports whether a write of b goes past the page cache.
 func (fd *FD) writesDirect(b Buffers, off int64) bool {
 	t := fd.direct
-	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Loose() && !Overflows(off, b.Len())
+	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Untracked() && !Overflows(off, b.Len())
 }
 
 // Extends reports whether a write up to byte end extends the file. Such a write blocks in
@@ -92,10 +103,7 @@ func (fd *FD) writeRest(b Buffers, off int64, n int, err error) (int, error) {
 		return n, nil
 	}
 	m, err := fd.writeBuffered(b, off+int64(n), false)
-	if err != nil {
-		return 0, err
-	}
-	return n + m, nil
+	return whole(n+m, err)
 }
 
 // directErr returns what the caller gets of the error of a direct write: nothing if the page cache
@@ -133,8 +141,8 @@ func (fd *FD) writeBuffered(b Buffers, off int64, stream bool) (n int, err error
 	r := inode.Range{Class: inode.Buffered, Lo: off, Hi: end(off, b.Len())}
 	loose := fd.lock(r)
 	defer fd.unlock(r, loose)
-	sched.AcquirePageCache()
-	defer sched.ReleaseThread()
+	thread := sched.AcquirePageCache()
+	defer thread.Release(1)
 	if fd.direct != nil && b.Len() >= uncachedFrom {
 		// Ignore the error: the write of the rest will report it.
 		n, _ = fd.call(callWriteUncached, sched.Request{Op: Write, Bufs: b.Head(maxDirect), Off: off}, 0)
@@ -214,8 +222,8 @@ func (fd *FD) writeStream(p []byte) (int, error) {
 	r := inode.Everything(inode.Buffered)
 	loose := fd.lock(r)
 	defer fd.unlock(r, loose)
-	sched.AcquirePageCache()
-	defer sched.ReleaseThread()
+	thread := sched.AcquirePageCache()
+	defer thread.Release(1)
 	n, err := fd.file.Write(p)
 	return n, bare(err)
 }
@@ -228,13 +236,13 @@ func (fd *FD) BeginCopy() (whole, ok bool) {
 	if !fd.acquireWrite(0, math.MaxInt64) {
 		return false, false
 	}
-	return fd.direct == nil && fd.inode != nil && fd.inode.EnterLoose(), true
+	return fd.direct == nil && fd.inode != nil && fd.inode.EnterUntracked(), true
 }
 
 // EndCopy ends what BeginCopy began.
 func (fd *FD) EndCopy(whole bool) {
 	if whole {
-		fd.inode.LeaveLoose()
+		fd.inode.LeaveUntracked()
 	}
 	fd.release()
 }
@@ -244,8 +252,8 @@ func (fd *FD) EndCopy(whole bool) {
 // other reader may wait for another call. The error is that of the os.File.
 func (fd *FD) CopyFrom(r io.Reader, bounded bool) (int64, error) {
 	if bounded {
-		sched.AcquirePageCache()
-		defer sched.ReleaseThread()
+		thread := sched.AcquirePageCache()
+		defer thread.Release(1)
 	}
 	return fd.file.ReadFrom(r)
 }

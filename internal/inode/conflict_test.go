@@ -15,7 +15,7 @@ func (r Range) String() string {
 	return fmt.Sprintf("%c[%d,%d)", "DBX"[r.Class], r.Lo, r.Hi)
 }
 
-// folio is the unit of the table, which is not the same on all systems.
+// folio is the unit of the table, which differs between systems.
 var folio = folioSize()
 
 func direct(lo, hi int64) Range   { return Range{Direct, lo, hi} }
@@ -27,8 +27,8 @@ func TestFolioSize(t *testing.T) {
 	}
 }
 
-// The table of the package comment, and its edges.
-func TestWhoWaitsForWhom(t *testing.T) {
+// The cases are the table of the package comment, and its edges.
+func TestLockTable(t *testing.T) {
 	everything := Everything(Buffered)
 	exclusive := Everything(Exclusive)
 	for _, c := range []struct {
@@ -64,9 +64,12 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{direct(4*folio, 7*folio), buffered(5*folio+1, 5*folio+2), true},
 		{direct(1<<40, 1<<40+4096), everything, true},
 		{direct(0, 4096), buffered(math.MaxInt64-4096, math.MaxInt64), false},
-		{direct(math.MaxInt64-4095, math.MaxInt64), buffered(math.MaxInt64-folio+1, math.MaxInt64-folio+2), true},
+		{
+			direct(math.MaxInt64-4095, math.MaxInt64),
+			buffered(math.MaxInt64-folio+1, math.MaxInt64-folio+2), true,
+		},
 
-		// Far apart, whatever the table is made of.
+		// Far apart, regardless of the structure of the table.
 		{direct(0, 4096), direct(64*folio, 64*folio+4096), false},
 		{direct(0, 4096), buffered(64*folio, 64*folio+4096), false},
 		{direct(1024*folio, 1024*folio+4096), buffered(0, 4096), false},
@@ -75,12 +78,12 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{direct(0, 100*folio), buffered(100*folio, 100*folio+1), false},
 		{direct(99*folio, 99*folio+4096), buffered(folio/2, 99*folio+1), true},
 
-		// Buffered and buffered: the kernel's business.
+		// Buffered and buffered: the kernel orders them.
 		{buffered(0, 4096), buffered(0, 4096), false},
 		{buffered(0, 4096), everything, false},
 		{everything, everything, false},
 
-		// Exclusive and anything, wherever.
+		// Exclusive and any class, at any bytes.
 		{exclusive, exclusive, true},
 		{exclusive, direct(1<<40, 1<<40+4096), true},
 		{exclusive, buffered(0, 1), true},
@@ -107,7 +110,7 @@ func TestWhoWaitsForWhom(t *testing.T) {
 }
 
 // Locks of one inode mean nothing to another.
-func TestInodesAreApart(t *testing.T) {
+func TestInodesAreIndependent(t *testing.T) {
 	n := open(t)
 	other := Open(Key{Dev: 1, Ino: 4712})
 	defer other.Close()
@@ -117,7 +120,7 @@ func TestInodesAreApart(t *testing.T) {
 	other.Unlock(Everything(Exclusive))
 }
 
-func TestUnlockOfWhatIsNotHeld(t *testing.T) {
+func TestUnlockWithoutLock(t *testing.T) {
 	for _, held := range [][]Range{
 		nil,
 		{direct(0, 4096)},
@@ -132,12 +135,13 @@ func TestUnlockOfWhatIsNotHeld(t *testing.T) {
 		func() {
 			defer func() {
 				if text, ok := recover().(string); !ok || !strings.HasPrefix(text, "aio: ") {
-					t.Errorf("%v are held: Unlock(%v) does not panic with a text of ours", held, buffered(0, 4096))
+					t.Errorf("%v are held: Unlock(%v) does not panic with an aio text",
+						held, buffered(0, 4096))
 				}
 			}()
 			n.Unlock(buffered(0, 4096))
 		}()
-		// Neither the mutex nor what is held has suffered.
+		// The panic leaves the mutex and the held locks intact.
 		for _, r := range held {
 			n.Unlock(r)
 		}
@@ -153,7 +157,7 @@ func TestEqualRanges(t *testing.T) {
 	waits := ask(t, n, direct(0, 4096))
 	for i := range 3 {
 		if waits.isGranted() {
-			t.Fatalf("granted after %d of 3 have been unlocked", i)
+			t.Fatalf("granted after %d of 3 Unlocks", i)
 		}
 		n.Unlock(buffered(0, 10))
 	}
@@ -161,7 +165,7 @@ func TestEqualRanges(t *testing.T) {
 	n.Unlock(direct(0, 4096))
 }
 
-// A model is the table written down without a thought for speed.
+// A model implements the table in the simplest way.
 type model struct {
 	held    []*claim
 	waiting []*claim
@@ -195,11 +199,12 @@ func (m *model) remove(c *claim) {
 	m.settle()
 }
 
-// settle grants what waits, first come first served among those that conflict.
+// settle grants waiting claims, first come first served among those that conflict.
 func (m *model) settle() {
 	var still []*claim
 	for _, w := range m.waiting {
-		if slices.ContainsFunc(append(slices.Clone(m.held), still...), func(c *claim) bool { return modelConflict(c.Range, w.Range) }) {
+		blocks := func(c *claim) bool { return modelConflict(c.Range, w.Range) }
+		if slices.ContainsFunc(m.held, blocks) || slices.ContainsFunc(still, blocks) {
 			still = append(still, w)
 		} else {
 			m.held = append(m.held, w)
@@ -208,7 +213,7 @@ func (m *model) settle() {
 	m.waiting = still
 }
 
-// check compares who has been granted a lock, and who has not.
+// check compares the claims that are granted, and those that are not, with the model.
 func (m *model) check(t *testing.T, n *Inode, what string) {
 	t.Helper()
 	for _, c := range m.held {
@@ -220,14 +225,15 @@ func (m *model) check(t *testing.T, n *Inode, what string) {
 		}
 	}
 	if held, waiting := counts(n); held != len(m.held) || waiting != len(m.waiting) {
-		t.Fatalf("%d held and %d waiting after %s, want %d and %d", held, waiting, what, len(m.held), len(m.waiting))
+		t.Fatalf("%d held and %d waiting after %s, want %d and %d",
+			held, waiting, what, len(m.held), len(m.waiting))
 	}
 }
 
 func randomRange() Range {
 	lo := rand.Int64N(6*folio) &^ 4095
 	if rand.N(4) == 0 {
-		lo += 64 * folio * rand.Int64N(3) // another one's neighbour in a table of buckets
+		lo += 64 * folio * rand.Int64N(3) // shares a bucket of the table
 	}
 	hi := lo + 4096*(1+rand.Int64N(8))
 	switch rand.N(12) {
@@ -274,10 +280,10 @@ func TestLocksAgainstAModel(t *testing.T) {
 			c := m.held[0]
 			n.Unlock(c.Range)
 			m.remove(c)
-			m.check(t, n, "all are unlocked")
+			m.check(t, n, "all Unlocks")
 		}
 		if len(m.waiting) != 0 {
-			t.Fatal("the model is wrong")
+			t.Fatal("claims wait although no lock is held")
 		}
 	}
 }

@@ -8,18 +8,18 @@ import (
 	"testing"
 )
 
-// A waiter yields to those before it that it conflicts with, and overtakes the others.
-func TestWaitersInTurn(t *testing.T) {
+// A waiter yields to earlier waiters that it conflicts with, and overtakes the others.
+func TestWaitersInOrder(t *testing.T) {
 	n := open(t)
 	held := direct(0, 4096)
 	n.Lock(held)
 
-	first := ask(t, n, buffered(0, 1))              // for the held one
-	alongside := ask(t, n, buffered(4096, 4097))    // for the held one, and goes with first
-	behind := ask(t, n, direct(8192, 12288))        // for these two
-	overtakes := ask(t, n, direct(folio, 2*folio))  // for nobody
-	last := ask(t, n, Everything(Exclusive))        // for all
-	later := ask(t, n, direct(3*folio, 3*folio+10)) // for last only
+	first := ask(t, n, buffered(0, 1))              // waits for the held one
+	alongside := ask(t, n, buffered(4096, 4097))    // waits for the held one, together with first
+	behind := ask(t, n, direct(8192, 12288))        // waits for these two
+	overtakes := ask(t, n, direct(folio, 2*folio))  // waits for none
+	last := ask(t, n, Everything(Exclusive))        // waits for all
+	later := ask(t, n, direct(3*folio, 3*folio+10)) // waits for last only
 
 	want := func(when string, granted ...*claim) {
 		t.Helper()
@@ -35,22 +35,22 @@ func TestWaitersInTurn(t *testing.T) {
 			}
 		}
 	}
-	want("at first", overtakes)
+	want("initially", overtakes)
 	n.Unlock(held)
-	want("with the first unlocked", overtakes, first, alongside)
+	want("after the first unlock", overtakes, first, alongside)
 	n.Unlock(first.Range)
 	want("with one buffered write left", overtakes, first, alongside)
 	n.Unlock(alongside.Range)
 	want("with no buffered write left", overtakes, first, alongside, behind)
 	n.Unlock(overtakes.Range)
 	n.Unlock(behind.Range)
-	want("with none but the last", overtakes, first, alongside, behind, last)
+	want("with all but the last unlocked", overtakes, first, alongside, behind, last)
 	n.Unlock(last.Range)
 	want("at the end", overtakes, first, alongside, behind, last, later)
 	n.Unlock(later.Range)
 }
 
-// One unlock may let many go, and each of them once.
+// One unlock may grant many claims, each of them once.
 func TestOneUnlockGrantsMany(t *testing.T) {
 	n := open(t)
 	n.Lock(Everything(Exclusive))
@@ -72,8 +72,8 @@ func TestOneUnlockGrantsMany(t *testing.T) {
 	}
 }
 
-// A stream of one class, whose locks overlap in time so that one is always held, must not
-// keep out another class.
+// The locks of a stream of one class overlap in time, so that one is always held. The stream
+// must not starve another class.
 func TestNoClassStarves(t *testing.T) {
 	streams := map[string]func(i int64) Range{
 		"direct":     func(i int64) Range { return direct(i%64*4096, i%64*4096+4096) },
@@ -111,12 +111,13 @@ func TestNoClassStarves(t *testing.T) {
 	}
 }
 
-// The same without a script: everybody gets to his rounds although others never pause.
-func TestNobodyStarvesUnderLoad(t *testing.T) {
+// The same without a script: every goroutine finishes its rounds although the streams never
+// pause.
+func TestNoStarvationUnderLoad(t *testing.T) {
 	n := open(t)
 	const rounds = 200
 	var stop atomic.Bool
-	var streams, turns sync.WaitGroup
+	var streams, others sync.WaitGroup
 	for i := range int64(8) {
 		r := []Range{direct(i*4096, i*4096+4096), buffered(i, i+1)}[i%2]
 		streams.Go(func() {
@@ -128,14 +129,14 @@ func TestNobodyStarvesUnderLoad(t *testing.T) {
 		})
 	}
 	for _, r := range []Range{direct(0, folio), Everything(Buffered), Everything(Exclusive)} {
-		turns.Go(func() {
+		others.Go(func() {
 			for range rounds {
 				n.Lock(r)
 				n.Unlock(r)
 			}
 		})
 	}
-	turns.Wait()
+	others.Wait()
 	stop.Store(true)
 	streams.Wait()
 }

@@ -13,17 +13,24 @@ import (
 func TestOpenCounts(t *testing.T) {
 	aiotest.Guard(t)
 	before := Count()
-	keys := []Key{{Dev: 1, Ino: 1}, {Dev: 1, Ino: 2}, {Dev: 2, Ino: 1}, {Dev: 1, Ino: 1, Block: true}, {}, {Dev: math.MaxUint64, Ino: math.MaxUint64}}
+	keys := []Key{
+		{Dev: 1, Ino: 1},
+		{Dev: 1, Ino: 2},
+		{Dev: 2, Ino: 1},
+		{Dev: 1, Ino: 1, Block: true},
+		{},
+		{Dev: math.MaxUint64, Ino: math.MaxUint64},
+	}
 	seen := make(map[*Inode]Key)
 	for _, key := range keys {
 		n := Open(key)
 		if other, ok := seen[n]; ok {
-			t.Errorf("%+v and %+v are one inode", key, other)
+			t.Errorf("%+v and %+v share an Inode", key, other)
 		}
 		seen[n] = key
 		for range 2 {
 			if again := Open(key); again != n {
-				t.Errorf("%+v is two inodes at a time", key)
+				t.Errorf("%+v has two Inodes at once", key)
 			}
 		}
 	}
@@ -33,7 +40,7 @@ func TestOpenCounts(t *testing.T) {
 	for i := range 3 {
 		for n, key := range seen {
 			if n != Open(key) {
-				t.Errorf("%+v is another inode after %d of 3 Closes", key, i)
+				t.Errorf("%+v has another Inode after %d of 3 Closes", key, i)
 			}
 			n.Close()
 			n.Close()
@@ -44,7 +51,7 @@ func TestOpenCounts(t *testing.T) {
 	}
 }
 
-// A number may be used again by the system for another file, whose locks are its own.
+// The system may reuse an inode number for another file, which has its own locks.
 func TestOpenAfterTheLastCloseIsFresh(t *testing.T) {
 	aiotest.Guard(t)
 	key := Key{Dev: 9, Ino: 9}
@@ -53,17 +60,17 @@ func TestOpenAfterTheLastCloseIsFresh(t *testing.T) {
 	n.Close()
 	again := Open(key)
 	defer again.Close()
-	if !again.EnterLoose() {
-		t.Error("the Files of an inode that has been closed still count")
+	if !again.EnterUntracked() {
+		t.Error("the Files of a closed inode still count")
 	}
-	again.LeaveLoose()
+	again.LeaveUntracked()
 }
 
 func TestOpenFromManyGoroutines(t *testing.T) {
 	aiotest.Guard(t)
 	before := Count()
 	const numbers = 5
-	var mu [numbers]sync.Mutex // held while the inode of that number is changed
+	var mu [numbers]sync.Mutex // held while a goroutine changes the counter of that number
 	var counters [numbers]int
 	var all sync.WaitGroup
 	for range 16 {
@@ -71,10 +78,11 @@ func TestOpenFromManyGoroutines(t *testing.T) {
 			for range 1000 {
 				i := rand.N(numbers)
 				n := Open(Key{Dev: 7, Ino: uint64(i)})
-				// While both have it open they have the same: the lock excludes.
+				// Goroutines that have the inode open at once have the same Inode: the lock
+				// excludes.
 				n.Lock(Everything(Exclusive))
 				if !mu[i].TryLock() {
-					t.Error("two hold the exclusive lock of one inode")
+					t.Error("two goroutines hold the exclusive lock of one inode")
 				} else {
 					counters[i]++
 					mu[i].Unlock()
@@ -90,34 +98,34 @@ func TestOpenFromManyGoroutines(t *testing.T) {
 	}
 }
 
-func TestLoose(t *testing.T) {
+func TestUntracked(t *testing.T) {
 	n := open(t)
 	steps := []struct {
-		what  string
-		do    func()
-		enter bool // whether EnterLoose is possible then
-		loose bool
+		what      string
+		do        func()
+		enter     bool // whether EnterUntracked succeeds then
+		untracked bool
 	}{
-		{"at first", func() {}, true, false},
-		{"with a loose write", func() { n.EnterLoose() }, true, true},
-		{"with a direct file and a loose write", n.AddDirect, false, true},
+		{"initially", func() {}, true, false},
+		{"with an untracked write", func() { n.EnterUntracked() }, true, true},
+		{"with a direct file and an untracked write", n.AddDirect, false, true},
 		{"with two direct files", n.AddDirect, false, true},
-		{"with the loose write over", n.LeaveLoose, false, false},
+		{"after the untracked write", n.LeaveUntracked, false, false},
 		{"with one direct file", n.RemoveDirect, false, false},
 		{"with no direct file", n.RemoveDirect, true, false},
 	}
 	for _, s := range steps {
 		s.do()
-		for range 3 { // what is refused leaves no trace
-			ok := n.EnterLoose()
+		for range 3 { // a refused call leaves no trace
+			ok := n.EnterUntracked()
 			if ok != s.enter {
-				t.Errorf("%s: EnterLoose = %v, want %v", s.what, ok, s.enter)
+				t.Errorf("%s: EnterUntracked = %v, want %v", s.what, ok, s.enter)
 			}
 			if ok {
-				n.LeaveLoose()
+				n.LeaveUntracked()
 			}
-			if n.Loose() != s.loose {
-				t.Errorf("%s: Loose = %v, want %v", s.what, n.Loose(), s.loose)
+			if n.Untracked() != s.untracked {
+				t.Errorf("%s: Untracked = %v, want %v", s.what, n.Untracked(), s.untracked)
 			}
 		}
 	}
@@ -130,12 +138,12 @@ func TestNoAllocations(t *testing.T) {
 		"direct":    func() { n.Lock(direct(0, 4096)); n.Unlock(direct(0, 4096)) },
 		"buffered":  func() { n.Lock(buffered(0, 1)); n.Unlock(buffered(0, 1)) },
 		"exclusive": func() { n.Lock(Everything(Exclusive)); n.Unlock(Everything(Exclusive)) },
-		"loose": func() {
-			if n.EnterLoose() {
-				n.LeaveLoose()
+		"untracked": func() {
+			if n.EnterUntracked() {
+				n.LeaveUntracked()
 			}
 		},
-		"open": func() { Open(key).Close() }, // of what is open already
+		"open": func() { Open(key).Close() }, // of an inode that is already open
 	} {
 		if allocs := testing.AllocsPerRun(1000, f); allocs != 0 {
 			t.Errorf("%s: %v allocations", name, allocs)
@@ -143,8 +151,8 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkLock measures a pair of Lock and Unlock, with so many other locks held that are
-// not in its way.
+// BenchmarkLock measures a pair of Lock and Unlock while active other locks are held that do
+// not conflict.
 func BenchmarkLock(b *testing.B) {
 	for _, active := range []int{0, 1, 64, 1024} {
 		for _, others := range []Class{Direct, Buffered} {
@@ -155,7 +163,9 @@ func BenchmarkLock(b *testing.B) {
 				if active == 0 && others == Buffered {
 					continue
 				}
-				b.Run(fmt.Sprintf("class=%s/active=%d/others=%s", name, active, [...]string{"direct", "buffered"}[others]), func(b *testing.B) {
+				class := [...]string{"direct", "buffered"}[others]
+				run := fmt.Sprintf("class=%s/active=%d/others=%s", name, active, class)
+				b.Run(run, func(b *testing.B) {
 					n := open(b)
 					var held []Range
 					for i := range int64(active) {
@@ -176,7 +186,7 @@ func BenchmarkLock(b *testing.B) {
 	}
 }
 
-// BenchmarkLockParallel has every processor lock a range of its own.
+// BenchmarkLockParallel measures locks of distinct ranges on every processor.
 func BenchmarkLockParallel(b *testing.B) {
 	n := open(b)
 	var mu sync.Mutex
@@ -194,7 +204,7 @@ func BenchmarkLockParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkLockContended has goroutines wait for each other.
+// BenchmarkLockContended measures goroutines that wait for each other.
 func BenchmarkLockContended(b *testing.B) {
 	n := open(b)
 	b.ReportAllocs()
@@ -207,17 +217,17 @@ func BenchmarkLockContended(b *testing.B) {
 	})
 }
 
-// BenchmarkLoose is what a buffered write of a plain file pays.
-func BenchmarkLoose(b *testing.B) {
+// BenchmarkUntracked measures the cost to a buffered write of a File that is not direct.
+func BenchmarkUntracked(b *testing.B) {
 	n := open(b)
 	for b.Loop() {
-		if n.EnterLoose() {
-			n.LeaveLoose()
+		if n.EnterUntracked() {
+			n.LeaveUntracked()
 		}
 	}
 }
 
-// Waits counts who had to wait, on whatever inode.
+// Waits counts the calls of Lock that waited, on any inode.
 func TestWaits(t *testing.T) {
 	aiotest.Guard(t)
 	n := Open(Key{Dev: 7, Ino: 7})
@@ -226,7 +236,7 @@ func TestWaits(t *testing.T) {
 	before := Waits()
 	n.Lock(r)
 	if got := Waits() - before; got != 0 {
-		t.Errorf("%d waits for a lock that nobody held", got)
+		t.Errorf("%d waits for a free lock", got)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -234,7 +244,7 @@ func TestWaits(t *testing.T) {
 		n.Unlock(r)
 		close(done)
 	}()
-	aiotest.Until(t, "the second waits", func() bool { return Waits()-before == 1 })
+	aiotest.Until(t, "the second Lock waits", func() bool { return Waits()-before == 1 })
 	n.Unlock(r)
 	<-done
 	if got := Waits() - before; got != 1 {

@@ -15,13 +15,13 @@ type Class uint8
 
 // The classes.
 const (
-	Direct    Class = iota // a write past the page cache
+	Direct    Class = iota // a direct write
 	Buffered               // a write through the page cache
-	Exclusive              // a change of size, or of the space of bytes that are there
+	Exclusive              // a change of size, or of the space of existing bytes
 )
 
-// A Range is a lock on the bytes [Lo, Hi). For Exclusive, and for a Buffered write
-// whose place only the kernel knows, it is Everything.
+// A Range is a lock on the bytes [Lo, Hi). It is Everything for Exclusive, and for a Buffered
+// write at an offset that only the kernel knows.
 type Range struct {
 	Class  Class
 	Lo, Hi int64
@@ -30,16 +30,16 @@ type Range struct {
 // Everything returns the range of all bytes in class c.
 func Everything(c Class) Range { return Range{Class: c, Lo: 0, Hi: math.MaxInt64} }
 
-// locks is the lock table: a mutex, the entries held and a queue of those that wait.
-// A waiter also yields to conflicting waiters before it, so no class starves.
+// locks is the lock table: a mutex, the held entries and a queue of waiters. A waiter also
+// yields to conflicting waiters before it, so no class starves.
 //
-// But for Exclusive no two entries conflict without sharing a folio. So an entry within
-// one is compared only with those of its bucket of folios, and with the wide ones.
+// Two entries that do not share a folio conflict only if one is Exclusive. So an entry within
+// one folio is compared with the entries of its bucket and with the wide ones only.
 type locks struct {
 	mu      sync.Mutex
-	narrow  *[buckets][]Range // entries within one folio; nil until there is one
-	wide    []Range           // the others, and all Exclusive ones
-	byClass [3]int            // entries, by class
+	narrow  *[buckets][]Range // entries within one folio; nil until the first
+	wide    []Range           // all other entries, and the Exclusive ones
+	byClass [3]int            // number of entries by class
 	waiting []*waiter
 }
 
@@ -52,15 +52,15 @@ type waiter struct {
 
 var waiters = sync.Pool{New: func() any { return &waiter{granted: make(chan struct{}, 1)} }}
 
-// waits counts, for all inodes, the entries that had to wait. Each parks a goroutine, so one
-// counter will do.
-var waits atomic.Int64
+// lockWaits counts the entries that waited, over all inodes. Each wait parks a goroutine, so
+// one shared counter costs little.
+var lockWaits atomic.Int64
 
-// Waits returns how many calls of Lock have had to wait.
-func Waits() int64 { return waits.Load() }
+// Waits returns the number of calls of Lock that waited.
+func Waits() int64 { return lockWaits.Load() }
 
-// Lock waits until r conflicts with nothing held. While it is held, nothing but I/O
-// may be awaited, and no second lock taken: that is why there can be no deadlock.
+// Lock waits until r conflicts with no held lock. While the caller holds r, it may wait for
+// I/O only, and must not take a second lock. Therefore no deadlock is possible.
 func (n *Inode) Lock(r Range) {
 	l := &n.locks
 	l.mu.Lock()
@@ -71,7 +71,7 @@ func (n *Inode) Lock(r Range) {
 	}
 	w := waiters.Get().(*waiter)
 	w.want = r
-	waits.Add(1)
+	lockWaits.Add(1)
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
 
@@ -79,8 +79,8 @@ func (n *Inode) Lock(r Range) {
 	waiters.Put(w)
 }
 
-// TryLock takes r as Lock does, but returns false where that would wait. Who holds locks may
-// call it: what does not wait is in no deadlock.
+// TryLock locks r as Lock does, but returns false instead of waiting. A caller that holds
+// locks may call it: a call that does not wait cannot deadlock.
 func (n *Inode) TryLock(r Range) bool {
 	l := &n.locks
 	l.mu.Lock()
@@ -92,7 +92,7 @@ func (n *Inode) TryLock(r Range) bool {
 	return true
 }
 
-// Unlock gives back a lock that Lock, or TryLock, of an equal Range took.
+// Unlock releases one lock of Range r that Lock or TryLock took.
 func (n *Inode) Unlock(r Range) {
 	l := &n.locks
 	l.mu.Lock()
@@ -101,23 +101,23 @@ func (n *Inode) Unlock(r Range) {
 	l.grant()
 }
 
-// grant wakes every waiter, in order, that neither an entry nor an earlier waiter
-// still blocks. l.mu is held.
+// grant wakes, in order, every waiter that no entry and no earlier waiter blocks. The caller
+// holds l.mu.
 func (l *locks) grant() {
 	if len(l.waiting) == 0 {
 		return
 	}
-	still := l.waiting[:0]
+	blocked := l.waiting[:0]
 	for _, w := range l.waiting {
-		if l.blocked(w.want, still) {
-			still = append(still, w)
+		if l.blocked(w.want, blocked) {
+			blocked = append(blocked, w)
 			continue
 		}
 		l.hold(w.want)
 		w.granted <- struct{}{}
 	}
-	clear(l.waiting[len(still):])
-	l.waiting = still
+	clear(l.waiting[len(blocked):])
+	l.waiting = blocked
 }
 
 func (l *locks) hold(r Range) {
@@ -126,7 +126,7 @@ func (l *locks) hold(r Range) {
 	*list = append(*list, r)
 }
 
-// drop removes one entry equal to r; equal entries stand for each other.
+// drop removes one entry equal to r. Equal entries are interchangeable.
 func (l *locks) drop(r Range) {
 	list := l.list(r)
 	i := slices.Index(*list, r)
@@ -139,7 +139,7 @@ func (l *locks) drop(r Range) {
 	l.byClass[r.Class]--
 }
 
-// list returns the entries among which r belongs.
+// list returns the list of entries that r belongs to.
 func (l *locks) list(r Range) *[]Range {
 	folio := r.Lo / folioSize()
 	if r.Class == Exclusive || (r.Hi-1)/folioSize() != folio {
@@ -151,7 +151,7 @@ func (l *locks) list(r Range) *[]Range {
 	return &l.narrow[folio%buckets]
 }
 
-// blocked reports whether r conflicts with an entry or with one of earlier.
+// blocked reports whether r conflicts with an entry or with a waiter in earlier.
 func (l *locks) blocked(r Range, earlier []*waiter) bool {
 	if l.mayConflict(r.Class) && l.conflicts(r) {
 		return true
@@ -192,7 +192,7 @@ func anyConflict(held []Range, r Range) bool {
 	return false
 }
 
-// mayConflict looks at the counts only: buffered writes alone need no scan.
+// mayConflict checks the counts only: buffered writes alone need no scan.
 func (l *locks) mayConflict(c Class) bool {
 	others := l.byClass[Direct] + l.byClass[Exclusive]
 	if c != Buffered {
@@ -215,17 +215,17 @@ func conflict(a, b Range) bool {
 	}
 }
 
-// folioSize is the size in bytes of the largest folio that the page cache may use:
-// that of a page table's middle level, and never less than 2 MiB.
+// folioSize returns the size in bytes of the largest folio that the page cache may use: that
+// of a page table's middle level, and at least 2 MiB.
 var folioSize = sync.OnceValue(func() int64 {
-	const least = 2 << 20
+	const minSize = 2 << 20
 	text, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 	if err != nil {
-		return least
+		return minSize
 	}
 	size, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil {
-		return least
+		return minSize
 	}
-	return max(size, least)
+	return max(size, minSize)
 })

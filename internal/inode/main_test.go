@@ -18,13 +18,14 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	if aiotest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-		os.Exit(code) // one that is about to end may need a moment
+		os.Exit(code) // a goroutine that is about to end may need a moment
 	}
 	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", aiotest.Stacks())
 	os.Exit(1)
 }
 
-// open returns an inode that the end of the test closes. By then it must be unlocked.
+// open returns an inode that the end of the test closes. By then the test must have unlocked
+// it.
 func open(t testing.TB) *Inode {
 	aiotest.Guard(t)
 	n := Open(Key{Dev: 1, Ino: 4711})
@@ -32,7 +33,7 @@ func open(t testing.TB) *Inode {
 		if held, waiting := counts(n); held+waiting != 0 && !t.Failed() {
 			t.Errorf("%d locks are still held, %d are waited for", held, waiting)
 		}
-		if n.locks.byClass != [3]int{} && !t.Failed() { // would cost others a scan
+		if n.locks.byClass != [3]int{} && !t.Failed() { // would cost later calls a scan
 			t.Errorf("%d locks are counted by class, and none is held", n.locks.byClass)
 		}
 		n.Close()
@@ -40,7 +41,7 @@ func open(t testing.TB) *Inode {
 	return n
 }
 
-// counts returns the numbers of locks held and of goroutines that wait for one.
+// counts returns the numbers of held locks and of waiters.
 func counts(n *Inode) (held, waiting int) {
 	n.locks.mu.Lock()
 	defer n.locks.mu.Unlock()
@@ -68,8 +69,8 @@ func (c *claim) isGranted() bool {
 	}
 }
 
-// ask has a goroutine lock r. It returns when the lock table knows: the lock is held, or
-// waited for.
+// ask locks r in a new goroutine. It returns when the lock table knows the claim: it is held,
+// or waits.
 func ask(t testing.TB, n *Inode, r Range) *claim {
 	t.Helper()
 	c := &claim{Range: r, granted: make(chan struct{})}

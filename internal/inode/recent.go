@@ -2,32 +2,33 @@ package inode
 
 import "sync/atomic"
 
-// recent remembers which pages buffered writes have put into the page cache lately. There
-// they are read in a microsecond, where a direct read has the kernel write them to the disk
-// first. It is a hint, but for one thing: who has seen the bytes of a direct write must not
-// find older ones in the cache after that, so a direct write has its pages forgotten before
-// it begins.
+// recent remembers which pages buffered writes have put into the page cache lately. A read
+// from there takes a microsecond, while a direct read makes the kernel write the pages to the
+// disk first.
+//
+// One thing is more than a hint. A reader that has seen a direct write must not later see
+// older cached bytes. So a direct write forgets its pages before it starts.
 type recent struct {
-	pages [recentPages]atomic.Uint64 // number of the page, plus 1, at the place that its low bits give
+	pages [recentPages]atomic.Uint64 // page number plus 1, at the index of its low bits
 }
 
 const (
-	recentPage  = 4096 // bytes; larger pages of the system count as several
+	recentPage  = 4096 // bytes; a larger page of the system counts as several
 	recentPages = 256
-	// recentMost is the most pages of one write or read. Larger ones gain little.
-	recentMost = 16
+	// maxRecent is the largest number of pages of one write or read. Larger ones gain little.
+	maxRecent = 16
 )
 
-// pagesOf returns the pages that hold bytes of [lo, hi), which is not empty.
+// pagesOf returns the first and the last page of the bytes [lo, hi), which is not empty.
 func pagesOf(lo, hi int64) (first, last uint64) {
 	return uint64(lo) / recentPage, uint64(hi-1) / recentPage
 }
 
-// Wrote takes note that a buffered write has put [lo, hi) into the page cache. Its lock is
-// still held.
+// Wrote records that a buffered write has put [lo, hi) into the page cache. The caller still
+// holds the lock of the write.
 func (n *Inode) Wrote(lo, hi int64) {
 	first, last := pagesOf(lo, hi)
-	if lo >= hi || last-first >= recentMost {
+	if lo >= hi || last-first >= maxRecent {
 		return
 	}
 	r := n.recent.Load()
@@ -40,14 +41,15 @@ func (n *Inode) Wrote(lo, hi int64) {
 	}
 }
 
-// Recent reports whether all of [lo, hi), which is not empty, is probably in the page cache.
+// Recent reports whether all of [lo, hi) is probably in the page cache. The range is not
+// empty.
 func (n *Inode) Recent(lo, hi int64) bool {
 	r := n.recent.Load()
 	if r == nil {
 		return false
 	}
 	first, last := pagesOf(lo, hi)
-	if last-first >= recentMost {
+	if last-first >= maxRecent {
 		return false
 	}
 	for page := first; page <= last; page++ {
@@ -58,8 +60,8 @@ func (n *Inode) Recent(lo, hi int64) bool {
 	return true
 }
 
-// Forget takes back what Wrote said of any page of [lo, hi), which is not empty. A direct
-// write calls it with its lock held, before it begins.
+// Forget removes all pages of [lo, hi), which is not empty. A direct write calls it before it
+// starts, with its lock held.
 func (n *Inode) Forget(lo, hi int64) {
 	r := n.recent.Load()
 	if r == nil {

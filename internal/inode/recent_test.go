@@ -14,7 +14,7 @@ func TestRecent(t *testing.T) {
 		}
 	}
 	check(0, 1, false)
-	n.Forget(0, 1<<40) // nothing there to forget
+	n.Forget(0, 1<<40) // nothing to forget
 	n.Wrote(5000, 5000)
 	check(5000, 5001, false)
 
@@ -24,28 +24,29 @@ func TestRecent(t *testing.T) {
 	check(8192, 3*4096+1, false)
 	check(8191, 8193, true)
 
-	// A page in the same place takes it.
+	// A page with the same index replaces it.
 	n.Wrote((recentPages+1)*4096, (recentPages+1)*4096+1)
 	check(5000, 5001, false)
 	check((recentPages+1)*4096, (recentPages+2)*4096, true)
 	check(8192, 8193, true)
 
-	// A direct write of any length, anywhere, has what it covers forgotten and nothing else.
+	// A direct write of any length, at any offset, forgets the pages it covers and no others.
 	n.Forget(8192+4096, 1<<50)
 	check(8192, 8193, true)
 	check((recentPages+1)*4096, (recentPages+2)*4096, false)
 	n.Forget(8192, 8193)
 	check(8192, 8193, false)
 
-	// What is too large is not remembered at all.
-	n.Wrote(0, recentMost*4096+1)
+	// A range that is too large is not remembered at all.
+	n.Wrote(0, maxRecent*4096+1)
 	check(0, 1, false)
-	n.Wrote(0, recentMost*4096)
-	check(0, recentMost*4096, true)
-	check(0, recentMost*4096+1, false)
+	n.Wrote(0, maxRecent*4096)
+	check(0, maxRecent*4096, true)
+	check(0, maxRecent*4096+1, false)
 }
 
-// TestRecentModel compares with a set of pages: the table may forget, and must not claim.
+// TestRecentModel compares the table with a set of pages. The table may forget a page, but
+// must not invent one.
 func TestRecentModel(t *testing.T) {
 	n := open(t)
 	r := rand.New(rand.NewPCG(1, 1))

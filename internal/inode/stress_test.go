@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// An occupancy says who is at work where, in the eyes of the goroutines that hold the
-// locks. Each announces itself before it looks for others, so of two that must not meet
-// one sees the other.
+// An occupancy records where the goroutines that hold locks are at work. Each goroutine
+// announces itself before it looks for others, so one of two that must not meet sees the
+// other.
 type occupancy struct {
 	direct      [units]atomic.Int32 // direct writes on each unit of bytes
 	directIn    [folios]atomic.Int32
@@ -43,7 +43,7 @@ func randomWork() work {
 	case 1:
 		w.Range, w.folios = Everything(Buffered), [2]int64{0, folios}
 	case 2, 3, 4, 5, 6, 7, 8:
-		// Any bytes that lie in the first and in the last unit.
+		// Any bytes in the first and in the last unit.
 		w.Range = buffered(from*unit+rand.Int64N(unit/2), to*unit-rand.Int64N(unit/2))
 	default:
 		w.Range = direct(from*unit, to*unit)
@@ -52,11 +52,11 @@ func randomWork() work {
 }
 
 func (o *occupancy) enter(w work) error {
-	everybody := o.anywhere.Add(1)
+	active := o.anywhere.Add(1)
 	switch w.Class {
 	case Exclusive:
-		if o.exclusively.Add(1) != 1 || everybody != 1 {
-			return fmt.Errorf("%v meets %d others", w.Range, everybody-1)
+		if o.exclusively.Add(1) != 1 || active != 1 {
+			return fmt.Errorf("%v meets %d others", w.Range, active-1)
 		}
 		return nil
 	case Direct:
@@ -132,28 +132,28 @@ func TestStress(t *testing.T) {
 				}
 				all.Wait()
 				if together.Load() < 2 {
-					t.Error("no two locks have been held at a time")
+					t.Error("no two locks were ever held at once")
 				}
 			})
 		}
 	}
 }
 
-// One goroutine enters loose and one adds a direct file, at the same moment: one of both
-// has to see the other.
-func TestLooseAndDirectMeet(t *testing.T) {
+// One goroutine begins an untracked write and another adds a direct File, at the same moment.
+// One of the two has to see the other.
+func TestUntrackedAndDirectSeeEachOther(t *testing.T) {
 	n := open(t)
 	const rounds = 100_000
-	var here atomic.Int64 // twice in each round
+	var arrivals atomic.Int64 // twice in each round
 	meet := func(round int64) {
-		here.Add(1)
-		for tries := 0; here.Load() < 2*round; tries++ {
+		arrivals.Add(1)
+		for tries := 0; arrivals.Load() < 2*round; tries++ {
 			if tries > 100 {
 				runtime.Gosched()
 			}
 		}
-		for range rand.N(40) { // now this one is first, now the other
-			here.Load()
+		for range rand.N(40) { // varies which goroutine is first
+			arrivals.Load()
 		}
 	}
 	entered := make([]bool, rounds)
@@ -161,10 +161,10 @@ func TestLooseAndDirectMeet(t *testing.T) {
 	other.Go(func() {
 		for i := range int64(rounds) {
 			meet(2*i + 1)
-			entered[i] = n.EnterLoose()
+			entered[i] = n.EnterUntracked()
 			meet(2*i + 2)
 			if entered[i] {
-				n.LeaveLoose()
+				n.LeaveUntracked()
 			}
 		}
 	})
@@ -172,7 +172,7 @@ func TestLooseAndDirectMeet(t *testing.T) {
 	for i := range int64(rounds) {
 		meet(2*i + 1)
 		n.AddDirect()
-		sure := !n.Loose()
+		sure := !n.Untracked()
 		meet(2*i + 2)
 		if sure && entered[i] {
 			both++
@@ -185,48 +185,47 @@ func TestLooseAndDirectMeet(t *testing.T) {
 	}
 }
 
-// A direct writer that believes that no loose write is under way, and a loose write, must
-// not meet.
-func TestStressOfLooseAndDirect(t *testing.T) {
+// A direct writer that has seen no untracked write must not meet one.
+func TestStressUntrackedAndDirect(t *testing.T) {
 	for _, p := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint("procs=", p), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(p))
 			n := open(t)
-			var loose, direct, entered, refused, sure, unsure atomic.Int32
+			var untracked, direct, entered, refused, sure, unsure atomic.Int32
 			var all sync.WaitGroup
 			for range 4 {
-				all.Go(func() { // buffered writers of plain files
+				all.Go(func() { // buffered writers of Files that are not direct
 					for range 5000 {
-						if !n.EnterLoose() {
+						if !n.EnterUntracked() {
 							refused.Add(1)
 							runtime.Gosched()
 							continue
 						}
 						entered.Add(1)
-						loose.Add(1)
+						untracked.Add(1)
 						if direct.Load() != 0 {
-							t.Error("a loose write meets a direct one")
+							t.Error("an untracked write meets a direct one")
 						}
 						if rand.N(4) == 0 {
 							runtime.Gosched()
 						}
-						loose.Add(-1)
-						n.LeaveLoose()
+						untracked.Add(-1)
+						n.LeaveUntracked()
 					}
 				})
-				all.Go(func() { // direct files that come and go
+				all.Go(func() { // direct Files that come and go
 					for range 500 {
 						n.AddDirect()
 						for range 10 {
-							if n.Loose() {
+							if n.Untracked() {
 								unsure.Add(1)
 								runtime.Gosched()
 								continue
 							}
 							sure.Add(1)
 							direct.Add(1)
-							if loose.Load() != 0 {
-								t.Error("a direct write meets a loose one")
+							if untracked.Load() != 0 {
+								t.Error("a direct write meets an untracked one")
 							}
 							if rand.N(4) == 0 {
 								runtime.Gosched()
@@ -239,11 +238,12 @@ func TestStressOfLooseAndDirect(t *testing.T) {
 				})
 			}
 			all.Wait()
-			t.Logf("%d loose writes, %d refused; %d direct writes, %d not", entered.Load(), refused.Load(), sure.Load(), unsure.Load())
-			if n.Loose() || !n.EnterLoose() {
+			t.Logf("%d untracked writes, %d refused; %d direct writes, %d not",
+				entered.Load(), refused.Load(), sure.Load(), unsure.Load())
+			if n.Untracked() || !n.EnterUntracked() {
 				t.Error("a count is off at the end")
 			}
-			n.LeaveLoose()
+			n.LeaveUntracked()
 		})
 	}
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// depths are the numbers of goroutines that make requests at a time.
+// depths are the numbers of goroutines that make requests at once.
 var depths = []int{1, 2, 8, 32, 256, 1024}
 
-// BenchmarkDo measures the queue alone: the kernel is a fake that has the result of every
-// request at once, and rings for each.
+// BenchmarkDo measures the queue alone. The kernel is a fake that completes every request at
+// once and signals each completion.
 func BenchmarkDo(b *testing.B) {
 	for _, depth := range depths {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
@@ -28,7 +28,7 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
-// BenchmarkDoTimed is BenchmarkDo with latency recorded: the difference is what that costs.
+// BenchmarkDoTimed is BenchmarkDo with latency recorded: the difference is the cost of that.
 func BenchmarkDoTimed(b *testing.B) {
 	for _, depth := range depths {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
@@ -40,7 +40,7 @@ func BenchmarkDoTimed(b *testing.B) {
 	}
 }
 
-// BenchmarkDoStarved has 32 slots for more goroutines than that.
+// BenchmarkDoStarved uses 32 slots for more goroutines than that.
 func BenchmarkDoStarved(b *testing.B) {
 	for _, depth := range []int{64, 1024} {
 		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
@@ -51,13 +51,13 @@ func BenchmarkDoStarved(b *testing.B) {
 	}
 }
 
-// BenchmarkHandOver measures what a request costs beside its submission: a slot is taken, its
-// event is delivered to the goroutine that waits for it, that runs, and the slot is given back.
+// BenchmarkHandOver measures the cost of a request apart from its submission: a goroutine
+// takes a slot, deliver wakes it, it runs, and it returns the slot.
 func BenchmarkHandOver(b *testing.B) {
 	const crowd = 64
 	k, q := newFake(b, DefaultDepth)
 	k.logging = false
-	procs(b, 1) // so that Gosched lets all of the crowd run until they wait
+	procs(b, 1) // so that Gosched runs all of the crowd until it waits
 	q.ready()
 	quit := false
 	var waiting atomic.Int64
@@ -99,8 +99,8 @@ func BenchmarkHandOver(b *testing.B) {
 	all.Wait()
 }
 
-// A busyKernel needs the processor for each request, about as long as io_submit(2) does for a
-// direct read, and like that without a lock.
+// A busyKernel uses the processor for each request, about as long as io_submit(2) does for a
+// direct read, and without a lock, as that does.
 type busyKernel struct{ *fakeKernel }
 
 func (k busyKernel) Submit(iocbs ...*libaio.IOCB) (int, error) {
@@ -110,13 +110,13 @@ func (k busyKernel) Submit(iocbs ...*libaio.IOCB) (int, error) {
 	return k.fakeKernel.Submit(iocbs...)
 }
 
-// spun is what spin works on, lest the compiler leave it out.
+// spin writes to spun, so that the compiler keeps it.
 var spun [64]struct {
 	n uint64
 	_ [56]byte
 }
 
-// spin takes about 4 us, on any number of processors at a time.
+// spin takes about 4 us, on any number of processors at once.
 func spin() {
 	x := &spun[rand.Uint32N(64)].n
 	y := *x
@@ -126,7 +126,7 @@ func spin() {
 	*x = y
 }
 
-// BenchmarkScaling has four goroutines for each P. It reports the processor's time for each
+// BenchmarkScaling runs four goroutines for each P. It reports the processor time of each
 // request, because there may be more Ps than processors.
 func BenchmarkScaling(b *testing.B) {
 	for n := 1; n <= 64; n *= 2 {
@@ -142,7 +142,7 @@ func BenchmarkScaling(b *testing.B) {
 	}
 }
 
-// BenchmarkDoDisk reads blocks of a direct file on the real kernel.
+// BenchmarkDoDisk reads blocks of a direct file through the real kernel.
 func BenchmarkDoDisk(b *testing.B) {
 	const blocks = 4096
 	fd := directFile(b, blocks)
@@ -164,7 +164,7 @@ func BenchmarkDoDisk(b *testing.B) {
 	}
 }
 
-// benchmark has n goroutines call do, b.N times in sum.
+// benchmark calls do in n goroutines, b.N times in all.
 func benchmark(b *testing.B, n int, do func(i int)) {
 	do(0)
 	b.ReportAllocs()

@@ -9,7 +9,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// newBusyState returns a busyState whose yields take as long as took says.
+// newBusyState returns a busyState whose yields take as long as took returns.
 func newBusyState(took func() time.Duration) *busyState {
 	b := new(busyState)
 	calls := 0
@@ -23,10 +23,10 @@ func newBusyState(took func() time.Duration) *busyState {
 	return b
 }
 
-// given returns what counts n requests.
+// given returns a function that counts n requests.
 func given(n int64) func() int64 { return func() int64 { return n } }
 
-// A yield is not late if requests go on meanwhile, as those of a crowd do.
+// A yield is not late if requests continue meanwhile, as those of a crowd do.
 func TestBusyCrowd(t *testing.T) {
 	b := newBusyState(func() time.Duration { return 2 * lateFrom })
 	var n int64
@@ -39,7 +39,7 @@ func TestBusyCrowd(t *testing.T) {
 	}
 }
 
-// A process notices that its processors are busy after two late yields of four, and no sooner.
+// Processors count as busy after two late yields of four, and no sooner.
 func TestBusyAfterLateYields(t *testing.T) {
 	var took time.Duration
 	b := newBusyState(func() time.Duration { return took })
@@ -59,8 +59,8 @@ func TestBusyAfterLateYields(t *testing.T) {
 	}
 }
 
-// Processors are tried again, and the time until then doubles while they are busy still; one late
-// yield says so. After a time without it starts anew.
+// While processors stay busy, the time until the next trial doubles; one late yield suffices.
+// After a long time without a late yield it starts again at its minimum.
 func TestBusyIsTried(t *testing.T) {
 	took := lateFrom
 	b := newBusyState(func() time.Duration { return took })
@@ -97,7 +97,7 @@ func TestBusyIsTried(t *testing.T) {
 	}
 }
 
-// A queue with nothing to do has no timer, busy or not.
+// A queue without requests has no timer, busy or not.
 func TestBusyIdle(t *testing.T) {
 	b := newBusyState(func() time.Duration { return lateFrom })
 	now := time.Now()
@@ -117,13 +117,13 @@ func TestBusyIdle(t *testing.T) {
 	if again := b.look(given(3), 0, now); again != 0 {
 		t.Errorf("nothing submitted since: again after %v", again)
 	}
-	// The next request is a trial, for which one late yield is enough.
+	// The next request is a trial, for which one late yield suffices.
 	if again := b.look(given(4), 1, now); again != 2*leastBusy || !b.on.Load() {
 		t.Errorf("busy again: again after %v, busy %t", again, b.on.Load())
 	}
 }
 
-// A yield that is under way and late already counts, whoever asks.
+// A yield that is under way and late counts already, for every caller of Busy.
 func TestBusyWhileTheYieldIsLate(t *testing.T) {
 	_, q := newFake(t, 32)
 	if q.Busy() {

@@ -13,8 +13,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// collectingFake is a fake whose reaper collects: the kernel has requests at 2 .. n, and the one
-// at 1 has rung.
+// collectingFake returns a fake whose reaper collects. The kernel has the requests at 2 .. n,
+// and the completion of the one at 1 was signalled.
 func collectingFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
 	t.Helper()
 	k, q, done := heldFake(t, n)
@@ -24,7 +24,7 @@ func collectingFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome)
 	return k, q, done
 }
 
-// armed returns whether the request at off rings.
+// armed reports whether the request at off signals its completion.
 func (k *fakeKernel) armed(t testing.TB, off int64) bool {
 	t.Helper()
 	k.mu.Lock()
@@ -46,8 +46,8 @@ func TestCollectNeedsACrowd(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// While the reaper collects nothing rings; what does not ring is delivered all the same, and when
-// that is over the next request rings again.
+// While the reaper collects, completions are quiet, and still delivered. When it stops, the
+// next completion is signalled again.
 func TestCollect(t *testing.T) {
 	const n = 40
 	k, q, done := collectingFake(t, n)
@@ -56,12 +56,12 @@ func TestCollect(t *testing.T) {
 	aiotest.Until(t, "the kernel has them", func() bool { return k.insideNow() == n-1+3 })
 	for _, off := range []int64{101, 102, 103} {
 		if k.armed(t, off) {
-			t.Errorf("the request at %d rings", off)
+			t.Errorf("the completion at %d is signalled", off)
 		}
 	}
 	k.complete(upTo(n)[1:]...)
 	wantDone(t, upTo(n)[1:], done[1:])
-	// Three is no crowd, but who would notice them?
+	// Three requests are no crowd, but no other goroutine would notice their completions.
 	still(t, "collecting", q.collecting.Load)
 	k.complete(102, 101)
 	want(t, 101, late[0], 101, nil)
@@ -69,29 +69,32 @@ func TestCollect(t *testing.T) {
 	still(t, "collecting", q.collecting.Load)
 	k.complete(103)
 	want(t, 103, late[2], 103, nil)
-	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "the reaper is back at the poller", func() bool {
+		return !q.collecting.Load()
+	})
 	wantBell(t, k, q, 104)
 }
 
-// wantBell has a request without company ring. Then the queue is idle.
+// wantBell makes one request and checks that its completion is signalled. Then the queue is
+// idle.
 func wantBell(t testing.TB, k *fakeKernel, q *Queue, off int64) {
 	t.Helper()
 	k.silence(false)
 	k.letGo()
 	want(t, off, start(q, off), int(off), nil)
 	if !k.armed(t, off) {
-		t.Errorf("the request at %d does not ring", off)
+		t.Errorf("the completion at %d is quiet", off)
 	}
 	checkIdle(t, q)
 }
 
-// A disk that hangs costs no timer, and its first event is noticed.
+// A disk that hangs costs no timer, and the reaper notices its first event.
 func TestCollectFromAHungDisk(t *testing.T) {
 	const n = 100
 	k, q, done := collectingFake(t, n)
 	k.silence(true)
 	var calls int
-	aiotest.Until(t, "the reaper waits for good", func() bool {
+	aiotest.Until(t, "the reaper waits without a timeout", func() bool {
 		before := k.calls(collecting)
 		time.Sleep(20 * time.Millisecond)
 		calls = k.calls(collecting)
@@ -108,14 +111,14 @@ func TestCollectFromAHungDisk(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Requests that the kernel refuses, or has no room for, are no more silent ones in the kernel.
+// A request that the kernel refuses or has no room for no longer counts as quiet.
 func TestCollectBesideRefusals(t *testing.T) {
 	const n = 40
 	k, q, done := collectingFake(t, n)
 	k.refuse(101, syscall.EBADF)
 	want(t, 101, start(q, 101), 0, syscall.EBADF)
 
-	// At the turn after next there is room again, and somebody comes back to try.
+	// The next submit but one has room again, and the delivery resumes a submitter.
 	turn := k.calls(submitting) + 1
 	k.at(submitting, turn, fault{err: syscall.EAGAIN})
 	stalled := start(q, 102)
@@ -130,9 +133,9 @@ func TestCollectBesideRefusals(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Where io_getevents(2) is refused from now on, the ring is looked at until all that would not ring
-// have come; later ones ring.
-func TestCollectThatFails(t *testing.T) {
+// io_getevents(2) is refused from now on. The reaper polls the ring until all quiet
+// completions have come. Later completions are signalled.
+func TestCollectFails(t *testing.T) {
 	const n = 40
 	k, q, done := collectingFake(t, n)
 	late := startAll(t, k, q, 101, 102)
@@ -140,7 +143,7 @@ func TestCollectThatFails(t *testing.T) {
 	for turn := range 100 {
 		k.at(collecting, k.calls(collecting)+1+turn, fault{err: syscall.EPERM})
 	}
-	k.complete(2) // ends the call under way
+	k.complete(2) // ends the running call
 	want(t, 2, done[1], 2, nil)
 	k.silence(true)
 	k.complete(101)
@@ -163,13 +166,14 @@ func TestCollectThatFails(t *testing.T) {
 		want(t, off+200, again[i], int(off+200), nil)
 	}
 	if calls := k.calls(collecting); calls != before {
-		t.Errorf("%d more calls that are refused", calls-before)
+		t.Errorf("%d more refused calls", calls-before)
 	}
 	checkIdle(t, q)
 }
 
-// Crowds come and go: each time somebody may submit as the reaper goes back to the poller.
-func TestCollectAndDisperse(t *testing.T) {
+// Crowds come and go. Each time a request may be submitted just as the reaper returns to the
+// poller.
+func TestCollectStartsAndStops(t *testing.T) {
 	for _, p := range []int{1, 2, 8} {
 		procs(t, p)
 		k, q := newFake(t, 64)
@@ -192,7 +196,7 @@ func TestCollectAndDisperse(t *testing.T) {
 			all.Wait()
 		}
 		if !collected && k.calls(collecting) == 0 {
-			t.Error("there never was a crowd")
+			t.Error("the reaper never collected")
 		}
 		checkIdle(t, q)
 		t.Logf("procs=%d: %d calls of collect, %d of submit", p, k.calls(collecting), k.calls(submitting))

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// counts are what a queue counts, beside what it needs itself. They are guarded by its mu: who
-// holds that anyway pays a nanosecond for one of these, where an atomic counter would cost the more
-// the more processors write to it.
+// counts are counters that a queue keeps for Stats only. Its mu guards them: a goroutine that
+// holds it anyway pays a nanosecond for one. An atomic counter would cost the more, the more
+// processors write to it.
 type counts struct {
 	submitted int64 // requests that got a slot
-	completed int64 // of these, those that gave it back
+	completed int64 // of these, requests that returned it
 	slotWaits int64
 	batches   int64
 	batched   int64
@@ -27,7 +27,7 @@ type counts struct {
 	overlooked int64
 }
 
-// add takes over what b has counted outside of mu.
+// add adds the counts that b kept outside of mu, and clears them.
 func (c *counts) add(b *batch) {
 	c.batches += int64(b.calls)
 	c.batched += int64(b.taken)
@@ -35,7 +35,7 @@ func (c *counts) add(b *batch) {
 	b.calls, b.taken, b.largest = 0, 0, 0
 }
 
-// Stats returns what q has counted until now. It holds q.mu for some nanoseconds.
+// Stats returns the counts of q. It holds q.mu for some nanoseconds.
 func (q *Queue) Stats() Stats {
 	s := Stats{
 		Wakes:    q.wakes.Load(),
@@ -49,7 +49,7 @@ func (q *Queue) Stats() Stats {
 	defer q.mu.Unlock()
 	s.Submitted, s.Completed = q.counts.submitted, q.counts.completed
 	s.Pending = int64(q.pending.len())
-	// q.inKernel is lowered a moment after those that were delivered may have ended.
+	// deliver lowers q.inKernel a moment after the requests may have ended.
 	s.InFlight = min(q.inKernel.Load(), s.Submitted-s.Completed-s.Pending)
 	s.Starved = int64(q.starved.len())
 	s.SlotWaits = q.counts.slotWaits
@@ -59,14 +59,14 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// RecordLatency has q.latency filled from now on, or no longer. It is off at first: two looks
-// at the clock would be a fifth of what a request costs here. In a crowd a batch shares them
+// RecordLatency sets whether q.latency is filled, initially not. Two readings of the clock
+// would be a fifth of the cost of a request here. In a crowd a batch shares them
 // (BenchmarkDoTimed).
 func (q *Queue) RecordLatency(on bool) { q.timed.Store(on) }
 
 var epoch = time.Now()
 
-// now is the time while latency is recorded, in nanoseconds, and 0 otherwise.
+// now returns the time in nanoseconds while latency is recorded, and 0 otherwise.
 func (q *Queue) now() int64 {
 	if !q.timed.Load() {
 		return 0
@@ -74,7 +74,7 @@ func (q *Queue) now() int64 {
 	return int64(time.Since(epoch))
 }
 
-// clock takes the time of requests that are about to be submitted.
+// clock records the time in slots that are about to be submitted.
 func (q *Queue) clock(slots []*slot) {
 	now := q.now()
 	if now == 0 {
@@ -85,7 +85,7 @@ func (q *Queue) clock(slots []*slot) {
 	}
 }
 
-// A histogram is a Latency that many may add to.
+// A histogram is a Latency for concurrent use.
 type histogram struct {
 	counts [LatencyBounds + 1]atomic.Int64
 	sum    atomic.Int64
@@ -105,14 +105,13 @@ func (h *histogram) read() (l Latency) {
 	return l
 }
 
-// refusedWith takes note of why the kernel has refused to set up a context, or to take any
-// request.
+// refusedWith records why the kernel refused to set up a context or to take any request.
 func (q *Queue) refusedWith(err error) {
 	why := reason(err)
 	q.why.Store(&why)
 }
 
-// reason says what err means where a context is made. A limit is told with its value.
+// reason describes err, an error of making a context. It names a limit with its value.
 func reason(err error) string {
 	switch err {
 	case syscall.EAGAIN: // io_setup(2); see setup
@@ -128,7 +127,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// limit returns what the file of that name in /proc/sys/fs holds.
+// limit returns the content of the file /proc/sys/fs/name.
 func limit(name string) string {
 	text, err := os.ReadFile("/proc/sys/fs/" + name)
 	if err != nil {

@@ -11,17 +11,17 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// memory is what requests to a fake kernel read into, which nobody does.
+// memory is the buffer of requests to a fake kernel, which transfers nothing.
 var memory [1 << 16]byte
 
-// An outcome is what Do returned.
+// An outcome holds the results of Do.
 type outcome struct {
 	n   int
 	err error
 }
 
-// start has a goroutine read off bytes at offset off: so a result that reaches another
-// request is a wrong one. The request need not have reached the kernel yet.
+// start reads off bytes at offset off in a goroutine, so that a result of another request
+// shows. The request need not have reached the kernel yet.
 func start(q *Queue, off int64) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
@@ -31,26 +31,25 @@ func start(q *Queue, off int64) <-chan outcome {
 	return done
 }
 
-// startAll starts requests one after the other, each when the one before is in the hands
-// of the kernel or waits for its turn.
+// startAll starts requests one after the other. It waits until each has reached the kernel or
+// waits in the queue.
 func startAll(t testing.TB, k *fakeKernel, q *Queue, offsets ...int64) []<-chan outcome {
 	t.Helper()
 	var all []<-chan outcome
 	for _, off := range offsets {
 		here := func() int { return len(k.order()) + countPending(q) + countStarved(q) }
-		// A call is that of this request unless a submitter is gathering.
-		quiet, turns := countPending(q) == 0, k.calls(submitting)
+		// A call belongs to this request unless a submitter is gathering.
+		empty, calls := countPending(q) == 0, k.calls(submitting)
 		before := here()
 		all = append(all, start(q, off))
 		aiotest.Until(t, "the request has arrived", func() bool {
-			return here() > before || quiet && k.calls(submitting) > turns
+			return here() > before || empty && k.calls(submitting) > calls
 		})
 	}
 	return all
 }
 
-// wantDone waits for the requests and compares each with its number of bytes, its own
-// offset.
+// wantDone waits for the requests and compares the result of each with its offset.
 func wantDone(t testing.TB, offsets []int64, done []<-chan outcome) {
 	t.Helper()
 	for i, off := range offsets {
@@ -88,7 +87,7 @@ func upTo(n int) []int64 {
 	return offsets
 }
 
-func TestDoPreparesWhatItIsAsked(t *testing.T) {
+func TestDoPreparesTheRequest(t *testing.T) {
 	k, q := newFake(t, 4)
 	for op, opcode := range map[Op]uint16{Read: 0, Write: 1, Sync: 2, Datasync: 3} { // aio_abi.h
 		k.log = nil
@@ -110,7 +109,7 @@ func TestDoPreparesWhatItIsAsked(t *testing.T) {
 			t.Errorf("Do(%d) asked for %+v", op, r)
 		}
 		if !r.armed {
-			t.Errorf("Do(%d): the completion does not ring", op)
+			t.Errorf("Do(%d): the completion is quiet", op)
 		}
 	}
 	checkIdle(t, q)
@@ -125,13 +124,13 @@ func TestDoMapsResults(t *testing.T) {
 		err error
 	}{
 		0: {length, length, nil},
-		1: {512, 512, nil}, // a short transfer is for the caller to judge
+		1: {512, 512, nil}, // the caller handles a short transfer
 		2: {0, 0, nil},     // the end of the file
 		3: {0x7ffff000, 0x7ffff000, nil},
 		4: {-int64(syscall.EIO), 0, syscall.EIO},
 		5: {-int64(syscall.EINVAL), 0, syscall.EINVAL},
 		6: {-int64(syscall.ENOSPC), 0, syscall.ENOSPC},
-		7: {-int64(syscall.EAGAIN), 0, syscall.EAGAIN}, // in the event it is a result as any other
+		7: {-int64(syscall.EAGAIN), 0, syscall.EAGAIN}, // in an event it is a result like any other
 		8: {-4095, 0, syscall.Errno(4095)},
 		9: {-int64(syscall.ENOSYS), 0, syscall.ENOSYS},
 	} {
@@ -140,7 +139,7 @@ func TestDoMapsResults(t *testing.T) {
 			t.Errorf("a result of %d: Do = %d, %v, want %d, %v", c.res, n, err, c.n, c.err)
 		}
 	}
-	// None of them was taken for a refusal.
+	// Do took none of these results for a refusal.
 	if n, err := q.Do(req(Read, 3, memory[:length], 100)); n != length || err != nil {
 		t.Errorf("after them: Do = %d, %v", n, err)
 	}
@@ -154,7 +153,7 @@ func TestErrUnavailableIsNoErrno(t *testing.T) {
 	}
 }
 
-// However many are let go, there is a bound, and both plain calls and requests count.
+// The number of synchronous calls is bounded, and both these and requests count.
 func TestTryPlain(t *testing.T) {
 	k, q := newFake(t, 256)
 	for _, limit := range []int{0, 1, 5} {
@@ -163,7 +162,7 @@ func TestTryPlain(t *testing.T) {
 				n++
 			}
 			if q.TryPlain(limit) {
-				t.Error("room for a plain call after there was none")
+				t.Error("room for a synchronous call after there was none")
 			}
 			for range n {
 				q.Leave()
@@ -171,9 +170,9 @@ func TestTryPlain(t *testing.T) {
 			return n
 		}
 		if n := room(); n != limit {
-			t.Fatalf("%d plain calls at a time, want %d", n, limit)
+			t.Fatalf("%d synchronous calls at once, want %d", n, limit)
 		}
-		// Plain calls do not stand in the way of requests.
+		// Synchronous calls do not delay requests.
 		for range limit {
 			q.TryPlain(limit)
 		}
@@ -181,24 +180,24 @@ func TestTryPlain(t *testing.T) {
 		for range limit {
 			q.Leave()
 		}
-		// Each request in flight takes the place of one.
+		// Each request in flight takes the place of one call.
 		k.hold()
 		offsets := upTo(limit)
 		done := startAll(t, k, q, offsets...)
 		if n := room(); n != 0 {
-			t.Errorf("room for %d plain calls beside %d requests", n, limit)
+			t.Errorf("room for %d synchronous calls beside %d requests", n, limit)
 		}
 		k.letGo()
 		wantDone(t, offsets, done)
 		if n := room(); n != limit {
-			t.Errorf("room for %d plain calls at the end, want %d", n, limit)
+			t.Errorf("room for %d synchronous calls at the end, want %d", n, limit)
 		}
 		checkIdle(t, q)
 	}
 }
 
-// From a handful of requests in the kernel on, those who have just been woken are waited for:
-// their next requests go in one call.
+// From a certain number of requests in the kernel on, a submitter waits for goroutines that
+// have just been woken. It submits their next requests in one call.
 func TestGather(t *testing.T) {
 	procs(t, 1)
 	const crowd = 64
@@ -217,7 +216,7 @@ func TestGather(t *testing.T) {
 	before := k.calls(submitting)
 	k.complete(offsets[:crowd/2]...)
 	aiotest.Until(t, "half have come again", func() bool { return k.insideNow() == crowd })
-	// One is a submitter who found too few in the kernel to wait for others, or who was
+	// One call more: its submitter found too few requests in the kernel to gather, or was
 	// preempted.
 	if n := k.calls(submitting) - before; n > crowd/2/batchSize+2 {
 		t.Errorf("%d calls of io_submit for %d requests", n, crowd/2)

@@ -13,35 +13,35 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// A fakeKernel is a kernel in memory, which does what the test says: its calls fail,
-// wait and fall short by turn, requests are refused by offset, and events come when and in
-// what order the test likes. Like the real one it takes requests in order up to the first
+// A fakeKernel is a kernel in memory that a test controls. The test chooses which calls fail,
+// block or fall short, and which requests are refused, by offset. It also chooses when and in
+// what order events come. Like the real kernel it takes requests in order up to the first
 // that it refuses, and rings its bell for armed requests only.
 type fakeKernel struct {
 	t testing.TB
 
-	// To be set before the first use.
-	capacity int                  // room for so many requests and events; 0: no limit
+	// Set before the first use.
+	capacity int                  // maximum of requests and events inside; 0: unlimited
 	slow     func()               // runs inside of each submit
-	delay    func() time.Duration // how long a request takes; nil: none
+	delay    func() time.Duration // duration of a request; nil: none
 
 	bell   chan struct{} // capacity 1: it coalesces, as an eventfd does
 	closed chan struct{}
 
 	mu      sync.Mutex
-	arrived sync.Cond // of mu: events, or what ends collect
+	arrived sync.Cond // of mu: events have come, or collect must end
 	ending  bool
-	late    bool // the time of collect is over; or that of an earlier one, which does no harm
+	late    bool // the timeout of collect, or of an earlier one, has passed; the latter is harmless
 	timer   *time.Timer
 	faults  map[step]fault
 	refused map[int64]error // requests that submit refuses, by offset
 	results map[int64]int64 // results, by offset, other than all bytes
-	held    bool            // requests complete when the test says so, not at once
+	held    bool            // requests complete by complete or letGo, not at once
 	mute    bool            // completions do not ring the bell
 	turns   [3]int
 	inside  []request // taken and not complete
 	due     []libaio.Event
-	head    int    // of due
+	head    int    // index of the first event in due
 	busy    []bool // by IOCB.Data: from submit until the event is taken
 	logging bool
 	log     []request // taken, in order
@@ -50,7 +50,7 @@ type fakeKernel struct {
 	largestBatch               int
 }
 
-// A step is one call of a kind, the first of which has turn 1.
+// A step is one call of a kind. The first one has turn 1.
 type step struct {
 	call callKind
 	turn int
@@ -64,15 +64,15 @@ const (
 	collecting
 )
 
-// A fault is what happens at a step.
+// A fault changes the outcome of a step.
 type fault struct {
 	err   error           // the call fails
-	take  int             // submit takes so many at most, if not 0
+	take  int             // submit takes at most this many, if not 0
 	none  bool            // submit takes none and has no error
-	block <-chan struct{} // the call waits for this first
+	block <-chan struct{} // the call waits for it first
 }
 
-// A request is what the kernel sees of an IOCB.
+// A request is an IOCB as the kernel sees it.
 type request struct {
 	cb     *libaio.IOCB
 	opcode uint16
@@ -97,7 +97,9 @@ func requestOf(cb *libaio.IOCB) request {
 		flags   uint32
 		resfd   uint32
 	})(unsafe.Pointer(cb))
-	return request{cb: cb, opcode: v.opcode, fd: v.fd, buf: v.buf, n: v.n, off: v.off, armed: v.flags&1 != 0}
+	return request{
+		cb: cb, opcode: v.opcode, fd: v.fd, buf: v.buf, n: v.n, off: v.off, armed: v.flags&1 != 0,
+	}
 }
 
 // newFake returns a fake kernel and a queue on it.
@@ -132,7 +134,7 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 	return k
 }
 
-// begin counts a call and does what is to happen first. k.mu is held.
+// begin counts a call and applies the block and the slowness of its step. k.mu is held.
 func (k *fakeKernel) begin(c callKind) fault {
 	k.turns[c]++
 	f := k.faults[step{c, k.turns[c]}]
@@ -242,7 +244,9 @@ func (k *fakeKernel) reap(events []libaio.Event) (int, error) {
 	return k.events(events), nil
 }
 
-func (k *fakeKernel) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
+func (k *fakeKernel) collect(
+	minEvents int, events []libaio.Event, timeout time.Duration,
+) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if f := k.begin(collecting); f.err != nil {
@@ -253,7 +257,7 @@ func (k *fakeKernel) collect(least int, events []libaio.Event, timeout time.Dura
 		k.timer.Reset(timeout)
 		defer k.timer.Stop()
 	}
-	for len(k.due)-k.head < least && !k.late {
+	for len(k.due)-k.head < minEvents && !k.late {
 		if k.ending {
 			return 0, syscall.EINVAL
 		}
@@ -306,42 +310,42 @@ func (k *fakeKernel) close() {
 	k.arrived.Broadcast()
 }
 
-// at makes something happen at a call, counted from 1.
+// at sets the fault of a call, counted from 1.
 func (k *fakeKernel) at(c callKind, turn int, f fault) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.faults[step{c, turn}] = f
 }
 
-// refuse makes submit refuse the request at off, while err is not nil.
+// refuse makes submit refuse the request at off with err, or take it if err is nil.
 func (k *fakeKernel) refuse(off int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.refused[off] = err
 }
 
-// answer makes the request at off end with res.
+// answer makes the request at off complete with res.
 func (k *fakeKernel) answer(off, res int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.results[off] = res
 }
 
-// hold makes requests wait for complete from now on.
+// hold makes later requests wait for complete or letGo.
 func (k *fakeKernel) hold() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.held = true
 }
 
-// silence switches the bell of completions off, or on again.
+// silence switches the bell of completions off or on.
 func (k *fakeKernel) silence(mute bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mute = mute
 }
 
-// complete finishes requests that are held, in the order of offsets.
+// complete finishes held requests, in the order of offsets.
 func (k *fakeKernel) complete(offsets ...int64) {
 	k.t.Helper()
 	k.mu.Lock()
@@ -358,7 +362,7 @@ func (k *fakeKernel) complete(offsets ...int64) {
 	}
 }
 
-// letGo completes what is held, and holds nothing from now on.
+// letGo completes the held requests and holds no later ones.
 func (k *fakeKernel) letGo() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -369,7 +373,7 @@ func (k *fakeKernel) letGo() {
 	k.inside = nil
 }
 
-// knock rings the bell, whether there are events or not.
+// knock rings the bell, with or without events.
 func (k *fakeKernel) knock() { signal(k.bell) }
 
 // calls returns the number of calls of a kind so far.

@@ -2,10 +2,10 @@
 
 package queue
 
-// A fifo is a queue in a ring of memory, which grows to the largest length that it has
-// had. The zero value is ready.
+// A fifo is a queue in a ring of memory. The ring grows to the largest length of the queue so
+// far. The zero value is ready.
 type fifo[T any] struct {
-	ring []T // its length is 0 or a power of two
+	ring []T // len is 0 or a power of two
 	head int // index of the first
 	size int
 }
@@ -20,7 +20,7 @@ func (f *fifo[T]) push(v T) {
 	*f.at(f.size - 1) = v
 }
 
-// unpop puts v in front of all others.
+// unpop puts v before all others.
 func (f *fifo[T]) unpop(v T) {
 	f.grow()
 	f.head = (f.head - 1) & (len(f.ring) - 1)

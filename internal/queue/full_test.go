@@ -14,7 +14,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Tests of EAGAIN: the context is full, or the kernel has no memory.
+// These tests cover EAGAIN: the context is full, or the kernel has no memory.
 
 func TestFullContextWaitsForACompletion(t *testing.T) {
 	k, q := newFake(t, 16)
@@ -24,10 +24,12 @@ func TestFullContextWaitsForACompletion(t *testing.T) {
 
 	k.at(submitting, 2, fault{err: syscall.EAGAIN})
 	second := start(q, 2)
-	aiotest.Until(t, "the second waits", func() bool { return k.calls(submitting) == 2 && countPending(q) == 1 })
+	aiotest.Until(t, "the second waits", func() bool {
+		return k.calls(submitting) == 2 && countPending(q) == 1
+	})
 	wantOpen(t, second)
 	if n := k.calls(submitting); n != 2 {
-		t.Errorf("%d calls of submit, want 2: to try again is no use before there is room", n)
+		t.Errorf("%d calls of submit, want 2: another needs room first", n)
 	}
 
 	k.complete(1)
@@ -38,7 +40,7 @@ func TestFullContextWaitsForACompletion(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Nothing would ever bring a submitter back.
+// No completion would ever resume a submitter.
 func TestNoRoomInAnEmptyContext(t *testing.T) {
 	k, q := newFake(t, 16)
 	for i := range 5 {
@@ -49,7 +51,7 @@ func TestNoRoomInAnEmptyContext(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// The tail of a batch that does not fit goes before what came later.
+// The tail of a batch that does not fit stays ahead of later requests.
 func TestFullContextKeepsTheOrder(t *testing.T) {
 	k, q, release := blockedFake(t, 64)
 	k.hold()
@@ -59,7 +61,9 @@ func TestFullContextKeepsTheOrder(t *testing.T) {
 	go release()
 	var order []int64
 	for len(order) < len(offsets)+1 {
-		aiotest.Until(t, "there is one to complete", func() bool { return len(k.order()) > len(order) })
+		aiotest.Until(t, "there is a request to complete", func() bool {
+			return len(k.order()) > len(order)
+		})
 		off := k.order()[len(order)]
 		order = append(order, off)
 		k.complete(off)
@@ -73,8 +77,8 @@ func TestFullContextKeepsTheOrder(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Requests that another submitter has only counted are not a reason to wait for a
-// completion, for the kernel may refuse them: then nobody would come back.
+// A submitter that finds no room must not rely on requests that another submitter has only
+// counted. The kernel may refuse them, and then no completion resumes a submitter.
 func TestNoRoomAndTheOtherSubmitterRefused(t *testing.T) {
 	for _, c := range []struct{ refusal, want error }{
 		{syscall.EINVAL, syscall.EINVAL},
@@ -93,12 +97,15 @@ func TestNoRoomAndTheOtherSubmitterRefused(t *testing.T) {
 			if n := countSubmitters(q); n != 2 {
 				t.Fatalf("%d goroutines submit, want 2", n)
 			}
-			close(one) // finds the other one's request counted
-			aiotest.Until(t, "the first waits", func() bool { return countPending(q) == 1 || len(full[0]) == 1 })
+			close(one) // finds the request of the other submitter counted
+			aiotest.Until(t, "the first waits", func() bool {
+				return countPending(q) == 1 || len(full[0]) == 1
+			})
 			close(two)
 			want(t, 2, refused[0], 0, c.want)
-			// Whether the kernel is asked again for it or not, it must return.
-			if got := <-full[0]; (got.n != 1 || got.err != nil) && (got.n != 0 || got.err != ErrUnavailable) {
+			// The request must return, whether or not it is submitted again.
+			got := <-full[0]
+			if got != (outcome{1, nil}) && got != (outcome{0, ErrUnavailable}) {
 				t.Errorf("the request that found no room returned %d, %v", got.n, got.err)
 			}
 			checkIdle(t, q)
@@ -106,8 +113,7 @@ func TestNoRoomAndTheOtherSubmitterRefused(t *testing.T) {
 	}
 }
 
-// The last completion may come at the very moment at which a submitter finds the context
-// full.
+// The last completion may come just when a submitter finds the context full.
 func TestNoRoomAndTheLastCompletion(t *testing.T) {
 	k, q := newFake(t, 16)
 	k.logging = false
@@ -120,9 +126,11 @@ func TestNoRoomAndTheLastCompletion(t *testing.T) {
 		block := make(chan struct{})
 		k.at(submitting, turn, fault{block: block, err: syscall.EAGAIN})
 		second := start(q, 2)
-		aiotest.Until(t, "the second is on its way", func() bool { return k.calls(submitting) == turn })
+		aiotest.Until(t, "the second is on its way", func() bool {
+			return k.calls(submitting) == turn
+		})
 		close(block)
-		for range rand.N(200) { // so that now this comes first, now that
+		for range rand.N(200) { // varies which comes first
 			runtime.KeepAlive(k)
 		}
 		k.letGo()
@@ -134,14 +142,14 @@ func TestNoRoomAndTheLastCompletion(t *testing.T) {
 		default:
 			t.Errorf("the request that found no room returned %d, %v", got.n, got.err)
 		}
-		aiotest.Until(t, "nobody submits", func() bool { return countSubmitters(q) == 0 })
+		aiotest.Until(t, "no goroutine submits", func() bool { return countSubmitters(q) == 0 })
 	}
 	t.Logf("%d of 3000 have waited for the completion", waited)
 	checkIdle(t, q)
 }
 
-// A full context and refusals, from many goroutines at once. A request may be turned away,
-// but each must return.
+// Many goroutines meet a full context and refusals at once. A request may be unavailable, but
+// each must return.
 func TestStressOfRefusals(t *testing.T) {
 	for _, p := range []int{1, 2, 8} {
 		for _, capacity := range []int{1, 5, 100} {
@@ -154,7 +162,7 @@ func TestStressOfRefusals(t *testing.T) {
 						runtime.Gosched()
 					}
 				}
-				for i := range 4000 { // of perhaps 10000 calls
+				for i := range 4000 { // of about 10000 calls
 					switch rand.N(12) {
 					case 0, 1, 2:
 						k.at(submitting, i, fault{err: syscall.EAGAIN})
@@ -198,6 +206,6 @@ func stressRefusals(t *testing.T, q *Queue) {
 	all.Wait()
 	t.Logf("%d good, %d unavailable, %d refused", good.Load(), unavailable.Load(), refused.Load())
 	if good.Load() == 0 {
-		t.Error("no request has been good")
+		t.Error("no request succeeded")
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// readGroup reserves places for a read at each offset, of as many bytes, and runs those that there
-// was room for.
+// readGroup reserves a slot for a read at each offset, of that many bytes. It runs the reads
+// that got a slot.
 func readGroup(q *Queue, g *Group, offsets ...int64) []outcome {
 	offsets = offsets[:q.Reserve(g, len(offsets))]
 	for _, off := range offsets {
@@ -36,7 +36,8 @@ func startGroup(q *Queue, offsets ...int64) <-chan []outcome {
 	return done
 }
 
-// wantGroup compares the outcomes with those of reads that went well, but for those at other.
+// wantGroup compares the outcomes with those of complete reads, except for the offsets in
+// other.
 func wantGroup(t testing.TB, offsets []int64, got []outcome, other map[int64]outcome) {
 	t.Helper()
 	if len(got) != len(offsets) {
@@ -61,7 +62,7 @@ func TestGroup(t *testing.T) {
 		before := k.calls(submitting)
 		wantGroup(t, upTo(n), readGroup(q, &g, upTo(n)...), nil)
 		if !slices.Equal(k.order(), upTo(n)) {
-			t.Errorf("the kernel got them as %d", k.order())
+			t.Errorf("the kernel took the order %d", k.order())
 		}
 		calls := 1 + (max(n-groupFirst, 0)+batchSize-1)/batchSize
 		if got := k.calls(submitting) - before; got != calls || k.largestBatch > batchSize {
@@ -72,12 +73,12 @@ func TestGroup(t *testing.T) {
 	if q.Reserve(&g, 3) != 3 {
 		t.Error("no room")
 	}
-	q.Run(&g) // nothing has been added
+	q.Run(&g) // of no requests
 	q.Free(&g)
 	checkIdle(t, q)
 }
 
-// A plain call beside a group has the company of one.
+// A group counts as one request in flight.
 func TestGroupIsOneInFlight(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
@@ -96,7 +97,7 @@ func TestGroupIsOneInFlight(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A group takes what is free, and waits for nothing.
+// A group takes the free slots and does not wait for more.
 func TestGroupWithoutRoom(t *testing.T) {
 	k, q := newFake(t, 4)
 	k.hold()
@@ -114,7 +115,7 @@ func TestGroupWithoutRoom(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Places that a group has reserved and not used go to those who wait.
+// Slots that a group has reserved and not used go to waiting requests.
 func TestGroupGivesBackPlaces(t *testing.T) {
 	k, q := newFake(t, 3)
 	k.hold()
@@ -123,7 +124,7 @@ func TestGroupGivesBackPlaces(t *testing.T) {
 		t.Fatalf("there is room for %d", n)
 	}
 	done := []<-chan outcome{start(q, 1), start(q, 2)}
-	aiotest.Until(t, "both wait for a place", func() bool { return countStarved(q) == 2 })
+	aiotest.Until(t, "both wait for a slot", func() bool { return countStarved(q) == 2 })
 	g.Add(req(Read, 3, memory[:9], 9))
 	ran := make(chan struct{})
 	go func() {
@@ -148,7 +149,7 @@ func TestGroupUnavailable(t *testing.T) {
 	}
 }
 
-// What is refused is refused alone, wherever it is, also the one that would be last.
+// A refused request is refused alone, at any index, also at the last.
 func TestGroupRefused(t *testing.T) {
 	k, q := newFake(t, 64)
 	for _, off := range []int64{1, 7, 32} {
@@ -168,7 +169,7 @@ func TestGroupRefused(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Short and failed transfers reach their own request.
+// Short and failed results reach their own request.
 func TestGroupResults(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.answer(3, 1)
@@ -179,18 +180,21 @@ func TestGroupResults(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Submits that fall short, or find no room, go on when there is some.
+// Submits that fall short or find no room continue when there is room.
 func TestGroupShortSubmits(t *testing.T) {
 	for name, f := range map[string]fault{
-		"short": {take: 3}, "none": {none: true}, "EAGAIN": {err: syscall.EAGAIN}, "EINTR": {err: syscall.EINTR},
+		"short": {take: 3}, "none": {none: true},
+		"EAGAIN": {err: syscall.EAGAIN}, "EINTR": {err: syscall.EINTR},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, q := newFake(t, 64)
 			k.hold()
-			first := startAll(t, k, q, 100) // whose completion makes room
+			first := startAll(t, k, q, 100) // its completion makes room
 			k.at(submitting, 2, f)
 			group := startGroup(q, upTo(20)...)
-			aiotest.Until(t, "it waits, or is in the kernel", func() bool { return countPending(q) == 20 || k.insideNow() == 21 })
+			aiotest.Until(t, "the group waits, or is in the kernel", func() bool {
+				return countPending(q) == 20 || k.insideNow() == 21
+			})
 			k.letGo()
 			wantDone(t, []int64{100}, first)
 			wantGroup(t, upTo(20), <-group, nil)
@@ -199,7 +203,7 @@ func TestGroupShortSubmits(t *testing.T) {
 	}
 }
 
-// A kernel with room for few at a time.
+// The kernel has room for a few requests at a time.
 func TestGroupFullContext(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.capacity = 5
@@ -210,7 +214,7 @@ func TestGroupFullContext(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A filter installed later: nothing is left in the group's hands.
+// A filter comes after the first group. No request stays with the group.
 func TestGroupForbidden(t *testing.T) {
 	k, q := newFake(t, 64)
 	wantGroup(t, upTo(4), readGroup(q, new(Group), upTo(4)...), nil)
@@ -223,8 +227,8 @@ func TestGroupForbidden(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// The owner waits himself: nothing of the group rings, nor need it.
-func TestGroupIsSilent(t *testing.T) {
+// The owner collects: completions of the group are quiet.
+func TestGroupIsQuiet(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
 	k.silence(true)
@@ -232,7 +236,7 @@ func TestGroupIsSilent(t *testing.T) {
 	aiotest.Until(t, "the owner collects", q.collecting.Load)
 	for _, off := range upTo(30) {
 		if k.armed(t, off) {
-			t.Fatalf("the request at %d rings", off)
+			t.Fatalf("the completion at %d is signalled", off)
 		}
 	}
 	k.complete(upTo(30)[:29]...)
@@ -242,12 +246,14 @@ func TestGroupIsSilent(t *testing.T) {
 	wantBell(t, k, q, 40)
 }
 
-// Requests of others that came meanwhile, and do not ring, are the reaper's when the group is done.
+// When the group is done, the reaper gets the quiet completions of other requests.
 func TestGroupHandsOver(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
 	group := startGroup(q, upTo(30)...)
-	aiotest.Until(t, "the owner collects", func() bool { return q.collecting.Load() && k.insideNow() == 30 })
+	aiotest.Until(t, "the owner collects", func() bool {
+		return q.collecting.Load() && k.insideNow() == 30
+	})
 	done := startAll(t, k, q, 101, 102)
 	aiotest.Until(t, "they are in the kernel", func() bool { return k.insideNow() == 32 })
 	k.complete(101)
@@ -258,11 +264,13 @@ func TestGroupHandsOver(t *testing.T) {
 	k.complete(102)
 	want(t, 102, done[1], 102, nil)
 	k.letGo()
-	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "the reaper is back at the poller", func() bool {
+		return !q.collecting.Load()
+	})
 	checkIdle(t, q)
 }
 
-// While the reaper collects it delivers a group too.
+// A reaper that collects delivers a group, too.
 func TestGroupBesideTheReaper(t *testing.T) {
 	const n = 40
 	k, q, done := collectingFake(t, n)
@@ -277,47 +285,54 @@ func TestGroupBesideTheReaper(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// The owner is refused io_getevents(2): the reaper sweeps, for this group and later ones.
+// The owner is refused io_getevents(2). The reaper sweeps, for this group and later ones.
 func TestGroupCannotCollect(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
 	k.at(collecting, 1, fault{err: syscall.EPERM})
 	k.at(collecting, 2, fault{err: syscall.EPERM})
 	group := startGroup(q, upTo(20)...)
-	aiotest.Until(t, "it is in the kernel, and nobody waits there", func() bool { return k.insideNow() == 20 && q.noCollect.Load() })
+	aiotest.Until(t, "the group is in the kernel, and no goroutine collects", func() bool {
+		return k.insideNow() == 20 && q.noCollect.Load()
+	})
 	k.complete(upTo(20)...)
 	wantGroup(t, upTo(20), <-group, nil)
-	aiotest.Until(t, "the reaper is back at the poller", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "the reaper is back at the poller", func() bool {
+		return !q.collecting.Load()
+	})
 	k.letGo()
 	wantGroup(t, upTo(20), readGroup(q, new(Group), upTo(20)...), nil)
 	if n := k.calls(collecting); n > 2 {
-		t.Errorf("io_getevents(2) has been tried %d times", n)
+		t.Errorf("%d calls of io_getevents(2)", n)
 	}
 	checkIdle(t, q)
 }
 
-// While somebody else is in io_getevents(2), if only to look, reading the ring is that call too, and is refused as it is.
+// While another goroutine is in io_getevents(2), even for a moment, reading the ring takes
+// that call too, and the filter refuses it.
 func TestSweepIsRefusedForAMoment(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
 	k.at(collecting, 1, fault{err: syscall.EPERM})
 	k.at(collecting, 2, fault{err: syscall.EPERM})
 	group := startGroup(q, upTo(20)...)
-	aiotest.Until(t, "it is in the kernel, and nobody waits there", func() bool { return k.insideNow() == 20 && q.noCollect.Load() })
+	aiotest.Until(t, "the group is in the kernel, and no goroutine collects", func() bool {
+		return k.insideNow() == 20 && q.noCollect.Load()
+	})
 	for i := 1; i <= 3; i++ {
 		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
 	}
 	k.complete(upTo(20)...)
 	wantGroup(t, upTo(20), <-group, nil)
 	k.letGo()
-	for i := 1; i <= 3; i++ { // and those that ring
+	for i := 1; i <= 3; i++ { // and for completions that are signalled
 		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
 	}
 	wantDone(t, upTo(5), startAll(t, k, q, upTo(5)...))
 	checkIdle(t, q)
 }
 
-// A reap that is refused for good does not keep who has what he waited for.
+// A reap that is refused for good does not hold a caller whose requests are done.
 func TestReapIsRefusedForGood(t *testing.T) {
 	aiotest.NeedsTime(t)
 	k, q := newFake(t, 64)
@@ -326,15 +341,17 @@ func TestReapIsRefusedForGood(t *testing.T) {
 	}
 	wantGroup(t, upTo(4), <-startGroup(q, upTo(4)...), nil)
 	if n := k.calls(reaping); n > 5*reapTries {
-		t.Errorf("tried %d times", n)
+		t.Errorf("%d calls of reap", n)
 	}
 }
 
-// A submitter that is stuck with others' requests has the group's taken by the next.
+// A stuck submitter does not hold the requests of the group: the next one takes them.
 func TestGroupWhileOthersSubmit(t *testing.T) {
 	k, q, release := blockedFake(t, 64)
 	group := startGroup(q, upTo(8)...)
-	aiotest.Until(t, "it waits for the submitter", func() bool { return countPending(q) == 8 })
+	aiotest.Until(t, "the group waits for the submitter", func() bool {
+		return countPending(q) == 8
+	})
 	release()
 	wantGroup(t, upTo(8), <-group, nil)
 	if n := k.calls(submitting); n != 3 {
@@ -343,7 +360,7 @@ func TestGroupWhileOthersSubmit(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// Groups and single requests, with faults, late completions and few places.
+// Groups and single requests run with faults, late completions and few slots.
 func TestGroupsInACrowd(t *testing.T) {
 	k, q := newFake(t, 50)
 	k.logging = false
@@ -369,7 +386,7 @@ func TestGroupsInACrowd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	aiotest.Until(t, "nobody collects", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collecting.Load() })
 	checkIdle(t, q)
 }
 

@@ -9,29 +9,29 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Here is all that the tests know of the fields of a Queue.
+// Only this file knows the fields of a Queue.
 
-// queueOn returns a queue whose context open makes.
+// queueOn returns a queue whose context comes from open.
 func queueOn(depth int, open func(int) (kernel, error)) *Queue {
 	q := newQueue(depth, open)
-	q.stuckAfter = time.Hour // tests have submitters hang for as long as it pleases them
+	q.stuckAfter = time.Hour // the submitters of tests hang for any time
 	return q
 }
 
-// newTestQueue returns such a queue, which the end of the test closes.
+// newTestQueue is queueOn with a queue that the end of the test closes.
 func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *Queue {
 	aiotest.Guard(t)
 	q := queueOn(depth, open)
 	t.Cleanup(func() {
 		closeQueue(q)
 		if s := q.Stats(); s.Overlooked > 0 && !t.Failed() && q.dog.every == patrolEvery {
-			t.Errorf("the watchdog found something forgotten: %s", s.Incident)
+			t.Errorf("the watchdog found a forgotten request: %s", s.Incident)
 		}
 	})
 	return q
 }
 
-// closeQueue ends the reaper and the context. Nothing may be in flight.
+// closeQueue ends the reaper and the context. No request may be in flight.
 func closeQueue(q *Queue) {
 	if q.relief != nil {
 		q.relief.Stop()
@@ -44,36 +44,40 @@ func closeQueue(q *Queue) {
 	}
 }
 
-// countStarved returns the number of requests that have no slot yet.
+// countStarved returns the number of requests that wait for a slot.
 func countStarved(q *Queue) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.starved.len()
 }
 
-// countPending returns the number of requests that have a slot, and that nobody has in hand
-// to give to the kernel.
+// countPending returns the number of requests that have a slot and are in no submitter's
+// batch.
 func countPending(q *Queue) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.pending.len()
 }
 
-// countSubmitters returns the number of goroutines that give requests to the kernel.
+// countSubmitters returns the number of goroutines that submit.
 func countSubmitters(q *Queue) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.submitting
 }
 
-// checkIdle fails the test if a queue without requests keeps something.
+// checkIdle fails the test if a queue without requests holds on to anything.
 func checkIdle(t testing.TB, q *Queue) {
 	t.Helper()
-	// Who delivers wakes the owners first and counts afterwards.
-	aiotest.Until(t, "nobody submits or delivers", func() bool { return countSubmitters(q) == 0 && q.inKernel.Load() == 0 })
+	// deliver wakes the callers first and counts afterwards.
+	aiotest.Until(t, "no goroutine submits or delivers", func() bool {
+		return countSubmitters(q) == 0 && q.inKernel.Load() == 0
+	})
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	aiotest.Until(t, "nothing is silent in the kernel", func() bool { return q.silent.Load() == 0 })
+	aiotest.Until(t, "no request in the kernel is quiet", func() bool {
+		return q.quiet.Load() == 0
+	})
 	if q.active.Load() != 0 || q.starved.len() != 0 || q.pending.len() != 0 {
 		t.Errorf("the idle queue counts %d active, %d starved, %d pending",
 			q.active.Load(), q.starved.len(), q.pending.len())
@@ -84,7 +88,7 @@ func checkIdle(t testing.TB, q *Queue) {
 	seen := make(map[*slot]bool)
 	for _, s := range q.free {
 		if seen[s] || len(s.done) != 0 {
-			t.Errorf("slot %d is free twice, or done for nobody", s.iocb.Data)
+			t.Errorf("slot %d is free twice, or still done", s.iocb.Data)
 		}
 		seen[s] = true
 	}

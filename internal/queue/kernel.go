@@ -14,26 +14,26 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// A kernel is what the queue needs of an AIO context. Tests put one of their own in
-// its place, to fail, delay and reorder.
+// A kernel is the part of an AIO context that the queue needs. Tests use one of their own, to
+// fail, delay and reorder.
 type kernel interface {
-	// Submit is io_submit(2): the number taken, an errno only if the first was refused.
+	// Submit calls io_submit(2). It returns the number taken, and an errno only if the first
+	// was refused.
 	Submit(iocbs ...*libaio.IOCB) (int, error)
-	// reap takes the events that are there. It does not wait.
+	// reap takes the events that have arrived, without waiting.
 	reap(events []libaio.Event) (int, error)
-	// collect waits for at least so many events or until the timeout is over, negative for none,
-	// and takes what is there.
-	collect(least int, events []libaio.Event, timeout time.Duration) (int, error)
-	// watch calls fn again and again, each time after events may have come, until the
-	// kernel is closed.
+	// collect waits for at minEvents minEvents events or until the timeout has passed, and takes
+	// the events that have arrived. A negative timeout never passes.
+	collect(minEvents int, events []libaio.Event, timeout time.Duration) (int, error)
+	// watch calls fn each time after events may have come, until the kernel is closed.
 	watch(fn func())
-	// waiting reports whether there is an event to be taken. It takes none.
+	// waiting reports whether an event has arrived. It takes none.
 	waiting() bool
-	// state describes it for a report of the watchdog.
+	// state describes the kernel for a report of the watchdog.
 	state() string
-	// ring has watch call fn.
+	// ring makes watch call fn.
 	ring()
-	// arm makes the completion of cb one that watch notices.
+	// arm makes the completion of cb a signalled one, which watch notices.
 	arm(cb *libaio.IOCB)
 	close()
 }
@@ -46,7 +46,7 @@ type context struct {
 	poll    syscall.RawConn // of file
 }
 
-// newContext makes the shared context, whose completions ring an eventfd.
+// newContext creates the shared context. Its signalled completions write to an eventfd.
 func newContext(depth int) (kernel, error) {
 	fd, err := libaio.Eventfd()
 	if err != nil {
@@ -70,28 +70,27 @@ func newContext(depth int) (kernel, error) {
 	return &context{Context: c, eventfd: fd, file: file, poll: poll}, nil
 }
 
-// leastDepth is where halving the depth ends; with less, plain calls do better.
-const leastDepth = 32
+// minDepth is the smallest depth that setup tries. Below it, synchronous calls are faster.
+const minDepth = 32
 
-var ioSetup = libaio.Setup // but for tests
+var ioSetup = libaio.Setup // replaced by tests
 
-// setup makes a context, of fewer events than asked for where the host's limit, or
-// its memory, has no room for more.
+// setup creates a context. It halves the number of events while the host's limit or memory
+// has no room for it.
 func setup(depth int) (*libaio.Context, error) {
 	for {
 		c, err := ioSetup(depth)
 		if err == nil {
 			return c, probe(c)
 		}
-		if err != syscall.EAGAIN && err != syscall.ENOMEM || depth/2 < leastDepth {
+		if err != syscall.EAGAIN && err != syscall.ENOMEM || depth/2 < minDepth {
 			return nil, err
 		}
 		depth /= 2
 	}
 }
 
-// probe checks that c may be used after it could be made: a seccomp filter may allow
-// one call and refuse another.
+// probe checks that c may be used: a seccomp filter may allow one call and refuse another.
 func probe(c *libaio.Context) error {
 	_, err := c.Submit()
 	if err == nil {
@@ -105,8 +104,10 @@ func probe(c *libaio.Context) error {
 
 func (c *context) reap(events []libaio.Event) (int, error) { return c.GetEvents(0, events, 0) }
 
-func (c *context) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
-	return c.GetEvents(least, events, timeout)
+func (c *context) collect(
+	minEvents int, events []libaio.Event, timeout time.Duration,
+) (int, error) {
+	return c.GetEvents(minEvents, events, timeout)
 }
 
 // waiting asks the kernel, not the mapped ring.
@@ -115,7 +116,8 @@ func (c *context) waiting() bool {
 	return err == nil && n > 0
 }
 
-// state tells whether the eventfd is one still, and its count (proc_pid_fdinfo(5)).
+// state reports whether the descriptor is still an eventfd, and its count
+// (proc_pid_fdinfo(5)).
 func (c *context) state() string {
 	fd := strconv.Itoa(c.eventfd)
 	link, err := os.Readlink("/proc/self/fd/" + fd)
@@ -123,9 +125,9 @@ func (c *context) state() string {
 	return fmt.Sprintf("; descriptor %s: %s, %q, %v", fd, link, info, errors.Join(err, err2))
 }
 
-// watch sleeps in the poller. The eventfd is registered edge-triggered and is never
-// read: every completion is an edge, and the runtime remembers one that comes while fn
-// runs (internal/poll.FD.RawRead).
+// watch sleeps in the poller. The eventfd is registered edge-triggered and is never read.
+// Every completion is an edge, and the runtime remembers an edge that comes while fn runs
+// (internal/poll.FD.RawRead).
 func (c *context) watch(fn func()) {
 	c.poll.Read(func(uintptr) bool {
 		fn()
@@ -133,11 +135,11 @@ func (c *context) watch(fn func()) {
 	})
 }
 
-// one is what an eventfd takes as a count of 1, eventfd(2), in either order of bytes.
+// one is a count of 1 as an eventfd takes it, eventfd(2), in native byte order.
 var one = binary.NativeEndian.AppendUint64(nil, 1)
 
 func (c *context) ring() {
-	_, _ = c.file.Write(one) // no error but that it is closed: then nobody watches
+	_, _ = c.file.Write(one) // an error means closed, and then no watch runs
 }
 
 func (c *context) arm(cb *libaio.IOCB) { cb.SetEventfd(c.eventfd) }

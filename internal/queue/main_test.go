@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(forbiddenChild); name != "" {
 		os.Exit(runForbidden(name))
 	}
-	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
+	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors
 		r.Close()
 		w.Close()
 	}
@@ -41,21 +41,21 @@ func leaks(files []string, goroutines int) (code int) {
 		code = 1
 	}
 	if aiotest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-		return code // one that has just been told to end may need a moment
+		return code // a goroutine that is about to end may need a moment
 	}
 	fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", aiotest.Stacks())
 	return 1
 }
 
-// contexts returns the number of AIO contexts of this process: the kernel maps the ring
-// of each.
+// contexts returns the number of AIO contexts of this process. The kernel maps the ring of
+// each.
 func contexts() int {
 	maps, _ := os.ReadFile("/proc/self/maps")
 	return strings.Count(string(maps), "/[aio]")
 }
 
-// still checks that something stays true for a moment, long enough for a goroutine that
-// is about to make it false.
+// still checks that a condition stays true for a moment. That is long enough for a goroutine
+// that is about to make it false.
 func still(t testing.TB, what string, true func() bool) {
 	t.Helper()
 	for range 20 {
@@ -66,7 +66,7 @@ func still(t testing.TB, what string, true func() bool) {
 	}
 }
 
-// procs sets GOMAXPROCS for the test. A queue looks it up when it is first used.
+// procs sets GOMAXPROCS for the test. A queue reads it at its first request.
 func procs(t testing.TB, n int) {
 	old := runtime.GOMAXPROCS(n)
 	t.Cleanup(func() { runtime.GOMAXPROCS(old) })

@@ -13,13 +13,12 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Tests of what the queue keeps alive, lets go of, and allocates.
+// These tests cover the memory that the queue keeps alive, releases and allocates.
 
-// A watched buffer knows when the collector has freed it.
+// A watched records that the collector has freed a buffer.
 type watched struct{ freed atomic.Bool }
 
-// startWatched has a goroutine read into a buffer that only the request knows, from then
-// on.
+// startWatched starts a read in a goroutine, into a buffer that only the request refers to.
 func (w *watched) startWatched(q *Queue, fd int, off int64) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
@@ -31,14 +30,14 @@ func (w *watched) startWatched(q *Queue, fd int, off int64) <-chan outcome {
 	return done
 }
 
-// collect runs the collector, and programs that use what it has freed.
+// collect runs the collector, and then reuses the memory that it freed.
 func collect() {
 	runtime.GC()
 	for range 100 {
 		p := alignedBlocks(1)
 		p[0] = 1
 	}
-	time.Sleep(time.Millisecond) // cleanups run in a goroutine of their own
+	time.Sleep(time.Millisecond) // cleanups run in another goroutine
 }
 
 func (w *watched) wantKept(t *testing.T) {
@@ -51,7 +50,7 @@ func (w *watched) wantKept(t *testing.T) {
 	}
 }
 
-func (w *watched) wantLetGo(t *testing.T) {
+func (w *watched) wantReleased(t *testing.T) {
 	t.Helper()
 	for range 100 {
 		if w.freed.Load() {
@@ -72,7 +71,7 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		w.wantKept(t)
 		k.complete(block)
 		want(t, block, done, block, nil)
-		w.wantLetGo(t)
+		w.wantReleased(t)
 	})
 	t.Run("pending", func(t *testing.T) {
 		_, q, release := blockedFake(t, 8)
@@ -82,7 +81,7 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		w.wantKept(t)
 		release()
 		want(t, block, done, block, nil)
-		w.wantLetGo(t)
+		w.wantReleased(t)
 	})
 	t.Run("starved", func(t *testing.T) {
 		k, q := newFake(t, 1)
@@ -95,11 +94,11 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		k.letGo()
 		wantDone(t, []int64{1}, first)
 		want(t, block, done, block, nil)
-		w.wantLetGo(t)
+		w.wantReleased(t)
 	})
 }
 
-func TestBufferIsLetGo(t *testing.T) {
+func TestBufferIsReleased(t *testing.T) {
 	fd := directFile(t, 4)
 	q := realQueue(t, 32)
 	var some [20]watched
@@ -108,16 +107,16 @@ func TestBufferIsLetGo(t *testing.T) {
 	}
 	var refused watched
 	if got := <-refused.startWatched(q, -1, block); got.err == nil {
-		t.Error("a read of no file is good")
+		t.Error("a read of no file succeeded")
 	}
 	for i := range some {
-		some[i].wantLetGo(t)
+		some[i].wantReleased(t)
 	}
-	refused.wantLetGo(t)
+	refused.wantReleased(t)
 }
 
-// A buffer on the stack would move under the kernel's hands, so Do must make the compiler
-// put it on the heap.
+// A buffer on the stack would move while the kernel uses it. So the signature of Do must make
+// the compiler put it on the heap.
 func TestBufferEscapes(t *testing.T) {
 	_, q := newFake(t, 8)
 	n := testing.AllocsPerRun(100, func() {
@@ -152,12 +151,12 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// The same with a crowd, most of which waits for a slot.
+// The same with a crowd. Most of it waits for a slot.
 func TestNoAllocationsInACrowd(t *testing.T) {
 	if aiotest.Race {
 		aiotest.NeedsNoRace(t)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties sync.Pool
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties sync.Pool
 	for name, mute := range map[string]bool{"looks": true, "reaper": false} {
 		t.Run(name, func(t *testing.T) {
 			k, q := newFake(t, 16)
@@ -191,7 +190,7 @@ func TestNoAllocationsInACrowd(t *testing.T) {
 			}
 			run()
 			run()
-			// A few are for goroutines that take over a submitter's place.
+			// A few allocations are for goroutines that take over a submitter's place.
 			if n := run(); n > size*each/10 {
 				t.Errorf("%d allocations for %d requests", n, size*each)
 			} else {

@@ -17,14 +17,14 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// shortRetry makes a queue that has been refused ask again soon.
+// shortRetry shortens the time after which a refused queue asks the kernel again.
 func shortRetry(t testing.TB) {
 	old := retryAfter
 	retryAfter = 5 * time.Millisecond
 	t.Cleanup(func() { retryAfter = old })
 }
 
-// A program that imports the package and reads nothing pays for nothing.
+// A program that imports the package and reads nothing pays nothing.
 func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines, files, maps := runtime.NumGoroutine(), aiotest.OpenFiles(), contexts()
@@ -52,7 +52,7 @@ func TestOpenOnce(t *testing.T) {
 			t.Errorf("a context for %d requests, want 77", depth)
 		}
 		opened.Add(1)
-		time.Sleep(time.Millisecond) // io_setup(2) is slow, and the others come meanwhile
+		time.Sleep(time.Millisecond) // io_setup(2) is slow, and other callers come meanwhile
 		return k, nil
 	})
 	var all sync.WaitGroup
@@ -66,7 +66,7 @@ func TestOpenOnce(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// No kernel has grown the system call while a program ran.
+// A kernel does not gain the system call while a program runs.
 func TestOpenRefusedForGood(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSYS, syscall.EPERM, syscall.EACCES} {
 		t.Run(errno.Error(), func(t *testing.T) {
@@ -93,7 +93,9 @@ func TestOpenRefusedForGood(t *testing.T) {
 
 func TestOpenRefusedForNow(t *testing.T) {
 	aiotest.NeedsTime(t)
-	for i, errno := range []syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EINVAL} {
+	for i, errno := range []syscall.Errno{
+		syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EINVAL,
+	} {
 		if !aiotest.SomeOrFull(i) {
 			continue
 		}
@@ -123,8 +125,7 @@ func TestOpenRefusedForNow(t *testing.T) {
 				t.Errorf("the kernel was asked %d times, want 3", len(asked))
 			}
 			for i := range asked[1:] {
-				// The wall clock, which the queue uses, may be set while this runs, but is
-				// not to be expected to.
+				// The queue uses the wall clock. The test assumes that it is not set meanwhile.
 				if d := asked[i+1].Sub(asked[i]); d < retryAfter-10*time.Millisecond {
 					t.Errorf("asked again after %v, want %v", d, retryAfter)
 				}
@@ -134,12 +135,12 @@ func TestOpenRefusedForNow(t *testing.T) {
 	}
 }
 
-// While nobody gets a context, many callers must not all ask for one.
+// While the kernel refuses a context, a crowd of callers must not ask for one each.
 func TestRefusedCrowd(t *testing.T) {
 	var opened atomic.Int32
 	q := newTestQueue(t, 8, func(int) (kernel, error) {
 		opened.Add(1)
-		time.Sleep(10 * time.Millisecond) // the others come meanwhile
+		time.Sleep(10 * time.Millisecond) // other callers come meanwhile
 		return nil, syscall.EAGAIN
 	})
 	var all sync.WaitGroup
@@ -152,8 +153,8 @@ func TestRefusedCrowd(t *testing.T) {
 	}
 }
 
-// The limit of the host may leave room for less than we want.
-func TestDepthIsHalvedToWhatTheHostHas(t *testing.T) {
+// The limit of the host may leave room for a smaller depth only.
+func TestDepthIsHalvedToFitTheHost(t *testing.T) {
 	aiotest.NeedsTime(t)
 	for _, c := range []struct {
 		depth, room int
@@ -216,7 +217,7 @@ func TestRefusedContextLeavesNothing(t *testing.T) {
 	}
 }
 
-// A context that was made but may not be used counts as none.
+// A context that may not be used counts as refused.
 func TestProbeFindsADeadContext(t *testing.T) {
 	aiotest.Guard(t)
 	files, made := aiotest.OpenFiles(), contexts()
@@ -235,7 +236,7 @@ func TestProbeFindsADeadContext(t *testing.T) {
 	}
 }
 
-// The real limits of descriptors, in a process that has no room for the eventfd.
+// The process has no free descriptor for the eventfd.
 func TestNoDescriptorForTheEventfd(t *testing.T) {
 	aiotest.Guard(t)
 	var old syscall.Rlimit
@@ -243,14 +244,14 @@ func TestNoDescriptorForTheEventfd(t *testing.T) {
 		t.Fatal(err)
 	}
 	tight := old
-	spare, err := os.Open(os.DevNull) // gets the lowest number that is free
+	spare, err := os.Open(os.DevNull) // gets the lowest free number
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer spare.Close()
 	tight.Cur = uint64(spare.Fd())
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &tight); err != nil {
-		aiotest.Needs(t, "setrlimit(2), which says "+err.Error(), aiotest.Whole)
+		aiotest.Needs(t, "setrlimit(2), which returns "+err.Error(), aiotest.Whole)
 	}
 	k, err := newContext(64)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {

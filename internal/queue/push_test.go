@@ -11,8 +11,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// blockedFake is a fake with one submitter's place, which a request at offset 9 has taken:
-// what is started before release is called goes to the kernel together.
+// blockedFake returns a fake with one submitter. The submitter is blocked with a request at
+// offset 9. Requests that start before the call of release go to the kernel together.
 func blockedFake(t testing.TB, depth int) (k *fakeKernel, q *Queue, release func()) {
 	procs(t, 1)
 	k, q = newFake(t, depth)
@@ -25,7 +25,7 @@ func blockedFake(t testing.TB, depth int) (k *fakeKernel, q *Queue, release func
 	}
 }
 
-// io_submit(2) says what it has against a request only when that is the first.
+// io_submit(2) returns an errno only for the first request.
 func TestRefusedRequestAlone(t *testing.T) {
 	for _, c := range []struct {
 		refusal, want error
@@ -34,7 +34,7 @@ func TestRefusedRequestAlone(t *testing.T) {
 		{syscall.EOPNOTSUPP, syscall.EOPNOTSUPP},
 		{syscall.EBADF, syscall.EBADF},
 		{syscall.EFAULT, syscall.EFAULT},
-		{syscall.EIO, syscall.EIO}, // not documented for io_submit, as are those that follow
+		{syscall.EIO, syscall.EIO}, // not documented for io_submit, nor are the following ones
 		{syscall.EKEYREJECTED, syscall.EKEYREJECTED},
 		{syscall.Errno(4000), syscall.Errno(4000)},
 		{errors.New("no errno at all"), ErrUnavailable},
@@ -53,9 +53,9 @@ func TestRefusedRequestAlone(t *testing.T) {
 					}
 				}
 				if k.largestBatch < 3 {
-					t.Error("the three have not been submitted together")
+					t.Error("the three were not submitted together")
 				}
-				if len(k.order()) != 3 { // with the one before
+				if len(k.order()) != 3 { // with the one at 9
 					t.Errorf("the kernel took %d", k.order())
 				}
 				checkIdle(t, q)
@@ -84,7 +84,7 @@ func TestManyRefused(t *testing.T) {
 	checkIdle(t, q)
 }
 
-func TestInterruptedSubmitIsMadeAgain(t *testing.T) {
+func TestInterruptedSubmitIsRepeated(t *testing.T) {
 	k, q, release := blockedFake(t, 8)
 	for turn := 2; turn < 8; turn++ {
 		k.at(submitting, turn, fault{err: syscall.EINTR})
@@ -112,7 +112,7 @@ func TestShortSubmitIsContinued(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A seccomp filter may be installed at any time. What is in the kernel by then comes back.
+// A seccomp filter may come at any time. The requests in the kernel still complete.
 func TestForbiddenSubmitIsForGood(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSYS, syscall.EPERM, syscall.EACCES} {
 		t.Run(errno.Error(), func(t *testing.T) {
@@ -135,12 +135,12 @@ func TestForbiddenSubmitIsForGood(t *testing.T) {
 			want(t, 4, done[2], 0, ErrUnavailable)
 			want(t, 5, done[3], 0, ErrUnavailable)
 
-			turns := k.calls(submitting)
+			calls := k.calls(submitting)
 			for range 10 {
 				want(t, 6, start(q, 6), 0, ErrUnavailable)
 			}
-			if n := k.calls(submitting); n != turns {
-				t.Errorf("the kernel was asked %d times after it had said never", n-turns)
+			if n := k.calls(submitting); n != calls {
+				t.Errorf("the kernel was asked %d times after it had refused for good", n-calls)
 			}
 			k.complete(2, 1)
 			want(t, 2, done[0], 2, nil)
@@ -150,9 +150,9 @@ func TestForbiddenSubmitIsForGood(t *testing.T) {
 	}
 }
 
-// io_submit(2) may return 0 without an error only for no requests; that it takes none
-// must not turn into a loop.
-func TestSubmitThatTakesNone(t *testing.T) {
+// io_submit(2) may return 0 without an error only for no requests. If it takes none of
+// several, the queue must not loop.
+func TestSubmitTakesNone(t *testing.T) {
 	k, q := newFake(t, 4)
 	k.at(submitting, 1, fault{none: true})
 	want(t, 1, start(q, 1), 0, ErrUnavailable)

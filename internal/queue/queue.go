@@ -30,16 +30,16 @@ type Queue struct {
 	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
-	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group, or takeOver
-	silent     atomic.Int64 // requests in the kernel, or on their way, that do not ring
+	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group, or collectDetached
+	quiet      atomic.Int64 // requests in the kernel, or on their way, that do not ring
 	noCollect  atomic.Bool  // io_getevents(2) is refused
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
 	wakes      atomic.Int64 // of the reaper
 	collects   atomic.Int64 // calls of io_getevents(2) by it
 
-	// others and comeBack are submitOthers and resume on the kernel, and collector is takeOver: a go statement
+	// submitFn and resumeFn are submitOthers and resume on the kernel, and collectFn is collectDetached: a go statement
 	// with arguments would allocate.
-	others, comeBack, collector func()
+	submitFn, resumeFn, collectFn func()
 
 	stuckAfter time.Duration // see relieve
 
@@ -69,12 +69,12 @@ type Queue struct {
 // A slot is a request on its way. It is a heap object that holds the caller's buffer
 // by a real pointer, in the control block, until its event has been taken.
 type slot struct {
-	iocb   libaio.IOCB // iocb.Data is the slot's index
-	res    int64       // as in libaio.Event, or unavailable
-	silent bool        // does not ring; see collect
-	began  int64       // when it was given to the kernel, see now
-	done   chan struct{}
-	group  *Group // whose done it is instead; nil for a request of its own
+	iocb  libaio.IOCB // iocb.Data is the slot's index
+	res   int64       // as in libaio.Event, or unavailable
+	quiet bool        // does not ring; see collect
+	began int64       // when it was given to the kernel, see now
+	done  chan struct{}
+	group *Group // whose done it is instead; nil for a request of its own
 }
 
 // unavailable as a result says that the kernel did not take the request.
@@ -82,7 +82,9 @@ const unavailable = math.MinInt64
 
 // New returns a queue for depth requests in the kernel at a time. It asks nothing of
 // the kernel yet.
-func New(depth int) *Queue { return newQueue(depth, newContext) }
+func New(depth int) *Queue { return newQueue(depth, openContext) }
+
+var openContext = newContext // but for tests
 
 func newQueue(depth int, open func(int) (kernel, error)) *Queue {
 	return &Queue{
@@ -208,13 +210,13 @@ func (q *Queue) start() kernel {
 		return nil
 	}
 	q.slots = make([]*slot, q.depth)
-	q.others, q.comeBack = func() { q.submitOthers(k) }, func() { q.resume(k) }
-	q.collector = func() { q.takeOver(k) }
+	q.submitFn, q.resumeFn = func() { q.submitOthers(k) }, func() { q.resume(k) }
+	q.collectFn = func() { q.collectDetached(k) }
 	q.procs.Store(int32(runtime.GOMAXPROCS(0)))
 	q.why.Store(nil)
 	q.retryAt.Store(0)
 	q.kernel.Store(&k)
-	go q.watch(k)
+	go q.reapLoop(k)
 	return k
 }
 

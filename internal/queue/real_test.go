@@ -25,14 +25,14 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// Tests on the real kernel and a direct file.
+// These tests use the real kernel and a direct file.
 
 const block = 4096
 
 func realQueue(t testing.TB, depth int) *Queue { return newTestQueue(t, depth, newContext) }
 
-// directFile returns a direct descriptor of a file of n blocks, each with a pattern of its
-// own.
+// directFile returns a direct descriptor of a file of n blocks. Each block has its own
+// pattern.
 func directFile(t testing.TB, n int) (fd int) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "blocks")
@@ -57,7 +57,7 @@ func directFile(t testing.TB, n int) (fd int) {
 	return fd
 }
 
-// patternOf returns the content of block i after it has been written so many times.
+// patternOf returns the content of block i after that number of writes.
 func patternOf(i, written int) []byte {
 	p := make([]byte, block)
 	for j := 0; j < block; j += 8 {
@@ -106,7 +106,7 @@ func TestDoOnADisk(t *testing.T) {
 	n, err = q.Do(req(Read, fd, p[block:2*block], 3*block))
 	check("read it back", n, err, block, nil)
 	if !bytes.Equal(p[:block], p[block:2*block]) {
-		t.Error("reads another block than was written")
+		t.Error("the read returned another block than was written")
 	}
 	copy(p, patternOf(3, 0))
 	n, err = q.Do(req(Write, fd, p[:block], 3*block))
@@ -132,7 +132,7 @@ func eachThread(fn func(tid int)) {
 	}
 }
 
-// inSystemCall returns the number of threads that are in system call nr.
+// inSystemCall returns the number of threads in system call nr.
 func inSystemCall(nr int) (n int) {
 	eachThread(func(tid int) {
 		state, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", tid))
@@ -164,7 +164,7 @@ func TestIdleQueueIsIdle(t *testing.T) {
 
 	const most = 15 * time.Millisecond // for the runtime, and for this test
 	var used time.Duration
-	for range 3 { // another process's work in our time slice is counted as ours
+	for range 3 { // another process's work in this time slice counts, too
 		before := cpuTime(t)
 		time.Sleep(300 * time.Millisecond)
 		if used = cpuTime(t) - before; used < most {
@@ -192,15 +192,15 @@ func readAndCheck(t testing.TB, q *Queue, fd, i int) {
 	wantBlock(t, p, i, 0)
 }
 
-// storm sends SIGURG and SIGPROF, which Go's runtime sends itself in its everyday work, to
-// all threads until the test ends, and runs the collector.
+// storm sends SIGURG and SIGPROF to all threads until the test ends, and runs the collector.
+// Go's runtime sends both signals in normal operation.
 func storm(t testing.TB) {
 	var ended atomic.Bool
 	var all sync.WaitGroup
 	all.Go(func() {
 		for sig := unix.SIGURG; !ended.Load(); sig ^= unix.SIGURG ^ unix.SIGPROF {
 			eachThread(func(tid int) {
-				unix.Tgkill(os.Getpid(), tid, sig) // an error: it has ended
+				unix.Tgkill(os.Getpid(), tid, sig) // an error: the thread has ended
 			})
 			time.Sleep(300 * time.Microsecond)
 		}
@@ -217,13 +217,13 @@ func storm(t testing.TB) {
 	})
 }
 
-// A crowd is goroutines that read what all share and write what is their own.
+// A crowd is a number of goroutines that read shared blocks and write a block of their own.
 type crowd struct {
 	t           testing.TB
 	q           *Queue
 	fd          int
-	size        int // goroutines
-	shared      int // blocks that are only read; after them each goroutine has one
+	size        int // number of goroutines
+	shared      int // blocks that are only read; one more for each goroutine follows
 	requests    atomic.Int64
 	unavailable atomic.Int64
 }
@@ -250,7 +250,8 @@ func (c *crowd) run(d time.Duration) {
 }
 
 func (c *crowd) turn(own, written int) int {
-	p := alignedBlocks(4) // always fresh: what the collector frees too early, another gets
+	// always fresh: another request gets memory that the collector frees too early
+	p := alignedBlocks(4)
 	switch rand.N(20) {
 	case 0:
 		c.do(Read, -1, p, 0, 0, syscall.EBADF)
@@ -290,7 +291,8 @@ func (c *crowd) do(op Op, fd int, p []byte, off int64, wantN int, wantErr error)
 		return false
 	}
 	if n != wantN || err != wantErr {
-		c.t.Errorf("Do(%d, %d, %d bytes, %d) = %d, %v, want %d, %v", op, fd, len(p), off, n, err, wantN, wantErr)
+		c.t.Errorf("Do(%d, %d, %d bytes, %d) = %d, %v, want %d, %v",
+			op, fd, len(p), off, n, err, wantN, wantErr)
 	}
 	return n == wantN && err == nil
 }
@@ -309,7 +311,7 @@ func TestStress(t *testing.T) {
 					storm(t)
 					c.run(aiotest.Lasting(250 * time.Millisecond))
 					if n := c.unavailable.Load(); n != 0 {
-						t.Errorf("%d requests have been turned away", n)
+						t.Errorf("%d requests were unavailable", n)
 					}
 					checkIdle(t, q)
 				})
@@ -318,11 +320,11 @@ func TestStress(t *testing.T) {
 	}
 }
 
-// The host had room for a small context only, so io_submit(2) itself says EAGAIN.
+// The host has room for a small context only, so io_submit(2) returns EAGAIN.
 func TestStressOfASmallContext(t *testing.T) {
 	aiotest.NeedsTime(t)
 	withSetup(t, func(depth int) (*libaio.Context, error) {
-		if depth > leastDepth {
+		if depth > minDepth {
 			return nil, syscall.EAGAIN
 		}
 		return libaio.Setup(depth)
@@ -342,18 +344,18 @@ func TestStressOfASmallContext(t *testing.T) {
 			if k.full.Load() == 0 {
 				t.Error("the context has never been full")
 			}
-			// A request is turned away only if it finds the context full and empty again
-			// a moment later.
+			// A request is unavailable only if it finds the context full, and empty again a
+			// moment later.
 			if n := c.unavailable.Load(); n > c.requests.Load()/100 {
-				t.Errorf("%d of %d requests have been turned away", n, c.requests.Load())
+				t.Errorf("%d of %d requests were unavailable", n, c.requests.Load())
 			}
 			checkIdle(t, q)
 		})
 	}
 }
 
-// A lateKernel lets the reaper alone take events, and him only when the context is full, or
-// has not become so for a while. It counts how often it was.
+// A lateKernel lets only the reaper take events, and only when the context is full or has not
+// become full for a while. It counts how often the context was full.
 type lateKernel struct {
 	kernel
 	watching atomic.Bool
@@ -386,7 +388,7 @@ func (k *lateKernel) watch(fn func()) {
 	})
 }
 
-// A thousand goroutines that wait for the disk are not a thousand threads.
+// A thousand goroutines that wait for the disk need far fewer threads.
 func TestCrowdNeedsFewThreads(t *testing.T) {
 	q := realQueue(t, DefaultDepth)
 	c := newCrowd(t, q, 1000)
@@ -409,7 +411,7 @@ func TestCrowdNeedsFewThreads(t *testing.T) {
 	close(ended)
 	watcher.Wait()
 	t.Logf("%d threads", most)
-	if most > 100 { // those of earlier tests among them
+	if most > 100 { // including threads of earlier tests
 		t.Errorf("%d threads for 1000 goroutines", most)
 	}
 	checkIdle(t, q)

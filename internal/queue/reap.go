@@ -12,69 +12,71 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// watch is the reaper, a goroutine for the life of the queue.
-func (q *Queue) watch(k kernel) {
+// reapLoop is the reaper, a goroutine that runs until the context is closed.
+func (q *Queue) reapLoop(k kernel) {
 	events := make([]libaio.Event, 128)
 	k.watch(func() {
 		q.procs.Store(int32(runtime.GOMAXPROCS(0)))
 		q.wakes.Add(1)
 		if q.collecting.Load() {
-			return // who does will drain the ring too
+			return // the collector will drain the ring, too
 		}
 		q.drain(k, events)
-		if q.inKernel.Load() >= collectFrom && !q.noCollect.Load() && q.collecting.CompareAndSwap(false, true) {
+		crowd := q.inKernel.Load() >= collectFrom
+		if crowd && !q.noCollect.Load() && q.collecting.CompareAndSwap(false, true) {
 			q.collect(k, events)
 		}
 	})
 }
 
-// A wake-up through the poller costs 5 to 10 us of the processor, and without a crowd there is one
-// for every two or three requests. So with many in the kernel the reaper waits in
-// io_getevents(2) instead, for a quarter of them at a time, and for no longer than a disk
-// takes for one. The kernel looks whether there are so many before it wakes anybody (Linux 6.8;
-// before, it does so in the thread that it has woken). A fifth to a quarter of the CPU of a read
-// is saved, at 32 requests in flight and at 128.
+// A wakeup through the poller costs 5 to 10 us of the processor. Without a crowd there is one
+// for every two or three requests. With many requests in the kernel the reaper therefore
+// collects: it waits in io_getevents(2) instead. It waits for a quarter of the requests at a
+// time, and no longer than a disk takes for one. The kernel checks the number before it wakes
+// a thread (Linux 6.8; earlier kernels check it in the woken thread). Collecting saves a
+// fifth to a quarter of the CPU of a read, at 32 requests in flight and at 128.
 const (
-	collectFrom  = 16 // requests in the kernel from which the reaper collects
-	collectUntil = 8  // and below which it goes back to the poller
-	share        = 4  // it waits for one in so many
-	mostAwaited  = 64 // and for no more than so many
-	awaitedUntil = 50 * time.Microsecond
+	collectFrom    = 16 // requests in the kernel from which the reaper collects
+	collectUntil   = 8  // below this number it returns to the poller
+	collectShare   = 4  // it waits for 1/collectShare of the requests
+	maxCollect     = 64 // and for no more events than this
+	collectTimeout = 50 * time.Microsecond
 )
 
-// collect takes events until there is no crowd any more. Requests that are submitted meanwhile do
-// not ring, for that would wake the poller too; they are q.silent. The caller has set
-// q.collecting, which one goroutine at a time can.
+// collect takes events until there is no crowd any more. Completions of requests submitted
+// meanwhile are quiet, because a signalled one would wake the poller; q.quiet counts them.
+// The caller has set q.collecting, which one goroutine at a time can do.
 func (q *Queue) collect(k kernel, events []libaio.Event) {
-	for quiet := false; ; {
-		// Who has just been woken is about to make the next request. Once is not enough:
-		// another P takes the first goroutine that it finds, which is this one.
+	for hung := false; ; {
+		// A goroutine that has just been woken is about to make its next request. One yield is
+		// not enough: another P takes the first runnable goroutine, which is this one.
 		runtime.Gosched()
 		runtime.Gosched()
 		n := q.inKernel.Load()
-		if n < collectUntil && q.disperse() {
+		if n < collectUntil && q.stopCollecting() {
 			break
 		}
-		least, wait := int(min(max(n/share, 1), mostAwaited)), awaitedUntil
-		if quiet {
-			least, wait = 1, -1 // the disk hangs; an idle process has no timer
+		minEvents, wait := int(min(max(n/collectShare, 1), maxCollect)), collectTimeout
+		if hung {
+			minEvents, wait = 1, -1 // the disk hangs; an idle process has no timer
 		}
 		q.collects.Add(1)
-		got, err := k.collect(least, events, wait)
+		got, err := k.collect(minEvents, events, wait)
 		if err != nil {
 			q.noCollect.Store(true)
 			q.sweep(k, events)
 			break
 		}
-		quiet = got == 0
+		hung = got == 0
 		q.deliver(events[:got])
 	}
 	q.drain(k, events)
 }
 
-// takeOver collects in place of the owner of a group who has his. It is a goroutine of its own and not the reaper, who would have to be
-// told through the poller: requests that do not ring would depend on that one edge.
-func (q *Queue) takeOver(k kernel) {
+// collectDetached collects for a group owner that is done with its own requests. It runs in a
+// new goroutine. The reaper would have to be woken through the poller, and quiet completions
+// would depend on that one edge.
+func (q *Queue) collectDetached(k kernel) {
 	events := eventsPool.Get().(*[]libaio.Event)
 	defer eventsPool.Put(events)
 	q.collect(k, *events)
@@ -85,20 +87,22 @@ var eventsPool = sync.Pool{New: func() any {
 	return &events
 }}
 
-// disperse ends collecting. It returns false, and does not, if requests are in the kernel
-// that do not ring. A submitter counts these and then looks at q.collecting; here it is the other
-// way round, so one of both sees the other. If somebody else begins to collect meanwhile, these
-// are his.
-func (q *Queue) disperse() bool {
+// stopCollecting ends collecting and returns true. It returns false, and the caller must go on
+// collecting, if quiet requests are in the kernel.
+//
+// A submitter counts a quiet request and then looks at q.collecting. Here the order is the
+// reverse, so one of the two sees the other. If another goroutine begins to collect meanwhile,
+// it takes over the quiet requests.
+func (q *Queue) stopCollecting() bool {
 	q.collecting.Store(false)
-	return q.silent.Load() == 0 || !q.collecting.CompareAndSwap(false, true)
+	return q.quiet.Load() == 0 || !q.collecting.CompareAndSwap(false, true)
 }
 
-// sweep ends collecting for good, where io_getevents(2) is refused: by a seccomp filter that has been
-// installed since. The ring can be read without it, if not now then later: until then nothing
-// rings, so sweep goes on until no request is left that does not ring.
+// sweep ends collecting for good if io_getevents(2) is refused, by a seccomp filter that came
+// later. The ring can be read without that call, at the latest after a while. Until then no
+// quiet completion is signalled, so sweep continues until no quiet request is left.
 func (q *Queue) sweep(k kernel, events []libaio.Event) {
-	for !q.disperse() {
+	for !q.stopCollecting() {
 		n, err := reap(k, events)
 		if err == errGone {
 			return
@@ -108,8 +112,8 @@ func (q *Queue) sweep(k kernel, events []libaio.Event) {
 	}
 }
 
-// drain takes events until there are none: the eventfd counts completions, it does
-// not queue them, so one ring of it may stand for many.
+// drain takes events until there are none. The eventfd counts completions instead of queueing
+// them, so one signal may stand for many.
 func (q *Queue) drain(k kernel, events []libaio.Event) {
 	for {
 		n, err := reap(k, events)
@@ -123,7 +127,8 @@ func (q *Queue) drain(k kernel, events []libaio.Event) {
 	}
 }
 
-// reapTries bounds how often reap tries, for a second or less: whose requests are over must not be kept by others'.
+// reapTries bounds the attempts of reap, to a second or less. A refused call must not delay
+// callers that are done.
 const reapTries = 1000
 
 // Errors of reap.
@@ -132,9 +137,9 @@ var (
 	errRefused = errors.New("the ring cannot be read now")
 )
 
-// reap takes the events that are there. While another goroutine is in io_getevents(2), if only to
-// look, it is such a call too, and may be refused as that one is (see sweep): soon it will not be,
-// unless the ring cannot be read without that call.
+// reap takes the events that have arrived. While another goroutine is in io_getevents(2), even
+// for a moment, reap makes that call too. A seccomp filter may refuse it (see sweep); reap then
+// tries again. It succeeds soon, unless the ring cannot be read without the call.
 func reap(k kernel, events []libaio.Event) (n int, err error) {
 	for range reapTries {
 		n, err := k.reap(events)
@@ -149,8 +154,8 @@ func reap(k kernel, events []libaio.Event) (n int, err error) {
 	return 0, errRefused
 }
 
-// look takes what is complete already, which for a request that the cache or memory
-// could answer includes the one just submitted.
+// look takes the events that have arrived. They include that of the request just submitted if
+// the cache or memory could answer it.
 func (q *Queue) look(k kernel, b *batch) {
 	if q.collecting.Load() {
 		return // it would be a system call
@@ -162,7 +167,7 @@ func (q *Queue) look(k kernel, b *batch) {
 	q.deliver(b.events[:n])
 }
 
-// deliver wakes the owners of events.
+// deliver wakes the callers of the requests.
 func (q *Queue) deliver(events []libaio.Event) {
 	if len(events) == 0 {
 		return
@@ -173,27 +178,27 @@ func (q *Queue) deliver(events []libaio.Event) {
 		if now != 0 && s.began != 0 {
 			q.latency.add(time.Duration(now - s.began))
 		}
-		q.heard(s)
+		q.clearQuiet(s)
 		s.finish(events[i].Res)
 		events[i] = libaio.Event{}
 	}
 	q.inKernel.Add(-int64(len(events)))
 	if q.stalled.CompareAndSwap(true, false) {
-		go q.comeBack()
+		go q.resumeFn()
 	}
 }
 
-// heard ends what arm began: s is not in the kernel any more.
-func (q *Queue) heard(s *slot) {
+// clearQuiet undoes arm: s is no longer in the kernel.
+func (q *Queue) clearQuiet(s *slot) {
 	s.began = 0
-	if s.silent {
-		s.silent = false
-		q.silent.Add(-1)
+	if s.quiet {
+		s.quiet = false
+		q.quiet.Add(-1)
 	}
 }
 
-// finish hands the result to the goroutine in Do. The slot is its own from then on. Of a group
-// the last one does so for all.
+// finish passes the result to the goroutine in Do, which owns the slot from then on. The last
+// request of a group does so for all of them.
 func (s *slot) finish(res int64) {
 	s.res = res
 	if s.group == nil {
@@ -203,10 +208,10 @@ func (s *slot) finish(res int64) {
 	}
 }
 
-// over reports whether the goroutine that owns s has been woken.
-func (s *slot) over() bool {
+// isDone reports whether the goroutine that owns s has been woken.
+func (s *slot) isDone() bool {
 	if s.group != nil {
-		return s.group.over()
+		return s.group.isDone()
 	}
 	return len(s.done) > 0
 }

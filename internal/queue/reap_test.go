@@ -13,7 +13,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// heldFake is a fake whose kernel has taken a request at each of 1 .. n.
+// heldFake returns a fake whose kernel has taken a request at each of 1 .. n.
 func heldFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
 	k, q := newFake(t, n+10)
 	k.hold()
@@ -22,11 +22,13 @@ func heldFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
 		done = append(done, start(q, off))
 	}
 	aiotest.Until(t, "the kernel has all", func() bool { return k.insideNow() == n })
-	aiotest.Until(t, "nobody looks for events any more", func() bool { return countSubmitters(q) == 0 })
+	aiotest.Until(t, "no submitter looks for events", func() bool {
+		return countSubmitters(q) == 0
+	})
 	return k, q, done
 }
 
-// The eventfd counts completions, it does not queue them.
+// The eventfd counts completions instead of queueing them.
 func TestOneBellForAllEvents(t *testing.T) {
 	for _, n := range []int{1, 127, 128, 129, 1000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -75,7 +77,7 @@ func TestEventsInAnyOrder(t *testing.T) {
 			for i, off := range order {
 				k.complete(off)
 				if i%10 == 0 {
-					time.Sleep(time.Millisecond) // the reaper has gone back to sleep
+					time.Sleep(time.Millisecond) // the reaper sleeps again
 				}
 			}
 			wantDone(t, upTo(n), done)
@@ -90,11 +92,11 @@ func TestLostBell(t *testing.T) {
 	k.complete(2)
 	wantOpen(t, done[1])
 
-	// The next to submit looks, and finds it.
+	// The next submitter looks, and finds the event.
 	other := start(q, 10)
 	want(t, 2, done[1], 2, nil)
 
-	// Any other bell makes up for one.
+	// Any other signal makes up for a lost one.
 	k.complete(3)
 	wantOpen(t, done[2])
 	k.silence(false)
@@ -106,7 +108,7 @@ func TestLostBell(t *testing.T) {
 	checkIdle(t, q)
 }
 
-func TestBellForNothing(t *testing.T) {
+func TestBellWithoutEvents(t *testing.T) {
 	k, q, done := heldFake(t, 2)
 	for range 10 {
 		before := k.calls(reaping)
@@ -120,9 +122,9 @@ func TestBellForNothing(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// What the page cache or memory answers is done when io_submit(2) returns. To wait for the
-// reaper would double its time.
-func TestSubmitterFindsWhatIsDone(t *testing.T) {
+// A request that the page cache or memory answers is done when io_submit(2) returns. Waiting
+// for the reaper would double its time.
+func TestSubmitterFindsItsCompletion(t *testing.T) {
 	k, q := newFake(t, 8)
 	k.silence(true)
 	for i := range int64(10) {
@@ -131,8 +133,8 @@ func TestSubmitterFindsWhatIsDone(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A look may find more than the submitter's own.
-func TestSubmitterFindsWhatOthersLeft(t *testing.T) {
+// A look may find more than the submitter's own event.
+func TestSubmitterFindsOtherCompletions(t *testing.T) {
 	k, q, done := heldFake(t, 20)
 	k.silence(true)
 	k.complete(upTo(20)...)
@@ -169,8 +171,8 @@ func TestNegativeResults(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A call that fails takes no event; it is made again, and finds it.
-func TestReapThatFails(t *testing.T) {
+// A failed reap takes no event. It is repeated, and finds the event.
+func TestReapFails(t *testing.T) {
 	k, q, done := heldFake(t, 3)
 	for i := 1; i <= 3; i++ {
 		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
@@ -183,7 +185,7 @@ func TestReapThatFails(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// An event that comes while the reaper is at work must not wait for the one after it.
+// An event that comes while the reaper is at work must not wait for the next event.
 func TestEventWhileReaping(t *testing.T) {
 	for range 50 {
 		k, q, done := heldFake(t, 40)

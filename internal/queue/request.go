@@ -86,12 +86,19 @@ func (b *Buffers) Advance(n int) {
 	b.first = b.first[n:]
 }
 
+// AtMost reports whether there are certainly no more than n buffers, without counting them.
+func (b Buffers) AtMost(n int) bool { return len(b.rest) < n }
+
 // Append appends the buffers that are not empty to list, and returns that.
 func (b Buffers) Append(list [][]byte) [][]byte {
-	for b.n > 0 {
-		p, _ := b.First()
+	for p, rest, n := b.first, b.rest, b.n; n > 0; p, rest = rest[0], rest[1:] {
+		if p = p[:min(len(p), n)]; len(p) == 0 {
+			continue
+		}
 		list = append(list, p)
-		b.Advance(len(p))
+		if n -= len(p); n == 0 {
+			break
+		}
 	}
 	return list
 }

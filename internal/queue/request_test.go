@@ -23,8 +23,8 @@ func reqVec(op Op, fd int, bufs [][]byte, off int64) Request {
 	return Request{Op: op, Fd: fd, Bufs: b, Off: off}
 }
 
-// Buffers do what one buffer that holds the bytes of all would do, and leave the slice that they
-// were made of alone.
+// Buffers behave like one buffer that holds the bytes of all. They leave the slice that they
+// were made from alone.
 func TestBuffers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
@@ -56,7 +56,8 @@ func TestBuffers(t *testing.T) {
 			t.Fatalf("Gather of %x = %x", all[:h], p)
 		}
 		first, one := b.First()
-		if one != (len(b.Append(nil)) <= 1) || !bytes.HasPrefix(all, first) || len(all) > 0 && len(first) == 0 {
+		if one != (len(b.Append(nil)) <= 1) || !bytes.HasPrefix(all, first) ||
+			len(all) > 0 && len(first) == 0 {
 			t.Fatalf("First of %x = %x, %t", all, first, one)
 		}
 		for i := range p {
@@ -82,14 +83,14 @@ func ExampleBuffers_Head() {
 	// Output: ["one" "t"]
 }
 
-// As many bytes as an int can count, and one buffer more.
-func TestBuffersThatCannotBeCounted(t *testing.T) {
+// The test counts as many bytes as an int can hold, and one buffer more.
+func TestManyOverflows(t *testing.T) {
 	piece := aiotest.Endless(math.MaxInt>>17 + 1)
 	few, many := slices.Repeat([][]byte{piece}, 1<<17-1), slices.Repeat([][]byte{piece}, 1<<17)
 	if b, ok := Many(few); !ok || b.Len() != len(few)*len(piece) {
 		t.Errorf("%d bytes, counted %t", b.Len(), ok)
 	}
 	if _, ok := Many(many); ok {
-		t.Error("more bytes than an int can count are counted")
+		t.Error("Many counts more bytes than an int can hold")
 	}
 }

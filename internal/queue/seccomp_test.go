@@ -16,24 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tests with real seccomp filters. A filter is for good, so each has a process of its own.
+// These tests use real seccomp filters. A filter is permanent, so each test has its own
+// process.
 
 // forbiddenChild is the environment variable that names the case to such a process.
 const forbiddenChild = "AIO_QUEUE_TEST_FORBIDDEN"
 
-// noSeccomp is its exit code where seccomp(2) is itself forbidden.
+// noSeccomp is the exit code of a process that may not use seccomp(2).
 const noSeccomp = 77
 
 // A forbidden case reads block 3 of a file with some system calls forbidden.
 var forbidden = map[string]struct {
 	before, after []uint32 // forbidden before the first request, and after it
-	works         bool     // whether the requests after that do
+	works         bool     // whether the requests after that succeed
 }{
 	"io_setup":        {[]uint32{unix.SYS_IO_SETUP}, nil, false},
 	"io_submit":       {[]uint32{unix.SYS_IO_SUBMIT}, nil, false},
 	"eventfd2":        {[]uint32{unix.SYS_EVENTFD2}, nil, false},
 	"io_submit later": {nil, []uint32{unix.SYS_IO_SUBMIT}, false},
-	// The mapped ring can be read without it.
+	// The mapped ring can be read without io_getevents(2).
 	"io_getevents":       {[]uint32{unix.SYS_IO_GETEVENTS}, nil, true},
 	"io_getevents later": {nil, []uint32{unix.SYS_IO_GETEVENTS}, true},
 }
@@ -54,7 +55,7 @@ func TestForbiddenSystemCalls(t *testing.T) {
 			cmd.ExtraFiles = []*os.File{file}
 			text, err := cmd.CombinedOutput()
 			if cmd.ProcessState.ExitCode() == noSeccomp {
-				aiotest.Needs(t, "seccomp(2), which says "+string(text), aiotest.Whole)
+				aiotest.Needs(t, "seccomp(2), which returns "+string(text), aiotest.Whole)
 			}
 			if err != nil {
 				t.Errorf("%v\n%s", err, text)
@@ -63,7 +64,7 @@ func TestForbiddenSystemCalls(t *testing.T) {
 	}
 }
 
-// runForbidden is the process of one case. Its descriptor 3 is the file.
+// runForbidden runs one case in its process. Descriptor 3 is the file.
 func runForbidden(name string) (code int) {
 	defer aiotest.GuardProcess(name)()
 	c := forbidden[name]
@@ -85,7 +86,7 @@ func runForbidden(name string) (code int) {
 			complain("Do = %d, %v, want ErrUnavailable", n, err)
 		}
 	}
-	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors of its own
+	if r, w, err := os.Pipe(); err == nil { // the runtime's poller opens descriptors
 		r.Close()
 		w.Close()
 	}
@@ -100,7 +101,7 @@ func runForbidden(name string) (code int) {
 	for range 5 {
 		read(c.works)
 	}
-	// In a crowd, which the reaper collects.
+	// The reaper collects for this crowd.
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
@@ -110,14 +111,15 @@ func runForbidden(name string) (code int) {
 		})
 	}
 	all.Wait()
-	// What could not be used has not been kept.
-	if now := aiotest.OpenFiles(); !c.works && c.before != nil && (contexts() != 0 || !slices.Equal(now, files)) {
-		complain("%d contexts are left, and of files %q, before %q", contexts(), now, files)
+	// An unusable context has been released.
+	now := aiotest.OpenFiles()
+	if !c.works && c.before != nil && (contexts() != 0 || !slices.Equal(now, files)) {
+		complain("%d contexts are left, and the files %q, before %q", contexts(), now, files)
 	}
 	return code
 }
 
-// forbid makes system calls fail with EPERM, on all threads and for good.
+// forbid makes system calls fail with EPERM, on all threads and permanently.
 func forbid(calls []uint32) {
 	const numberAt = 0 // in struct seccomp_data
 	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: numberAt}}
@@ -126,9 +128,10 @@ func forbid(calls []uint32) {
 			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: nr},
 			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
 	}
-	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+	program = append(program,
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	runtime.LockOSThread() // PR_SET_NO_NEW_PRIVS is of a thread; TSYNC copies it to the others
+	runtime.LockOSThread() // PR_SET_NO_NEW_PRIVS applies to a thread; TSYNC copies it to the others
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		fmt.Print(err)

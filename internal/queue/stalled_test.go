@@ -10,31 +10,33 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Tests of requests that the kernel refuses for a moment (EAGAIN) while another submitter is stuck
-// in io_submit(2), for a disk that hangs. They must not wait for that disk.
+// In these tests the kernel refuses requests for a moment (EAGAIN) while another submitter is
+// stuck in io_submit(2), for a disk that hangs. The requests must not wait for that disk.
 
-// The submitter of disk A is stuck and takes the only place. A second one, which relieve brings in,
-// meets EAGAIN and leaves the request of disk B pending. The completion that makes room finds no
-// place for a submitter, so relieve has to look again.
+// The submitter of disk A is stuck and takes the only place. relieve adds a second submitter.
+// It meets EAGAIN and leaves the request of disk B pending. The completion that makes room
+// finds no place for a submitter, so relieve has to run again.
 func TestStalledBesideAStuckSubmitter(t *testing.T) {
 	procs(t, 1)
 	k, q := newFake(t, 64)
 	q.stuckAfter = time.Millisecond
 	q.dog.every = 10 * time.Millisecond // the watchdog, a hundred times as often
 	k.hold()
-	first := startAll(t, k, q, 1) // is in the kernel
+	first := startAll(t, k, q, 1) // in the kernel
 	hangs, full := make(chan struct{}), make(chan struct{})
 	n := k.calls(submitting)
 	k.at(submitting, n+1, fault{block: hangs})                     // disk A
-	k.at(submitting, n+2, fault{block: full, err: syscall.EAGAIN}) // the one that relieve brings in
+	k.at(submitting, n+2, fault{block: full, err: syscall.EAGAIN}) // the submitter that relieve adds
 	a := start(q, 2)
 	aiotest.Until(t, "A's submitter is stuck", func() bool { return k.calls(submitting) == n+1 })
 	b := start(q, 3)
-	aiotest.Until(t, "relieve brings another in", func() bool { return k.calls(submitting) == n+2 })
-	time.Sleep(50 * time.Millisecond) // relieve looks again meanwhile, and finds nothing pending
+	aiotest.Until(t, "relieve adds a submitter", func() bool { return k.calls(submitting) == n+2 })
+	time.Sleep(50 * time.Millisecond) // relieve runs again meanwhile, and finds nothing pending
 	close(full)
-	aiotest.Until(t, "B's request is pending", func() bool { return countPending(q) == 1 && countSubmitters(q) == 1 })
-	k.complete(1) // makes room, and brings a submitter back
+	aiotest.Until(t, "B's request is pending", func() bool {
+		return countPending(q) == 1 && countSubmitters(q) == 1
+	})
+	k.complete(1) // makes room, and resumes a submitter
 	want(t, 1, first[0], 1, nil)
 	k.letGo()
 	aiotest.Until(t, "nothing is stalled", func() bool { return !q.stalled.Load() })
@@ -43,8 +45,8 @@ func TestStalledBesideAStuckSubmitter(t *testing.T) {
 	<-a
 }
 
-// The same, without a completion to come: the only request that is counted as in the kernel is that
-// of the stuck submitter.
+// The same without a completion to come. The only request that counts as in the kernel is
+// that of the stuck submitter.
 func TestStalledWithNothingInTheKernel(t *testing.T) {
 	procs(t, 1)
 	k, q := newFake(t, 64)
@@ -56,7 +58,7 @@ func TestStalledWithNothingInTheKernel(t *testing.T) {
 	a := start(q, 2)
 	aiotest.Until(t, "A's submitter is stuck", func() bool { return k.calls(submitting) == 1 })
 	b := start(q, 3)
-	aiotest.Until(t, "relieve brings another in", func() bool { return k.calls(submitting) == 2 })
+	aiotest.Until(t, "relieve adds a submitter", func() bool { return k.calls(submitting) == 2 })
 	time.Sleep(50 * time.Millisecond)
 	close(full)
 	aiotest.Until(t, "the kernel has B's request", func() bool { return len(b) > 0 })
@@ -64,7 +66,7 @@ func TestStalledWithNothingInTheKernel(t *testing.T) {
 	<-a
 }
 
-// There are two places: the submitter of disk A is stuck, and that of disk B meets EAGAIN (no
+// There are two places. The submitter of disk A is stuck. That of disk B meets EAGAIN (no
 // memory) while the kernel has no request at all.
 func TestStalledBehindAStuckSubmitter(t *testing.T) {
 	procs(t, 2)

@@ -2,41 +2,43 @@ package queue
 
 import "time"
 
-// Stats is what a queue has counted. Counters never go back; gauges are marked.
+// Stats holds the counts of a queue. Counters never decrease; gauges are marked.
 type Stats struct {
 	Submitted int64 // requests that got a slot
-	Completed int64 // of these, requests that gave it back
+	Completed int64 // of these, requests that returned it
 	InFlight  int64 // gauge: requests in the kernel
-	Pending   int64 // gauge: requests that have a slot and are not in a submitter's hands
+	Pending   int64 // gauge: requests that have a slot and are in no submitter's batch
 	Starved   int64 // gauge: requests that wait for a slot
-	SlotWaits int64 // requests that had to wait for a slot
+	SlotWaits int64 // requests that waited for a slot
 
-	Batches      int64 // calls of io_submit(2) that took something
-	Batched      int64 // requests that they took
+	Batches      int64 // calls of io_submit(2) that took a request
+	Batched      int64 // requests that these calls took
 	LargestBatch int64
-	Wakes        int64 // of the reaper by the poller
+	Wakes        int64 // wakeups of the reaper by the poller
 	Collects     int64 // calls of io_getevents(2) by the reaper, see collect
-	Relieved     int64 // submitters that relieve has brought in
-	Overlooked   int64 // times that the watchdog found something forgotten
+	Relieved     int64 // submitters that relieve added
+	Overlooked   int64 // times that the watchdog found a forgotten request
 
-	// Incident describes the first of these.
+	// Incident describes the first time the watchdog found one.
 	Incident string
 
-	// Unavailable says why there is no kernel AIO; it is empty if there is, or if nobody
-	// has asked.
+	// Unavailable is the reason why there is no kernel AIO. It is empty if there is, and
+	// before the first request.
 	Unavailable string
 
 	Latency Latency
 }
 
-// A Latency is a histogram of the time from just before io_submit(2) until the event has
-// been taken from the ring.
+// A Latency is a histogram of the time from just before io_submit(2) until the event is taken
+// from the ring.
 type Latency struct {
-	Counts [LatencyBounds + 1]int64 // Counts[i]: less than LatencyBound(i), and not in those before; the last: the rest
+	// Counts[i] counts times below LatencyBound(i) that are in no earlier bucket; the last
+	// counts the rest.
+	Counts [LatencyBounds + 1]int64
 	Sum    time.Duration
 }
 
-// LatencyBounds is the number of buckets that have an upper bound.
+// LatencyBounds is the number of buckets with an upper bound.
 const LatencyBounds = 26
 
 // LatencyBound returns the bound of bucket i: 2^i microseconds, 34 s for the last.

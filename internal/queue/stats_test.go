@@ -14,8 +14,8 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// settledStats returns the counts of a queue without requests: who submits or delivers wakes the
-// owners first and counts afterwards.
+// settledStats returns the counts of a queue without requests. It waits for submitters and
+// deliverers, which wake the callers first and count afterwards.
 func settledStats(t testing.TB, q *Queue) Stats {
 	t.Helper()
 	checkIdle(t, q)
@@ -38,7 +38,9 @@ func TestStatsOfRequestsInFlight(t *testing.T) {
 	k.hold()
 	offsets := []int64{1, 2, 3}
 	done := startAll(t, k, q, offsets...)
-	aiotest.Until(t, "the kernel has as many as it may", func() bool { return k.insideNow() == 2 && countSubmitters(q) == 0 })
+	aiotest.Until(t, "the kernel is full", func() bool {
+		return k.insideNow() == 2 && countSubmitters(q) == 0
+	})
 	s := q.Stats()
 	if s.Submitted != 2 || s.Completed != 0 || s.InFlight != 2 || s.Starved != 1 || s.SlotWaits != 1 {
 		t.Errorf("two in the kernel and one without a slot: %+v", s)
@@ -56,7 +58,7 @@ func TestStatsOfBatches(t *testing.T) {
 	k, q := newFake(t, 64)
 	block := make(chan struct{})
 	k.at(submitting, 1, fault{block: block})
-	k.at(submitting, 2, fault{take: 3}) // a short submit: the rest is a batch of its own
+	k.at(submitting, 2, fault{take: 3}) // a short submit: the rest is another batch
 	done := startAll(t, k, q, upTo(11)...)
 	if s := q.Stats(); s.Pending != 10 || s.Submitted != 11 {
 		t.Errorf("10 wait for the submitter of the first: %+v", s)
@@ -68,7 +70,7 @@ func TestStatsOfBatches(t *testing.T) {
 	}
 }
 
-// A request that the kernel refuses has been in no batch, and has no latency.
+// A refused request counts in no batch and has no latency.
 func TestStatsOfRefusedRequests(t *testing.T) {
 	k, q := newFake(t, 64)
 	q.RecordLatency(true)
@@ -91,7 +93,7 @@ func TestStatsOfRelief(t *testing.T) {
 	close(hangs)
 	want(t, 1, done[0], 1, nil)
 	if s := settledStats(t, q); s.Relieved == 0 {
-		t.Errorf("nobody was brought in: %+v", s)
+		t.Errorf("relieve added no submitter: %+v", s)
 	}
 }
 
@@ -104,7 +106,7 @@ func TestStatsOfTheReaper(t *testing.T) {
 	}
 }
 
-// Who reads while others work sees no counter go back, and no more done than was begun.
+// Concurrent calls of Stats see no counter decrease, and no more completed than submitted.
 func TestStatsUnderLoad(t *testing.T) {
 	k, q := newFake(t, 8)
 	k.logging = false
@@ -123,7 +125,8 @@ func TestStatsUnderLoad(t *testing.T) {
 	for last := (Stats{}); ; {
 		s := q.Stats()
 		switch {
-		case s.Completed > s.Submitted || s.InFlight+s.Pending > s.Submitted-s.Completed || s.InFlight < 0:
+		case s.Completed > s.Submitted || s.InFlight < 0 ||
+			s.InFlight+s.Pending > s.Submitted-s.Completed:
 			t.Errorf("inconsistent: %+v", s)
 		case s.Submitted < last.Submitted || s.Completed < last.Completed || s.Batched < last.Batched ||
 			s.Batches < last.Batches || s.Latency.Count() < last.Latency.Count():
@@ -147,7 +150,7 @@ func TestLatency(t *testing.T) {
 	k.delay = func() time.Duration { return 5 * time.Millisecond }
 	want(t, 1, start(q, 1), 1, nil)
 	if s := settledStats(t, q); s.Latency != (Latency{}) {
-		t.Errorf("recorded before it was asked for: %+v", s.Latency)
+		t.Errorf("recorded before RecordLatency: %+v", s.Latency)
 	}
 	q.RecordLatency(true)
 	want(t, 2, start(q, 2), 2, nil)
@@ -162,7 +165,7 @@ func TestLatency(t *testing.T) {
 	q.RecordLatency(false)
 	want(t, 3, start(q, 3), 3, nil)
 	if s := settledStats(t, q); s.Latency.Count() != 1 {
-		t.Errorf("%d recorded, want 1: it is off again", s.Latency.Count())
+		t.Errorf("%d recorded, want 1: recording is off", s.Latency.Count())
 	}
 }
 
@@ -177,7 +180,7 @@ func TestLatencyBuckets(t *testing.T) {
 		LatencyBound(LatencyBounds-1) - 1: LatencyBounds - 1,
 		LatencyBound(LatencyBounds - 1):   LatencyBounds,
 		1000 * time.Hour:                  LatencyBounds,
-		-time.Second:                      0, // no clock goes back, but if one did
+		-time.Second:                      0, // no clock goes back, but add allows for it
 	} {
 		var h histogram
 		h.add(d)
@@ -190,10 +193,13 @@ func TestLatencyBuckets(t *testing.T) {
 	}
 }
 
-// What the kernel refused for is told, and a limit with its value.
+// Unavailable names the reason of the refusal, and a limit with its value.
 func TestStatsTellWhyThereIsNoKernelAIO(t *testing.T) {
 	for errno, parts := range map[syscall.Errno][]string{
-		syscall.EAGAIN: {syscall.EAGAIN.Error(), "/proc/sys/fs/aio-nr is " + limit("aio-nr"), "/proc/sys/fs/aio-max-nr is " + limit("aio-max-nr")},
+		syscall.EAGAIN: {
+			syscall.EAGAIN.Error(), "/proc/sys/fs/aio-nr is " + limit("aio-nr"),
+			"/proc/sys/fs/aio-max-nr is " + limit("aio-max-nr"),
+		},
 		syscall.ENOSYS: {syscall.ENOSYS.Error(), "seccomp", "CONFIG_AIO"},
 		syscall.EPERM:  {syscall.EPERM.Error(), "seccomp", "CONFIG_AIO"},
 		syscall.EMFILE: {syscall.EMFILE.Error(), "RLIMIT_NOFILE"},
@@ -218,7 +224,7 @@ func TestStatsTellWhyThereIsNoKernelAIO(t *testing.T) {
 	}
 }
 
-// Room that others have given back is the end of it.
+// Unavailable is empty again once the host has room.
 func TestStatsWhenKernelAIOIsBack(t *testing.T) {
 	shortRetry(t)
 	k := newFakeKernel(t)
@@ -231,7 +237,7 @@ func TestStatsWhenKernelAIOIsBack(t *testing.T) {
 	})
 	want(t, 1, start(q, 1), 0, ErrUnavailable)
 	if q.Stats().Unavailable == "" {
-		t.Error("it does not say why")
+		t.Error("Unavailable is empty")
 	}
 	time.Sleep(2 * retryAfter)
 	want(t, 1, start(q, 1), 1, nil)
@@ -251,7 +257,7 @@ func TestStatsWhenIOSubmitIsForbidden(t *testing.T) {
 	}
 }
 
-// Places that a group takes and does not use are no requests.
+// Slots that a group reserves and does not use count as no requests.
 func TestStatsOfGroups(t *testing.T) {
 	_, q := newFake(t, 64)
 	var g Group

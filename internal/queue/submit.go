@@ -30,12 +30,12 @@ func (q *Queue) submit(k kernel, own *slot) {
 	q.gather()
 	b := q.batch()
 	for q.pending.len() > 0 {
-		if own != nil && (own.over() || own.group != nil && own.group.given) {
+		if own != nil && (own.isDone() || own.group != nil && own.group.given) {
 			// The caller's own request is done; others must not keep him here. Nor from
 			// the completions of his group.
 			q.spare(b)
 			q.mu.Unlock()
-			go q.others()
+			go q.submitFn()
 			return
 		}
 		q.fill(b)
@@ -235,19 +235,19 @@ func (q *Queue) push(k kernel, b *batch) {
 
 // arm makes the completion of each ring, unless the reaper waits for it elsewhere.
 func (q *Queue) arm(k kernel, slots []*slot) {
-	if slots[0].group != nil && q.hush(slots) {
+	if slots[0].group != nil && q.markQuiet(slots) {
 		return
 	}
 	if q.collecting.Load() {
 		n := int64(len(slots))
-		q.silent.Add(n)
+		q.quiet.Add(n)
 		if q.collecting.Load() {
 			for _, s := range slots {
-				s.silent = true
+				s.quiet = true
 			}
 			return
 		}
-		q.silent.Add(-n) // see disperse
+		q.quiet.Add(-n) // see stopCollecting
 	}
 	for _, s := range slots {
 		k.arm(&s.iocb)
@@ -264,7 +264,7 @@ func refusal(err error) int64 {
 // refuse ends the first request with res and returns the others.
 func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot, []*libaio.IOCB) {
 	q.inKernel.Add(-1)
-	q.heard(slots[0])
+	q.clearQuiet(slots[0])
 	slots[0].finish(res)
 	return slots[1:], iocbs[1:]
 }
@@ -287,7 +287,7 @@ func (q *Queue) stall(k kernel, slots []*slot) bool {
 		return false
 	}
 	for i := len(slots) - 1; i >= 0; i-- {
-		q.heard(slots[i])
+		q.clearQuiet(slots[i])
 		q.pending.unpop(slots[i])
 	}
 	q.watchSubmitters(k)

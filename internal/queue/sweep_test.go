@@ -10,20 +10,22 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Tests of sweep while the ring cannot be read: io_getevents(2) is refused (a seccomp filter), and a
-// goroutine that came before the filter is in it for longer than reapTries last.
+// In these tests sweep cannot read the ring. A seccomp filter refuses io_getevents(2), and a
+// goroutine that came before the filter is in that call for longer than reapTries last.
 
-// Requests that ring are delivered.
-func TestSweepOfRequestsThatRing(t *testing.T) {
+// Signalled completions are delivered.
+func TestSweepOfSignalledCompletions(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
 	q.dog.every = time.Hour // without the watchdog
 	done := startAll(t, k, q, upTo(20)...)
-	aiotest.Until(t, "the kernel has all", func() bool { return k.insideNow() == 20 && countSubmitters(q) == 0 })
+	aiotest.Until(t, "the kernel has all", func() bool {
+		return k.insideNow() == 20 && countSubmitters(q) == 0
+	})
 	for i := 1; i <= 20; i++ {
 		k.at(collecting, k.calls(collecting)+i, fault{err: syscall.EPERM})
 	}
-	k.complete(1) // rings; the reaper drains, then collects: a crowd
+	k.complete(1) // signalled; the reaper drains, then collects: a crowd
 	want(t, 1, done[0], 1, nil)
 	aiotest.Until(t, "io_getevents is refused", func() bool { return q.noCollect.Load() })
 	aiotest.Until(t, "the first sweep is over", func() bool { return !q.collecting.Load() })
@@ -31,14 +33,16 @@ func TestSweepOfRequestsThatRing(t *testing.T) {
 	wantDone(t, upTo(20)[1:], done[1:])
 }
 
-// Requests that do not ring are delivered once the ring can be read again. If sweep gave up, no
-// goroutine would collect them, and those that come later would not ring either.
+// Quiet completions are delivered once the ring can be read again. If sweep gave up, no
+// goroutine would collect them, and later completions would be quiet, too.
 func TestSweepUntilTheRingCanBeRead(t *testing.T) {
 	k, q := newFake(t, 64)
 	q.dog.every = time.Hour
 	k.hold()
-	group := startGroup(q, upTo(20)...) // silent: its owner collects
-	aiotest.Until(t, "the owner collects", func() bool { return q.collecting.Load() && k.insideNow() == 20 })
+	group := startGroup(q, upTo(20)...) // quiet: its owner collects
+	aiotest.Until(t, "the owner collects", func() bool {
+		return q.collecting.Load() && k.insideNow() == 20
+	})
 	n, m := k.calls(collecting), k.calls(reaping)
 	for i := 1; i <= 50; i++ {
 		k.at(collecting, n+i, fault{err: syscall.EPERM})
@@ -46,9 +50,11 @@ func TestSweepUntilTheRingCanBeRead(t *testing.T) {
 	for i := 1; i <= 2*reapTries+10; i++ {
 		k.at(reaping, m+i, fault{err: syscall.EPERM})
 	}
-	aiotest.Until(t, "sweep has met all refusals", func() bool { return k.calls(reaping) >= m+2*reapTries })
+	aiotest.Until(t, "sweep has met all refusals", func() bool {
+		return k.calls(reaping) >= m+2*reapTries
+	})
 	k.complete(upTo(20)...)
-	// The ring can be read again, and requests are made.
+	// The ring can be read again, and more requests are made.
 	k.letGo()
 	other := start(q, 30)
 	aiotest.Until(t, "a request that comes later is done", func() bool { return len(other) > 0 })

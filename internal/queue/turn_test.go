@@ -12,7 +12,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Tests of who goes when: the depth, the submitters, the batches.
+// These tests cover the order of requests: the depth, the submitters, the batches.
 
 func TestDepthIsKept(t *testing.T) {
 	aiotest.NeedsTime(t)
@@ -25,11 +25,13 @@ func TestDepthIsKept(t *testing.T) {
 			aiotest.Until(t, "the kernel has its requests", func() bool { return k.insideNow() == depth })
 			still(t, "at the depth", func() bool { return k.insideNow() == depth })
 			if n := countStarved(q); n != 50 {
-				t.Errorf("%d requests wait for their turn, want 50", n)
+				t.Errorf("%d requests wait for a slot, want 50", n)
 			}
 			// First come, first served.
 			for i := range offsets {
-				aiotest.Until(t, "the next is in the kernel", func() bool { return len(k.order()) == min(len(offsets), depth+i) })
+				aiotest.Until(t, "the next is in the kernel", func() bool {
+					return len(k.order()) == min(len(offsets), depth+i)
+				})
 				k.complete(k.order()[i])
 			}
 			wantDone(t, offsets, done)
@@ -41,7 +43,7 @@ func TestDepthIsKept(t *testing.T) {
 	}
 }
 
-// What completes in one burst lets as many in.
+// A burst of completions admits as many requests.
 func TestDepthIsUsedAgain(t *testing.T) {
 	const depth = 8
 	k, q := newFake(t, depth)
@@ -57,7 +59,7 @@ func TestDepthIsUsedAgain(t *testing.T) {
 	checkIdle(t, q)
 }
 
-func TestNobodyStarves(t *testing.T) {
+func TestNoRequestStarves(t *testing.T) {
 	for _, p := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			procs(t, p)
@@ -79,8 +81,8 @@ func TestNobodyStarves(t *testing.T) {
 	}
 }
 
-// More threads than processors in io_submit(2) is what the queue is there to avoid.
-func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
+// The queue exists to avoid more threads in io_submit(2) than processors.
+func TestOneSubmitterPerProcessor(t *testing.T) {
 	aiotest.NeedsTime(t)
 	for _, p := range []int{1, 2, 5} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
@@ -97,7 +99,7 @@ func TestSubmittersAreAsManyAsProcessors(t *testing.T) {
 			close(block)
 			wantDone(t, offsets, done)
 			if k.mostSubmitters != p {
-				t.Errorf("%d submitters at a time, want %d", k.mostSubmitters, p)
+				t.Errorf("%d submitters at once, want %d", k.mostSubmitters, p)
 			}
 			checkIdle(t, q)
 		})
@@ -124,7 +126,7 @@ func TestSubmittersUnderLoad(t *testing.T) {
 			}
 			all.Wait()
 			if k.mostSubmitters > p {
-				t.Errorf("%d submitters at a time, want at most %d", k.mostSubmitters, p)
+				t.Errorf("%d submitters at once, want at most %d", k.mostSubmitters, p)
 			}
 			if k.largestBatch > batchSize || batchSize > 16 {
 				t.Errorf("a batch of %d, want at most 16", k.largestBatch)
@@ -137,8 +139,8 @@ func TestSubmittersUnderLoad(t *testing.T) {
 	}
 }
 
-// A request that is slow to submit takes those of its batch along, and nobody else.
-func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
+// A request that is slow to submit delays those of its batch and no others.
+func TestSlowSubmitDelaysItsBatchOnly(t *testing.T) {
 	procs(t, 2)
 	k, q := newFake(t, 256)
 	one, two, slow := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -148,7 +150,7 @@ func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
 	offsets := upTo(100)
 	done := startAll(t, k, q, offsets...)
 	aiotest.Until(t, "both places are taken", func() bool { return k.calls(submitting) == 2 })
-	close(one) // goes on with a batch, and gets stuck
+	close(one) // continues with a batch, and gets stuck
 	aiotest.Until(t, "one is stuck", func() bool { return k.calls(submitting) == 3 })
 	close(two)
 	returned := func() (n int) {
@@ -157,21 +159,23 @@ func TestSlowSubmitHoldsUpItsBatchOnly(t *testing.T) {
 		}
 		return n
 	}
-	aiotest.Until(t, "the others have returned", func() bool { return returned() >= len(offsets)-16 })
-	// Those who come now are not held up either.
+	aiotest.Until(t, "the others have returned", func() bool {
+		return returned() >= len(offsets)-16
+	})
+	// Later requests are not delayed, either.
 	for range 10 {
 		want(t, 500, start(q, 500), 500, nil)
 	}
 	if n := len(offsets) - returned(); n == 0 || n > 16 {
-		t.Errorf("%d requests are held up, want 1 to 16", n)
+		t.Errorf("%d requests are delayed, want 1 to 16", n)
 	}
 	close(slow)
 	wantDone(t, offsets, done)
 	checkIdle(t, q)
 }
 
-// Disks that do not hang must not wait for one that does: io_submit(2) blocks for that, for
-// a dirty page in the range of a direct read, say.
+// A disk that hangs must not hold up other disks: io_submit(2) blocks for it. The reason may be a
+// dirty page in the range of a direct read.
 func TestStuckSubmittersAreRelieved(t *testing.T) {
 	aiotest.NeedsTime(t)
 	for _, p := range []int{1, 2} {
@@ -184,7 +188,7 @@ func TestStuckSubmittersAreRelieved(t *testing.T) {
 				k.at(submitting, turn, fault{block: hangs})
 			}
 			var stuck []<-chan outcome
-			for turn := 1; turn <= p+3; turn++ { // one after the other, so that each is a batch of its own
+			for turn := 1; turn <= p+3; turn++ { // one by one, so that each is a batch
 				stuck = append(stuck, start(q, int64(turn)))
 				aiotest.Until(t, "one more is stuck", func() bool { return k.calls(submitting) == turn })
 			}
@@ -193,25 +197,26 @@ func TestStuckSubmittersAreRelieved(t *testing.T) {
 			}
 			wantOpen(t, stuck...)
 			if n := countSubmitters(q); n < p+3 {
-				t.Errorf("%d goroutines submit; %d hang", n, p+3)
+				t.Errorf("%d goroutines submit, but %d hang", n, p+3)
 			}
 			close(hangs)
 			for _, d := range stuck {
 				<-d
 			}
-			aiotest.Until(t, "they are gone", func() bool { return countSubmitters(q) == 0 })
+			aiotest.Until(t, "no goroutine submits", func() bool { return countSubmitters(q) == 0 })
 			checkIdle(t, q)
 		})
 	}
 }
 
-// Whose own request is done must not submit those of others for the rest of his life.
-func TestSubmitterIsNotKept(t *testing.T) {
+// A submitter that is done with its own request must not submit those of other callers for
+// ever.
+func TestSubmitterLeavesWhenDone(t *testing.T) {
 	for _, p := range []int{1, 2} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			procs(t, p)
 			k, q := newFake(t, 64)
-			k.silence(true) // so that the submitter himself finds his event
+			k.silence(true) // so that the submitter finds its own event
 			first, others := make(chan struct{}), make(chan struct{})
 			var stuck []<-chan outcome
 			k.at(submitting, p, fault{block: first})
@@ -227,7 +232,7 @@ func TestSubmitterIsNotKept(t *testing.T) {
 			wantDone(t, []int64{1}, own)
 			wantOpen(t, done...)
 			if n := countSubmitters(q); n != p {
-				t.Errorf("%d goroutines submit, want %d: somebody else takes over", n, p)
+				t.Errorf("%d goroutines submit, want %d: another goroutine takes over", n, p)
 			}
 			close(others)
 			wantDone(t, offsets, done)

@@ -9,7 +9,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-func TestDoVecPreparesWhatItIsAsked(t *testing.T) {
+func TestDoVecPreparesTheRequest(t *testing.T) {
 	k, q := newFake(t, 4)
 	bufs := [][]byte{memory[512:1536], memory[4096:8192], memory[:512]}
 	for op, opcode := range map[Op]uint16{Read: 7, Write: 8} { // aio_abi.h
@@ -35,14 +35,14 @@ func TestDoVecOnADisk(t *testing.T) {
 	p := alignedBlocks(3)
 	bufs := [][]byte{p[2*block:], p[:block], p[block : 2*block]}
 	if n, err := q.Do(reqVec(Read, fd, bufs, 4*block)); n != 3*block || err != nil {
-		t.Fatalf("DoVec = %d, %v", n, err)
+		t.Fatalf("Do = %d, %v", n, err)
 	}
 	for i, b := range bufs {
 		wantBlock(t, b, 4+i, 0)
 		copy(b, patternOf(i, 1))
 	}
 	if n, err := q.Do(reqVec(Write, fd, bufs, 0)); n != 3*block || err != nil {
-		t.Fatalf("DoVec = %d, %v", n, err)
+		t.Fatalf("Do = %d, %v", n, err)
 	}
 	for i, b := range bufs {
 		clear(b)
@@ -53,7 +53,7 @@ func TestDoVecOnADisk(t *testing.T) {
 	}
 }
 
-// Of several buffers each is kept while the kernel has them, and no longer.
+// Each of several buffers is kept while the kernel has them, and no longer.
 func TestBuffersAreKeptInFlight(t *testing.T) {
 	k, q := newFake(t, 8)
 	k.hold()
@@ -72,8 +72,8 @@ func TestBuffersAreKeptInFlight(t *testing.T) {
 	second.wantKept(t)
 	k.complete(block)
 	want(t, block, done, 2, nil) // this kernel counts buffers
-	first.wantLetGo(t)
-	second.wantLetGo(t)
+	first.wantReleased(t)
+	second.wantReleased(t)
 }
 
 func TestDoVecAllocatesOnce(t *testing.T) {
@@ -85,6 +85,6 @@ func TestDoVecAllocatesOnce(t *testing.T) {
 	p := alignedBlocks(2)
 	bufs := [][]byte{p[block:], p[:block]}
 	if n := testing.AllocsPerRun(100, func() { q.Do(reqVec(Read, fd, bufs, 0)) }); n != 1 {
-		t.Errorf("DoVec allocates %v times, want once", n)
+		t.Errorf("Do of several buffers allocates %v times, want once", n)
 	}
 }

@@ -9,35 +9,34 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// A request that is forgotten hangs its caller for ever, which is the worst that can happen to
-// one. So while any is under way, a timer looks now and then whether the kernel has a completion
-// that nobody has come for, or nobody submits what is to be submitted. Nothing of the kind should
-// ever be found, whatever the kernel and the runtime do; what is, is made good and counted, and
-// fails every test of ours.
+// A forgotten request hangs its caller for ever, which is the worst fault of a queue. So
+// while any request is under way, a timer checks now and then for two faults: a completion in
+// the kernel that no goroutine collects, and a pending request that no goroutine submits. It
+// should never find any. If it does, it repairs the damage and counts it, and the tests fail.
 //
-// A watchdog that finds the same twice, with nothing done in between, is right: a completion that
-// has just come will have been taken until the next time.
+// The watchdog acts if it finds the same fault twice without any progress in between. A
+// completion that has just come will be taken before the second check.
 
-// patrolEvery is how often the watchdog looks. An idle queue has no timer.
+// patrolEvery is the time between checks. An idle queue has no timer.
 const patrolEvery = time.Second
 
-// A watchdog is what the timer's function keeps from one time to the next.
+// A watchdog is the state that one check leaves for the next.
 type watchdog struct {
-	timer *time.Timer   // nil until it is needed; guarded by Queue.mu, as the next
-	set   bool          // it is to look
-	every time.Duration // patrolEvery, but for tests
+	timer *time.Timer   // nil until needed; guarded by Queue.mu, like set
+	set   bool          // a check is due
+	every time.Duration // patrolEvery, except in tests
 
-	last   progress // what it saw last
-	stands bool     // then something stood still that should not
+	last   progress // progress at the last check
+	stands bool     // the last check found a fault
 }
 
-// A progress changes with all that is done.
+// A progress changes with every step of any request.
 type progress struct {
 	completed, inKernel, collects int64
 	pushes                        uint64
 }
 
-// guard sets the watchdog, if it is not. q.mu is held.
+// guard starts the watchdog unless it runs. The caller holds q.mu.
 func (q *Queue) guard(k kernel) {
 	if q.dog.set {
 		return
@@ -50,7 +49,7 @@ func (q *Queue) guard(k kernel) {
 	q.dog.timer.Reset(q.dog.every)
 }
 
-// patrol is what the timer runs.
+// patrol makes one check; the timer calls it.
 func (q *Queue) patrol(k kernel) {
 	q.mu.Lock()
 	now := progress{q.counts.completed, q.inKernel.Load(), q.collects.Load(), q.pushes}
@@ -73,7 +72,7 @@ func (q *Queue) patrol(k kernel) {
 	q.mu.Unlock()
 }
 
-// rescue does what has been left undone.
+// rescue collects and submits what was forgotten.
 func (q *Queue) rescue(k kernel) {
 	q.mu.Lock()
 	q.counts.overlooked++
@@ -84,7 +83,7 @@ func (q *Queue) rescue(k kernel) {
 	q.mu.Unlock()
 	events := make([]libaio.Event, 128)
 	for {
-		// Where the mapped ring looks empty this asks the kernel, which reap does not.
+		// This asks the kernel even if the mapped ring looks empty; reap does not.
 		n, err := k.collect(1, events, time.Nanosecond)
 		if err != nil || n == 0 {
 			break
@@ -92,7 +91,7 @@ func (q *Queue) rescue(k kernel) {
 		q.deliver(events[:n])
 	}
 	if q.collecting.Load() {
-		go q.collector() // who should collect has not for so long; two of them would do no harm
+		go q.collectFn() // the collector has not collected for long; two of them do no harm
 	}
 	wakes := q.wakes.Load()
 	k.ring()
@@ -105,11 +104,11 @@ func (q *Queue) rescue(k kernel) {
 	}
 }
 
-// state describes q for a report. q.mu is held.
+// state describes q for a report. The caller holds q.mu.
 func (q *Queue) state() string {
-	return fmt.Sprintf("in the kernel %d, silent %d, collecting %t, no collecting %t, stalled %t; "+
+	return fmt.Sprintf("in the kernel %d, quiet %d, collecting %t, no collecting %t, stalled %t; "+
 		"pending %d, submitting %d of %d, starved %d, active %d; wakes %d, collects %d, pushes %d, %+v",
-		q.inKernel.Load(), q.silent.Load(), q.collecting.Load(), q.noCollect.Load(), q.stalled.Load(),
+		q.inKernel.Load(), q.quiet.Load(), q.collecting.Load(), q.noCollect.Load(), q.stalled.Load(),
 		q.pending.len(), q.submitting, q.procs.Load(), q.starved.len(), q.active.Load(),
 		q.wakes.Load(), q.collects.Load(), q.pushes, q.counts)
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// A deaf kernel tells nobody of completions.
+// A deaf kernel signals no completion.
 type deaf struct{ kernel }
 
 func (deaf) arm(*libaio.IOCB) {}
 
-// patrolled returns a queue whose watchdog looks often, so that it may find something.
+// patrolled returns a queue with a watchdog that checks often.
 func patrolled(t *testing.T, open func(int) (kernel, error)) *Queue {
 	q := newTestQueue(t, 64, open)
 	q.dog.every = 2 * time.Millisecond
@@ -31,18 +31,19 @@ func TestWatchdogFindsCompletions(t *testing.T) {
 	})
 	for i := range 4 {
 		p := alignedBlocks(1)
-		if n, err := q.Do(req(Read, fd, p, int64(i)*block)); n != block || err != nil || string(p) != string(patternOf(i, 0)) {
+		n, err := q.Do(req(Read, fd, p, int64(i)*block))
+		if n != block || err != nil || string(p) != string(patternOf(i, 0)) {
 			t.Errorf("block %d: %d, %v", i, n, err)
 		}
 	}
-	// Not each: who submits looks once by himself, and may be in time.
-	if s := q.Stats(); s.Completed != 4 || s.Overlooked > 4 || (s.Overlooked == 0) != (s.Incident == "") {
+	// Not every completion: a submitter looks once, and may be in time.
+	s := q.Stats()
+	if s.Completed != 4 || s.Overlooked > 4 || (s.Overlooked == 0) != (s.Incident == "") {
 		t.Errorf("%+v", s)
 	}
 }
 
-// If who collects were gone, there would be nobody to take events, and requests would not even
-// ring.
+// Without a collector, no goroutine would take events, and completions would be quiet.
 func TestWatchdogCollects(t *testing.T) {
 	k := newFakeKernel(t)
 	q := patrolled(t, func(int) (kernel, error) { return k, nil })
@@ -53,7 +54,7 @@ func TestWatchdogCollects(t *testing.T) {
 	done := startAll(t, k, q, 2, 3)
 	k.letGo()
 	wantDone(t, []int64{2, 3}, done)
-	aiotest.Until(t, "nobody collects", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collecting.Load() })
 	want(t, 4, start(q, 4), 4, nil)
 	if s := settledStats(t, q); s.Overlooked != 1 || !strings.Contains(s.Incident, "collecting true") {
 		t.Errorf("%+v", s)
@@ -73,13 +74,13 @@ func TestWatchdogCounts(t *testing.T) {
 	}
 }
 
-func TestWatchdogFindsWhatNobodySubmits(t *testing.T) {
+func TestWatchdogFindsPendingRequests(t *testing.T) {
 	procs(t, 1)
 	k := newFakeKernel(t)
 	q := patrolled(t, func(int) (kernel, error) { return k, nil })
 	want(t, 1, start(q, 1), 1, nil)
 	q.mu.Lock()
-	q.submitting++ // somebody who is not there
+	q.submitting++ // a submitter that does not exist
 	q.mu.Unlock()
 	done := start(q, 2)
 	aiotest.Until(t, "a request pends", func() bool { return countPending(q) == 1 })
@@ -93,7 +94,7 @@ func TestWatchdogFindsWhatNobodySubmits(t *testing.T) {
 	}
 }
 
-// A request may take as long as it likes; and when there is none there is no timer.
+// A request may take any time. Without requests there is no timer.
 func TestWatchdogWaits(t *testing.T) {
 	k := newFakeKernel(t)
 	k.hold()
@@ -112,7 +113,7 @@ func TestWatchdogWaits(t *testing.T) {
 	}
 }
 
-// A Group alone has the watchdog set too.
+// A Group alone starts the watchdog, too.
 func TestWatchdogOfGroup(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
@@ -127,7 +128,7 @@ func TestWatchdogOfGroup(t *testing.T) {
 	aiotest.Until(t, "the kernel has it", func() bool { return k.insideNow() == 1 })
 	q.mu.Lock()
 	if !q.dog.set {
-		t.Error("nobody looks after it")
+		t.Error("the watchdog is not set")
 	}
 	q.mu.Unlock()
 	k.letGo()

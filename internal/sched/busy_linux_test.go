@@ -51,9 +51,7 @@ func TestBusyWithoutAThread(t *testing.T) {
 	}
 
 	defer makeBusy(e)()
-	for range ThreadLimit() {
-		AcquireThread()
-	}
+	e.threads.Acquire(e.threads.Limit())
 	if c := EnterSync(Sync); c == BusyCall {
 		t.Error("a Sync waits for a thread")
 		c.Leave()
@@ -72,8 +70,6 @@ func TestBusyWithoutAThread(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		t.Error("a read waits for a thread")
 	}
-	for range ThreadLimit() {
-		ReleaseThread()
-	}
+	e.threads.Release(e.threads.Limit())
 	<-read
 }

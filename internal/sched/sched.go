@@ -18,12 +18,16 @@ import (
 	"github.com/go-aio/aio/internal/queue"
 )
 
-// What flows is package queue's.
+// These are package queue's.
 type (
+	// A Request is one system call's worth of work.
 	Request = queue.Request
+	// Buffers are the memory of a transfer.
 	Buffers = queue.Buffers
-	Op      = queue.Op
-	Group   = queue.Group
+	// An Op is what a Request does.
+	Op = queue.Op
+	// A Group is requests that are given to the kernel together.
+	Group = queue.Group
 )
 
 // The operations.
@@ -245,23 +249,23 @@ func DoSync(r Request) error {
 }
 
 // AcquireThread waits for one of the bounded number of threads, for a system call. The caller holds
-// its locks by then, and waits for nothing but I/O until ReleaseThread.
-func AcquireThread() { shared().threads.Acquire(1) }
+// its locks by then, and waits for nothing but I/O until it releases the one unit that it has of
+// the Semaphore.
+func AcquireThread() *Semaphore {
+	t := shared().threads
+	t.Acquire(1)
+	return t
+}
 
 // AcquirePageCache is AcquireThread for a call through the page cache.
-func AcquirePageCache() {
+func AcquirePageCache() *Semaphore {
 	e := shared()
 	e.pageCache.Add()
 	e.threads.Acquire(1)
+	return e.threads
 }
 
-// ThreadLimit returns the bound on threads.
-func ThreadLimit() int { return shared().threads.Limit() }
-
-// ReleaseThread gives back what AcquireThread or AcquirePageCache took.
-func ReleaseThread() { shared().threads.Release(1) }
-
-// Reserve, Run and Free are those of the kernel's queue, for a Group.
+// Reserve takes places for up to most requests of g and returns how many.
 func Reserve(g *Group, most int) int { return shared().queue.Reserve(g, most) }
 
 // Run gives the requests of g to the kernel and waits for all of them.

@@ -52,13 +52,13 @@ func (l ledger) done(writer int) []byte  { return l[8*writer+4:] }
 func generation(p []byte) uint32 { return binary.LittleEndian.Uint32(p) }
 
 // busyChild is a process with hundreds of requests in flight. It says so, and ends as its
-// standard input tells it. Its arguments are the files, the ledger and Config.Synchronous. One
+// standard input tells it. Its arguments are the files, the ledger and Config.SyncLimit. One
 // file is for direct I/O and the other for the page cache, so that writers do not wait for each
 // other.
 func busyChild(args []string) {
 	synchronous, err := strconv.Atoi(args[3])
 	subject.Must(err)
-	subject.Must(aio.Configure(aio.Config{Depth: busyDepth, Synchronous: synchronous}))
+	subject.Must(aio.Configure(aio.Config{Depth: busyDepth, SyncLimit: synchronous}))
 	l := openLedger(args[2])
 	var files []*aio.File
 	for i := range 4 {
@@ -183,7 +183,7 @@ func TestProcessEnds(t *testing.T) {
 	}
 }
 
-// processEnds ends one process, with that Config.Synchronous, and returns the number of kernel
+// processEnds ends one process, with that Config.SyncLimit, and returns the number of kernel
 // contexts that it had.
 func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) {
 	t.Helper()

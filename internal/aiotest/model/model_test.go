@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
 		// One operation at a time would never come to kernel AIO; and it takes longer there.
-		subject.Must(aio.Configure(aio.Config{Synchronous: -1}))
+		subject.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
 	aiotest.Main(m, subject.Count, nil)
 }

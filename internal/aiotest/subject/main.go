@@ -19,7 +19,7 @@ func Main(m *testing.M, children map[string]func(args []string)) {
 		"refuse": func(args []string) { Must(aiotest.Refuse(args[0])) },
 		"limit":  func(args []string) { Must(aiotest.LimitFileSize(uint64(Number(args[0])))) },
 		"configure": func(args []string) {
-			Must(aio.Configure(aio.Config{Depth: Number(args[0]), Threads: Number(args[1]), Synchronous: -1}))
+			Must(aio.Configure(aio.Config{Depth: Number(args[0]), Threads: Number(args[1]), SyncLimit: -1}))
 		},
 	}
 	maps.Copy(all, children)

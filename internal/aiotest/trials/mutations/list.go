@@ -141,8 +141,8 @@ var mutations = []mutation{
 		program("powercut"),
 	},
 	{
-		"the reaper goes back to the poller before all that does not ring has come", "internal/queue/reap.go",
-		`return q.silent.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
+		"the reaper goes back to the poller while quiet completions are to come", "internal/queue/reap.go",
+		`return q.quiet.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
 		tests("queue", "/internal/queue", "^TestCollect"),
 	},
 	{
@@ -174,7 +174,7 @@ var mutations = []mutation{
 		tests("allocation", "", "^TestReadOfWhatWasJustWritten$"),
 	},
 	{
-		"a later write does not wait for one that was abandoned", "internal/inode/leftover.go",
+		"a later write does not wait for one that was abandoned", "internal/inode/abandoned.go",
 		`l.wait(lo, hi, math.MaxUint64)`, `l.wait(lo, lo, math.MaxUint64)`,
 		tests("contexts", "", "^TestContext"),
 	},
@@ -220,12 +220,12 @@ var mutations = []mutation{
 		tests("contract", "", "^TestStreamLastRoom$"),
 	},
 	{
-		"after a Batch no goroutine collects what does not ring", "internal/queue/group.go",
-		`	if !q.disperse() {
-		go q.collector()
+		"after a Batch no goroutine collects the quiet completions", "internal/queue/group.go",
+		`	if !q.stopCollecting() {
+		go q.collectFn()
 		return
 	}
-`, `	if !q.disperse() {
+`, `	if !q.stopCollecting() {
 		return
 	}
 `,

@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directHere returns a file whose filesystem has direct I/O.
+// directHere returns a file in TMPDIR, if that filesystem has direct I/O.
 func directHere(t *testing.T) *os.File {
 	t.Helper()
 	aiotest.Guard(t)
 	file := newFile(t, t.TempDir())
-	twin, err := Open(int(file.Fd()))
+	direct, err := Open(int(file.Fd()))
 	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
 		aiotest.NeedsDirect(t)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	twin.Close()
+	direct.Close()
 	return file
 }
 
@@ -41,15 +41,17 @@ func getfl(t *testing.T, fd int) int {
 
 func wantCloseOnExec(t *testing.T, fd int) {
 	t.Helper()
-	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("a child inherits the descriptor: flags %#x, %v", flags, err)
 	}
 }
 
-// checked are the flags that the tests look at.
-const checked = unix.O_ACCMODE | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME | unix.O_APPEND | unix.O_DIRECT
+// checked are the flags that the tests compare.
+const checked = unix.O_ACCMODE | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME |
+	unix.O_APPEND | unix.O_DIRECT
 
-func TestTwinFlags(t *testing.T) {
+func TestDirectFlags(t *testing.T) {
 	name := directHere(t).Name()
 	for _, mode := range []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR} {
 		for _, add := range []int{
@@ -62,42 +64,42 @@ func TestTwinFlags(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer unix.Close(fd)
-				twin, err := Open(fd)
+				direct, err := Open(fd)
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer twin.Close()
+				defer direct.Close()
 				want := (mode|add)&checked&^unix.O_APPEND | unix.O_DIRECT
-				if got := getfl(t, twin.Fd) & checked; got != want {
-					t.Errorf("the twin has flags %#x, want %#x", got, want)
+				if got := getfl(t, direct.Fd) & checked; got != want {
+					t.Errorf("the direct descriptor has flags %#x, want %#x", got, want)
 				}
-				wantCloseOnExec(t, twin.Fd)
+				wantCloseOnExec(t, direct.Fd)
 
-				again, err := OpenPlain(twin.Fd)
+				again, err := OpenBuffered(direct.Fd)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer unix.Close(again)
 				if got := getfl(t, again) & checked; got != want&^unix.O_DIRECT {
-					t.Errorf("the plain one of it has flags %#x, want %#x", got, want&^unix.O_DIRECT)
+					t.Errorf("the buffered descriptor has flags %#x, want %#x", got, want&^unix.O_DIRECT)
 				}
 				wantCloseOnExec(t, again)
 
-				// The access mode is true, too.
-				p := at(0, twin.Write)
-				if _, err := Pread(twin.Fd, p, 0); (err == nil) != (mode != unix.O_WRONLY) {
-					t.Errorf("a read of the twin: %v", err)
+				// The access mode is effective, too.
+				p := at(0, direct.Write)
+				if _, err := Pread(direct.Fd, p, 0); (err == nil) != (mode != unix.O_WRONLY) {
+					t.Errorf("a direct read: %v", err)
 				}
-				if _, err := Pwrite(twin.Fd, p, 0); (err == nil) != (mode != unix.O_RDONLY) {
-					t.Errorf("a write of the twin: %v", err)
+				if _, err := Pwrite(direct.Fd, p, 0); (err == nil) != (mode != unix.O_RDONLY) {
+					t.Errorf("a direct write: %v", err)
 				}
 			})
 		}
 	}
 }
 
-// O_TRUNC and O_EXCL in the flags of the caller were for the first time.
-func TestTwinLeavesTheFileAlone(t *testing.T) {
+// Open does not repeat the caller's O_TRUNC and O_EXCL.
+func TestOpenLeavesTheFileAlone(t *testing.T) {
 	name := directHere(t).Name() + " new"
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_TRUNC, 0o600)
 	if err != nil {
@@ -107,47 +109,48 @@ func TestTwinLeavesTheFileAlone(t *testing.T) {
 	if _, err := unix.Write(fd, []byte("here")); err != nil {
 		t.Fatal(err)
 	}
-	twin, err := Open(fd)
+	direct, err := Open(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer twin.Close()
-	if n, err := twin.Size(); n != 4 || err != nil {
+	defer direct.Close()
+	if n, err := direct.Size(); n != 4 || err != nil {
 		t.Errorf("Size = %d, %v, want 4", n, err)
 	}
-	// It is an open file description of its own, with an offset of its own.
-	if off, err := unix.Seek(twin.Fd, 0, unix.SEEK_CUR); off != 0 || err != nil {
-		t.Errorf("the twin's offset is %d, %v, want 0", off, err)
+	// The direct descriptor has an open file description, and thus an offset, of its own.
+	if off, err := unix.Seek(direct.Fd, 0, unix.SEEK_CUR); off != 0 || err != nil {
+		t.Errorf("the offset of the direct descriptor is %d, %v, want 0", off, err)
 	}
-	if _, err := unix.Seek(twin.Fd, 100, unix.SEEK_SET); err != nil {
+	if _, err := unix.Seek(direct.Fd, 100, unix.SEEK_SET); err != nil {
 		t.Error(err)
 	}
 	if off, err := unix.Seek(fd, 0, unix.SEEK_CUR); off != 4 || err != nil {
-		t.Errorf("the offset of the first is %d, %v, want 4", off, err)
+		t.Errorf("the offset of the first descriptor is %d, %v, want 4", off, err)
 	}
 }
 
-// A descriptor that has O_APPEND and O_DIRECT keeps O_APPEND in its plain one only.
-func TestOpenPlainKeepsAppend(t *testing.T) {
+// Of a descriptor with O_APPEND and O_DIRECT, the buffered one keeps O_APPEND.
+func TestOpenBufferedKeepsAppend(t *testing.T) {
 	name := directHere(t).Name()
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_APPEND|unix.O_DIRECT, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	again, err := OpenPlain(fd)
+	again, err := OpenBuffered(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(again)
 	if got, want := getfl(t, again)&checked, unix.O_RDWR|unix.O_APPEND; got != want {
-		t.Errorf("the plain one has flags %#x, want %#x", got, want)
+		t.Errorf("the buffered descriptor has flags %#x, want %#x", got, want)
 	}
 }
 
-func TestTwinOfAFileWithoutAName(t *testing.T) {
+func TestOpenFileWithoutName(t *testing.T) {
 	file := directHere(t)
-	nameless, err := unix.Open(filepath.Dir(file.Name()), unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+	dir := filepath.Dir(file.Name())
+	nameless, err := unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		t.Fatalf("O_TMPFILE: %v", err)
 	}
@@ -158,7 +161,7 @@ func TestTwinOfAFileWithoutAName(t *testing.T) {
 	if err := os.Remove(file.Name()); err != nil {
 		t.Fatal(err)
 	}
-	// Another file of that name is not meant.
+	// A later file of that name is another one.
 	if err := os.WriteFile(file.Name(), []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -167,20 +170,20 @@ func TestTwinOfAFileWithoutAName(t *testing.T) {
 		if _, err := Pwrite(fd, text, 0); err != nil {
 			t.Fatal(err)
 		}
-		twin, err := Open(fd)
+		direct, err := Open(fd)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		p := at(0, 8192)
-		if n, err := Pread(twin.Fd, p, 0); n != 8192 || err != nil || !bytes.Equal(p, text) {
+		if n, err := Pread(direct.Fd, p, 0); n != 8192 || err != nil || !bytes.Equal(p, text) {
 			t.Errorf("%s: a direct read returned %d, %v, or other bytes", what, n, err)
 		}
-		twin.Close()
+		direct.Close()
 		unix.Close(fd)
 	}
 }
 
-func TestNoTwin(t *testing.T) {
+func TestOpenRefuses(t *testing.T) {
 	directHere(t)
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -220,13 +223,13 @@ func TestNoTwin(t *testing.T) {
 		{"O_PATH", pathOnly, []error{unix.EBADF}},
 	} {
 		files := aiotest.OpenFiles()
-		twin, err := Open(c.fd)
+		direct, err := Open(c.fd)
 		ok := false
 		for _, want := range c.errs {
 			ok = ok || err == want
 		}
-		if twin != nil || !ok {
-			t.Errorf("%s: Open = %+v, %v, want %v", c.what, twin, err, c.errs)
+		if direct != nil || !ok {
+			t.Errorf("%s: Open = %+v, %v, want %v", c.what, direct, err, c.errs)
 		}
 		wantFiles(t, files)
 	}
@@ -244,13 +247,13 @@ func newSocket(t *testing.T) (fd int) {
 	return pair[0]
 }
 
-func TestNoDescriptorForATwin(t *testing.T) {
+func TestOpenWithoutFreeDescriptor(t *testing.T) {
 	file := directHere(t)
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	spare, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0) // the lowest number that is free
+	spare, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0) // the lowest free number
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,20 +263,20 @@ func TestNoDescriptorForATwin(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &tight); err != nil {
 		t.Fatal(err)
 	}
-	twin, err := Open(int(file.Fd()))
-	plain, err2 := OpenPlain(int(file.Fd()))
+	direct, err := Open(int(file.Fd()))
+	buffered, err2 := OpenBuffered(int(file.Fd()))
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if twin != nil || err != unix.EMFILE {
-		t.Errorf("Open = %+v, %v, want EMFILE", twin, err)
+	if direct != nil || err != unix.EMFILE {
+		t.Errorf("Open = %+v, %v, want EMFILE", direct, err)
 	}
 	if err2 != unix.EMFILE {
-		t.Errorf("OpenPlain = %d, %v, want EMFILE", plain, err2)
+		t.Errorf("OpenBuffered = %d, %v, want EMFILE", buffered, err2)
 	}
 }
 
-// onThread runs f on a thread that then ends, with what f has done to it.
+// onThread runs f on a thread that ends afterwards, together with the changes of f to it.
 func onThread(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -284,46 +287,48 @@ func onThread(f func()) {
 	<-done
 }
 
-func TestNoTwinWithoutProc(t *testing.T) {
+func TestOpenWithoutProc(t *testing.T) {
 	file := directHere(t)
 	empty := t.TempDir()
 	fd := int(file.Fd())
-	var twin *Twin
-	var err, forbidden error
+	var direct *Direct
+	var err, denied error
 	onThread(func() {
-		if forbidden = unix.Unshare(unix.CLONE_FS); forbidden == nil {
-			forbidden = unix.Chroot(empty)
+		if denied = unix.Unshare(unix.CLONE_FS); denied == nil {
+			denied = unix.Chroot(empty)
 		}
-		if forbidden == nil {
-			twin, err = Open(fd)
+		if denied == nil {
+			direct, err = Open(fd)
 		}
 	})
-	if forbidden != nil {
-		aiotest.Needs(t, "root, to chroot: "+forbidden.Error(), aiotest.Whole)
+	if denied != nil {
+		aiotest.Needs(t, "root, to chroot: "+denied.Error(), aiotest.Whole)
 	}
-	if twin != nil || err != unix.ENOENT {
-		t.Errorf("Open = %+v, %v, want ENOENT", twin, err)
+	if direct != nil || err != unix.ENOENT {
+		t.Errorf("Open = %+v, %v, want ENOENT", direct, err)
 	}
 }
 
-// The creator of a file has the access that he asked for, whatever its mode; a second time
-// the mode decides.
-func TestNoTwinOfAFileThatMayNotBeOpenedAgain(t *testing.T) {
-	// By a descriptor of the directory: the way to it may not be open to everybody.
+// The creator of a file gets the requested access regardless of the file's mode. The mode
+// decides about a second open.
+func TestOpenWithoutPermission(t *testing.T) {
+	// The test uses a descriptor of the directory, because the user of the test may not search
+	// the path to it.
 	dir, err := os.Open(filepath.Dir(directHere(t).Name()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer dir.Close()
 	create := func() {
-		fd, err := unix.Openat(int(dir.Fd()), "mine", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+		flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
+		fd, err := unix.Openat(int(dir.Fd()), "mine", flags, 0o444)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer unix.Close(fd)
-		if twin, err := Open(fd); twin != nil || err != unix.EACCES {
-			t.Errorf("Open = %+v, %v, want EACCES", twin, err)
+		if direct, err := Open(fd); direct != nil || err != unix.EACCES {
+			t.Errorf("Open = %+v, %v, want EACCES", direct, err)
 		}
 	}
 	if os.Geteuid() != 0 {
@@ -334,7 +339,7 @@ func TestNoTwinOfAFileThatMayNotBeOpenedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	onThread(func() {
-		if err := unix.Setfsuid(65534); err != nil { // drops the capabilities that go with files
+		if err := unix.Setfsuid(65534); err != nil { // drops the file capabilities
 			t.Error(err)
 			return
 		}
@@ -342,8 +347,8 @@ func TestNoTwinOfAFileThatMayNotBeOpenedAgain(t *testing.T) {
 	})
 }
 
-// TestOpenKeepsLocks looks whether the process's fcntl(2) locks of a file outlive the
-// attempt to open it direct: any close(2) of the file would end them.
+// TestOpenKeepsLocks checks that Open preserves the process's fcntl(2) locks of the file. Any
+// close(2) of the file would end them.
 func TestOpenKeepsLocks(t *testing.T) {
 	for _, f := range []aiotest.Filesystem{aiotest.Tmpfs, aiotest.Ext4} {
 		t.Run(f.Name, func(t *testing.T) {
@@ -353,14 +358,15 @@ func TestOpenKeepsLocks(t *testing.T) {
 			if err := unix.FcntlFlock(uintptr(fd), unix.F_SETLK, &lock); err != nil {
 				t.Fatal(err)
 			}
-			if twin, err := Open(fd); err == nil {
-				defer twin.Close()
+			if direct, err := Open(fd); err == nil {
+				defer direct.Close()
 			} else if f.Kind != "tmpfs" {
 				t.Error(err)
 			}
 			other := unix.Flock_t{Type: unix.F_WRLCK, Start: 10, Len: 10}
-			if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &other); err != nil || other.Type != unix.F_WRLCK {
-				t.Errorf("there is no lock any more: %+v, %v", other, err)
+			err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &other)
+			if err != nil || other.Type != unix.F_WRLCK {
+				t.Errorf("the lock is gone: %+v, %v", other, err)
 			}
 		})
 	}
@@ -372,17 +378,17 @@ func TestAdopt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	twin, err := Adopt(fd)
+	direct, err := Adopt(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if twin.Fd != fd {
-		t.Errorf("the twin has descriptor %d, want %d", twin.Fd, fd)
+	if direct.Fd != fd {
+		t.Errorf("Adopt returned descriptor %d, want %d", direct.Fd, fd)
 	}
-	if other := newTwin(t, directHere(t)); other.Limits != twin.Limits {
-		t.Errorf("adopted, the limits are %+v; opened, %+v", twin.Limits, other.Limits)
+	if other := openDirect(t, directHere(t)); other.Limits != direct.Limits {
+		t.Errorf("the limits are %+v after Adopt and %+v after Open", direct.Limits, other.Limits)
 	}
-	if err := twin.Close(); err != nil {
+	if err := direct.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := unix.Close(fd); err != unix.EBADF {
@@ -390,8 +396,8 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// What is not taken over is not ours to close.
-func TestAdoptThatFails(t *testing.T) {
+// A failed Adopt leaves the descriptor to the caller.
+func TestAdoptFails(t *testing.T) {
 	file := newFile(t, aiotest.TmpfsDir(t))
 	fd, err := unix.Open(file.Name(), unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err == unix.EINVAL {
@@ -401,8 +407,8 @@ func TestAdoptThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if twin, err := Adopt(fd); twin != nil || err != unix.EOPNOTSUPP {
-			t.Errorf("Adopt = %+v, %v, want EOPNOTSUPP", twin, err)
+		if direct, err := Adopt(fd); direct != nil || err != unix.EOPNOTSUPP {
+			t.Errorf("Adopt = %+v, %v, want EOPNOTSUPP", direct, err)
 		}
 		if n, err := unix.Write(fd, []byte("x")); n != 1 || err != nil {
 			t.Fatalf("a write after Adopt: %d, %v", n, err)
@@ -411,7 +417,7 @@ func TestAdoptThatFails(t *testing.T) {
 	if err := unix.Close(fd); err != nil {
 		t.Error(err)
 	}
-	if twin, err := Adopt(-1); twin != nil || err != unix.EBADF {
-		t.Errorf("Adopt(-1) = %+v, %v, want EBADF", twin, err)
+	if direct, err := Adopt(-1); direct != nil || err != unix.EBADF {
+		t.Errorf("Adopt(-1) = %+v, %v, want EBADF", direct, err)
 	}
 }
