@@ -32,35 +32,37 @@ const root = "github.com/go-aio/aio"
 var mutations = []mutation{
 	{
 		"an error has another Op", "reader.go",
-		`f.wrapErr("read", err)`, `f.wrapErr("pread", err)`,
+		`	n, err := d.ReadAt(fd.One(p), off)
+	return n, f.wrapErr("read", err)`, `	n, err := d.ReadAt(fd.One(p), off)
+	return n, f.wrapErr("pread", err)`,
 		tests("contract", "", "^TestContract$"),
 	},
 	{
-		"a direct write without enough space is not written as far as it fits", "writer.go",
+		"a direct write without enough space is not written as far as it fits", "internal/fd/write.go",
 		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.EDQUOT:`,
 		tests("contract", "", "^TestFullFilesystem$"),
 	},
 	{
-		"the twin is not closed", "file.go",
-		`		h.twin.Close()
+		"the direct descriptor is not closed", "internal/fd/fd.go",
+		`		fd.direct.Close()
 `, ``,
 		tests("lifetime", "/internal/aiotest/lifetime", "."),
 	},
 	{
-		"a bounced read gives more than there is in the file", "reader.go",
-		`return take(block[skip:got]), nil`, `return take(block[skip:]), nil`,
+		"a bounced read gives more than there is in the file", "internal/fd/read.go",
+		`return b.Scatter(block[skip:n]), nil`, `return b.Scatter(block[skip:]), nil`,
 		tests("model", "/internal/aiotest/model", "."),
 	},
 	{
-		"the size is rounded up", "writer.go",
-		`m, err = f.plain.WriteAt(p[n:], off+int64(n))`,
-		`m, err = f.plain.WriteAt(append(append([]byte(nil), p[n:]...), make([]byte, -(len(p)-n)&511)...), off+int64(n))
-		m = min(m, len(p)-n)`,
+		"the size is rounded up", "internal/fd/write.go",
+		`n, err = fd.file.WriteAt(p, off)`,
+		`n, err = fd.file.WriteAt(append(append([]byte(nil), p...), make([]byte, -len(p)&511)...), off)
+		n = min(n, len(p))`,
 		tests("model", "/internal/aiotest/model", "."),
 	},
 	{
-		"the bounce buffer is not filled before a write", "writer.go",
-		`	copy(block, p)
+		"the bounce buffer is not filled before a write", "internal/fd/write.go",
+		`			b.Gather(block)
 `, ``,
 		tests("model", "/internal/aiotest/model", "."),
 	},
@@ -75,14 +77,14 @@ var mutations = []mutation{
 		tests("linearizability", "/internal/aiotest/trials/linear", "."),
 	},
 	{
-		"EIO of a direct write is left to the page cache", "writer.go",
+		"EIO of a direct write is left to the page cache", "internal/fd/write.go",
 		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO:`,
 		tests("faults", "/internal/aiotest/trials/faults", "^TestWriteError$"),
 	},
 	{
-		"Sync does nothing when little is in flight", "completion.go",
-		`		e.counts.synchronous.add()
-		return f.syncPlain(e, plain)`, `		e.counts.synchronous.add()
+		"Sync does nothing when little is in flight", "internal/fd/sync.go",
+		`		defer c.Leave()
+		return fd.syncCall(op)`, `		defer c.Leave()
 		return nil`,
 		program("powercut"),
 	},
@@ -139,40 +141,51 @@ var mutations = []mutation{
 		program("powercut"),
 	},
 	{
-		"the reaper goes back to the poller before all that does not ring has come", "internal/queue/reap.go",
+		"the reaper goes back to the poller while quiet completions are to come", "internal/queue/reap.go",
 		`return q.quiet.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
 		tests("queue", "/internal/queue", "^TestCollect"),
 	},
 	{
-		"a device gives a turn too many", "completion.go",
-		`	if t.calls.Add(1) > t.limit {`, `	if t.calls.Add(1) > t.limit+1 {`,
-		tests("device", "", "^TestTurns"),
+		"a semaphore gives a unit too many", "internal/sched/semaphore.go",
+		`		if state&1 != 0 || state>>1+units > s.limit {`, `		if state&1 != 0 || state>>1+units > s.limit+1 {`,
+		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
 	{
-		"of several buffers one that was filled in part is filled again", "vector.go",
-		`		v.bufs[0] = v.bufs[0][n:]
+		"a later Acquire overtakes an earlier one", "internal/sched/semaphore.go",
+		`		if state&1 != 0 || state>>1+units > s.limit {`, `		if state>>1+units > s.limit {`,
+		tests("sched", "/internal/sched", "^TestSemaphore"),
+	},
+	{
+		"when the context of an Acquire ends, no unit goes to those behind it", "internal/sched/semaphore.go",
+		`			s.grant() // those behind may need less
+`, ``,
+		tests("sched", "/internal/sched", "^TestSemaphore"),
+	},
+	{
+		"of several buffers one that was filled in part is filled again", "internal/queue/request.go",
+		`	b.first = b.first[n:]
 `, ``,
 		tests("contract", "", "^TestContract$"),
 	},
 	{
-		"what was just written is read after PunchHole", "writer.go",
-		`		f.h.inode.Forget(0, math.MaxInt64)
+		"what was just written is read after PunchHole", "internal/fd/space.go",
+		`			fd.inode.Forget(0, math.MaxInt64)
 `, ``,
-		tests("allocation", "", "."),
+		tests("allocation", "", "^TestReadOfWhatWasJustWritten$"),
 	},
 	{
-		"a later write does not wait for one that was given up", "internal/inode/abandoned.go",
+		"a later write does not wait for one that was abandoned", "internal/inode/abandoned.go",
 		`l.wait(lo, hi, math.MaxUint64)`, `l.wait(lo, lo, math.MaxUint64)`,
 		tests("contexts", "", "^TestContext"),
 	},
 	{
-		"a read that was given up has the caller's buffer", "op.go",
+		"a read that was abandoned has the caller's buffer", "completion.go",
 		`return f.ReadAt(buf, off) }, free)`, `return f.ReadAt(p, off) }, free)`,
 		tests("contexts", "", "^TestContext"),
 	},
 	{
-		"the error of a Sync that was given up is lost", "op.go",
-		`		f.h.syncErr.Store(&op.err)
+		"the error of a Sync that was abandoned is lost", "internal/fd/sync.go",
+		`		fd.syncErr.Store(&err)
 `, ``,
 		tests("faults", "/internal/aiotest/trials/faults", "^TestSyncErrorNobodyWaitedFor$"),
 	},
@@ -184,19 +197,19 @@ var mutations = []mutation{
 		tests("batches", "", "^TestBatch"),
 	},
 	{
-		"a member of a Batch that fell short is not finished", "batch.go",
+		"a member of a Batch that fell short is not finished", "internal/fd/group.go",
 		`case m.err == nil && m.n == len(m.p):`, `case m.err == nil:`,
 		tests("batches", "", "^TestBatch"),
 	},
 	{
-		"a copy to a plain File goes past its locks", "reader.go",
+		"a copy to a buffered File goes past its locks", "reader.go",
 		`			return to.ReadFrom(f) // which keeps to the locks of to
-`, `			w = to.plain
+`, `			w = to.file
 `,
 		tests("contract", "", "^TestCopyWaits$"),
 	},
 	{
-		"Close makes an error of what has been transferred", "reader.go",
+		"Close makes an error of what has been transferred", "internal/fd/read.go",
 		`if errors.Is(err, fs.ErrClosed) {`, `if errors.Is(err, fs.ErrExist) {`,
 		tests("contract", "", "^TestCloseMeanwhile$"),
 	},
@@ -207,7 +220,7 @@ var mutations = []mutation{
 		tests("streams", "/stream", "^TestLastRoom$"),
 	},
 	{
-		"nobody collects after a Batch what does not ring", "internal/queue/group.go",
+		"after a Batch no goroutine collects the quiet completions", "internal/queue/group.go",
 		`	if !q.stopCollecting() {
 		go q.collectFn()
 		return
@@ -217,6 +230,45 @@ var mutations = []mutation{
 	}
 `,
 		tests("queue", "/internal/queue", "^TestGroup"),
+	},
+	{
+		"no request is a system call because processors are busy", "internal/queue/queue.go",
+		`	if !q.Busy() {
+		return false`, `	if !q.Busy() || q.depth > 0 {
+		return false`,
+		tests("concurrency", "/internal/aiotest/concurrency", "^TestBusyProcessors$"),
+	},
+	{
+		"processors are busy beside a crowd", "internal/queue/busy.go",
+		`return took >= lateFrom && requests < int64(took/flowEvery)`, `return took >= lateFrom && requests >= 0`,
+		tests("queue", "/internal/queue", "^TestBusy"),
+	},
+	{
+		"a submitter that met EAGAIN waits for one that is stuck", "internal/queue/submit.go",
+		`	q.watchSubmitters(k)
+	return true`, `	return true`,
+		tests("queue", "/internal/queue", "^TestStalled"),
+	},
+	{
+		"sweep gives up while the ring cannot be read", "internal/queue/reap.go",
+		`		if err == errGone {`, `		if err != nil {`,
+		tests("queue", "/internal/queue", "^TestSweep"),
+	},
+	{
+		"the head of some buffers is all of them", "internal/queue/request.go",
+		`	b.n = min(b.n, n)
+`, ``,
+		tests("queue", "/internal/queue", "Buffers"),
+	},
+	{
+		"a second descriptor may be of another file", "internal/dio/dio_linux.go",
+		`		return errAnotherFile`, `		return nil`,
+		tests("dio", "/internal/dio", "^TestNoTwin"),
+	},
+	{
+		"a /proc that is no procfs is believed", "internal/dio/dio_linux.go",
+		`	if fs.Type != unix.PROC_SUPER_MAGIC {`, `	if fs.Type == 0 {`,
+		tests("dio", "/internal/dio", "^TestNoTwin"),
 	},
 	{
 		"another context gets the address that a call is on its way to", "libaio/context.go",

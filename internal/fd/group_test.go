@@ -1,0 +1,85 @@
+package fd
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/sched"
+)
+
+// openDirect opens a file with a direct descriptor, or skips the test.
+func openDirect(t *testing.T) (*os.File, *FD) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(aiotest.Dir(t), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := New(file, true)
+	t.Cleanup(func() {
+		file.Close()
+		fd.Close()
+	})
+	if !fd.Direct() || !fd.direct.Writes {
+		aiotest.NeedsDirect(t)
+	}
+	return file, fd
+}
+
+// pageCacheCalls returns how many calls through the page cache there have been.
+func pageCacheCalls() int64 {
+	s, _ := sched.ReadStats()
+	return s.PageCache
+}
+
+// A write of a Group that the kernel has cut short after some blocks goes on as a WriteAt does: what
+// is left are whole blocks, which go direct.
+func TestGroupWriteThatFellShort(t *testing.T) {
+	aiotest.Guard(t)
+	file, fd := openDirect(t)
+	block := fd.direct.Write
+	p := AlignedBuffer(4 * block)
+	copy(p, aiotest.Pattern(len(p), 1))
+	if _, err := fd.WriteAt(One(p[:block]), 0); err != nil { // what the kernel has made of it
+		t.Fatal(err)
+	}
+	if !fd.acquire() { // as Add
+		t.Fatal("closed")
+	}
+	g := Group{members: []member{{fd: fd, op: Write, p: p, n: block}}}
+	before := pageCacheCalls()
+	if n, err, ok := g.Finish(0); n != len(p) || err != nil || !ok {
+		t.Errorf("Finish = %d, %v, %t", n, err, ok)
+	}
+	if n := pageCacheCalls() - before; n != 0 {
+		t.Errorf("%d calls through the page cache", n)
+	}
+	if got, err := os.ReadFile(file.Name()); err != nil || !bytes.Equal(got, p) {
+		t.Errorf("the file has %d bytes, %v", len(got), err)
+	}
+}
+
+// A read of a Group that the kernel has cut short goes on direct, too.
+func TestGroupReadThatFellShort(t *testing.T) {
+	aiotest.Guard(t)
+	file, fd := openDirect(t)
+	want := aiotest.Pattern(16<<10, 1)
+	if _, err := file.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	p := AlignedBuffer(len(want))
+	copy(p, want[:4096])
+	if !fd.acquire() {
+		t.Fatal("closed")
+	}
+	g := Group{members: []member{{fd: fd, op: Read, p: p, n: 4096}}}
+	before := pageCacheCalls()
+	if n, err, ok := g.Finish(0); n != len(p) || err != nil || !ok || !bytes.Equal(p, want) {
+		t.Errorf("Finish = %d, %v, %t; as written: %t", n, err, ok, bytes.Equal(p, want))
+	}
+	if n := pageCacheCalls() - before; n != 0 {
+		t.Errorf("%d calls through the page cache", n)
+	}
+}

@@ -1,0 +1,75 @@
+package sched
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/internal/queue"
+)
+
+// makeBusy makes processors busy for q, and no few requests in flight, until over.
+func makeBusy(e *engine) (over func()) {
+	busy := reflect.ValueOf(e.queue).Elem().FieldByName("busy").FieldByName("on")
+	on := (*atomic.Bool)(unsafe.Pointer(busy.UnsafeAddr()))
+	on.Store(true)
+	const all = 1 << 30
+	n := max(e.syncReads, e.syncWrites)
+	for range n {
+		e.queue.TryPlain(all)
+	}
+	return func() {
+		on.Store(false)
+		for range n {
+			e.queue.Leave()
+		}
+	}
+}
+
+// While processors are busy a request is a system call only if a thread is free. The threads may be
+// all in the page cache, on a disk that hangs; kernel AIO needs none.
+func TestBusyWithoutAThread(t *testing.T) {
+	aiotest.Guard(t)
+	e := shared()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, aiotest.Pattern(4096, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := Request{Op: Read, Fd: int(file.Fd()), Bufs: One(make([]byte, 4096))}
+	if _, err := e.queue.Do(r); err == queue.ErrUnavailable {
+		aiotest.Needs(t, "kernel AIO", "go test ./internal/sched where io_setup(2) is allowed")
+	}
+
+	defer makeBusy(e)()
+	e.threads.Acquire(e.threads.Limit())
+	if c := EnterSync(Sync); c == BusyCall {
+		t.Error("a Sync waits for a thread")
+		c.Leave()
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := NewDevice(0).Do(r, false)
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err != nil {
+			t.Error(err)
+		}
+		read <- nil
+	case <-time.After(2 * time.Second):
+		t.Error("a read waits for a thread")
+	}
+	e.threads.Release(e.threads.Limit())
+	<-read
+}
