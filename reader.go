@@ -57,8 +57,8 @@ func (f *File) ReadvAt(bufs [][]byte, off int64) (int, error) {
 
 // readEach is ReadvAt of a pipe or a device: a ReadAt of one buffer after the other.
 func (f *File) readEach(b fd.Buffers, off int64) (n int, err error) {
-	if fd.Overflows(off, b.Len()) { // which only all of it shows
-		p := make([]byte, b.Len())
+	if fd.Overflows(off, b.Len()) { // which the first buffer alone may not show
+		p := make([]byte, min(b.Len(), fd.MaxCopy))
 		n, err := f.file.ReadAt(p, off)
 		return b.Scatter(p[:n]), err
 	}

@@ -130,7 +130,7 @@ func (g *Group) Finish(i int) (n int, err error, ok bool) {
 	case m.op == Read:
 		n, err = m.fd.read(One(m.p), m.off, len(m.p), m.n, m.err)
 	default:
-		n, err = m.fd.writeRest(One(m.p), m.off, m.n, m.err)
+		n, err = m.fd.writeOn(One(m.p), m.off, m.n, m.err)
 	}
 	return n, err, true
 }

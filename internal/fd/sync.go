@@ -27,9 +27,13 @@ func (fd *FD) sync(op Op) error {
 	if trace.IsEnabled() {
 		defer trace.StartRegion(context.Background(), "aio.Sync").End()
 	}
-	if c := sched.EnterSync(op); c != sched.NoCall {
+	switch c := sched.EnterSync(op); c {
+	case sched.FewCalls:
 		defer c.Leave()
 		return fd.syncCall(op)
+	case sched.BusyCall:
+		defer c.Leave()
+		return fd.syncOnThread(op)
 	}
 	_, err := fd.call(callQueue, sched.Request{Op: op}, 0)
 	switch err {
@@ -44,6 +48,11 @@ func (fd *FD) sync(op Op) error {
 func (fd *FD) syncCall(op Op) error {
 	thread := sched.AcquireThread()
 	defer thread.Release(1)
+	return fd.syncOnThread(op)
+}
+
+// syncOnThread is syncCall of a caller that has a thread.
+func (fd *FD) syncOnThread(op Op) error {
 	if op == Datasync {
 		_, err := fd.call(callDatasync, sched.Request{}, 0)
 		if !errors.Is(err, errors.ErrUnsupported) {

@@ -106,6 +106,17 @@ func (fd *FD) writeRest(b Buffers, off int64, n int, err error) (int, error) {
 	return whole(n+m, err)
 }
 
+// writeOn is the end of a WriteAt of b of which a request for all of it has returned n, err.
+func (fd *FD) writeOn(b Buffers, off int64, n int, err error) (int, error) {
+	if n == 0 || err != nil {
+		return fd.writeRest(b, off, n, err)
+	}
+	b.Advance(n)
+	done, err := fd.writeDirect(b, off+int64(n))
+	m, err := fd.writeRest(b, off+int64(n), done, err)
+	return whole(n+m, err)
+}
+
 // directErr returns what the caller gets of the error of a direct write: nothing if the page cache
 // is to write the rest.
 func directErr(err error) error {

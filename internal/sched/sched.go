@@ -167,9 +167,9 @@ func (d *Device) Do(r Request, extends bool) (int, error) {
 		return n, err
 	}
 	switch {
-	case limit > 0 && e.queue.TryBusy():
-		defer e.queue.LeaveBusy()
-		e.busy.Add()
+	case limit > 0 && e.tryBusy():
+		defer e.leaveBusy()
+		return Transfer(r)
 	case extends:
 		e.extending.Add(1)
 	default:
@@ -184,6 +184,26 @@ func (d *Device) Do(r Request, extends bool) (int, error) {
 	e.threads.Acquire(1)
 	defer e.threads.Release(1)
 	return Transfer(r)
+}
+
+// tryBusy takes a thread if processors are busy and one is free. If none is, the threads may all be
+// on a disk that hangs, and kernel AIO needs none.
+func (e *engine) tryBusy() bool {
+	if !e.queue.TryBusy() {
+		return false
+	}
+	if !e.threads.TryAcquire(1) {
+		e.queue.LeaveBusy()
+		return false
+	}
+	e.busy.Add()
+	return true
+}
+
+// leaveBusy ends what a successful tryBusy began.
+func (e *engine) leaveBusy() {
+	e.threads.Release(1)
+	e.queue.LeaveBusy()
 }
 
 // Transfer makes the system call, of at most MaxBuffers buffers, on the thread of its caller.
@@ -209,7 +229,7 @@ type SyncCall uint8
 const (
 	NoCall   SyncCall = iota
 	FewCalls          // little else is in flight (140 against 185 us)
-	BusyCall          // processors are busy
+	BusyCall          // processors are busy; the caller has a thread
 )
 
 // EnterSync reports whether a Sync or Datasync is to be a system call. Then Leave ends it.
@@ -220,8 +240,7 @@ func EnterSync(op Op) SyncCall {
 	case e.queue.TryPlain(limit):
 		e.sync.Add()
 		return FewCalls
-	case limit > 0 && e.queue.TryBusy():
-		e.busy.Add()
+	case limit > 0 && e.tryBusy():
 		return BusyCall
 	}
 	return NoCall
@@ -233,7 +252,7 @@ func (c SyncCall) Leave() {
 	case FewCalls:
 		shared().queue.Leave()
 	case BusyCall:
-		shared().queue.LeaveBusy()
+		shared().leaveBusy()
 	}
 }
 

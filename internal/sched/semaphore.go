@@ -18,13 +18,17 @@ type Semaphore struct {
 	waits atomic.Int64
 
 	mu      sync.Mutex
-	waiting []*acquirer // in order of arrival
+	first   *acquirer // those that wait, in order of arrival; mu is held, as for the next two
+	last    *acquirer
+	waiting int
 }
 
 // An acquirer is an Acquire that waits.
 type acquirer struct {
-	n     int64
-	ready chan struct{} // capacity 1
+	n          int64
+	ready      chan struct{} // capacity 1
+	prev, next *acquirer
+	listed     bool // it has not been granted its units
 }
 
 var acquirers = sync.Pool{New: func() any { return &acquirer{ready: make(chan struct{}, 1)} }}
@@ -97,7 +101,7 @@ func (s *Semaphore) Release(n int) {
 func (s *Semaphore) Load() (used int64, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state.Load() >> 1, len(s.waiting)
+	return s.state.Load() >> 1, s.waiting
 }
 
 // Waits returns the number of calls that have had to wait.
@@ -112,7 +116,7 @@ func (s *Semaphore) wait(n int) *acquirer {
 	s.waits.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = append(s.waiting, a)
+	s.push(a)
 	s.state.Or(1)
 	s.grant() // units may have become free before the state was odd
 	return a
@@ -122,33 +126,50 @@ func (s *Semaphore) wait(n int) *acquirer {
 func (s *Semaphore) leave(a *acquirer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.waiting {
-		if s.waiting[i] == a {
-			s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
-			s.grant() // those behind may need less
-			return true
-		}
+	if !a.listed {
+		return false
 	}
-	return false
+	s.remove(a)
+	s.grant() // those behind may need less
+	return true
 }
 
 // grant gives units to those that wait, in order, as long as there are enough. mu is held.
 func (s *Semaphore) grant() {
-	granted := 0
-	for _, a := range s.waiting {
-		if s.state.Load()>>1+a.n > s.limit {
-			break
-		}
+	for a := s.first; a != nil && s.state.Load()>>1+a.n <= s.limit; a = s.first {
 		s.state.Add(a.n << 1)
-		a.ready <- struct{}{}
-		granted++
+		s.remove(a)
+		a.ready <- struct{}{} // it may be another call's from here on
 	}
-	if granted > 0 {
-		n := copy(s.waiting, s.waiting[granted:])
-		clear(s.waiting[n:])
-		s.waiting = s.waiting[:n]
-	}
-	if len(s.waiting) == 0 {
+	if s.first == nil {
 		s.state.And(^1)
 	}
+}
+
+// push makes a the last of those that wait. mu is held.
+func (s *Semaphore) push(a *acquirer) {
+	a.prev, a.next, a.listed = s.last, nil, true
+	if s.last == nil {
+		s.first = a
+	} else {
+		s.last.next = a
+	}
+	s.last = a
+	s.waiting++
+}
+
+// remove takes a out of those that wait. mu is held.
+func (s *Semaphore) remove(a *acquirer) {
+	if a.prev == nil {
+		s.first = a.next
+	} else {
+		a.prev.next = a.next
+	}
+	if a.next == nil {
+		s.last = a.prev
+	} else {
+		a.next.prev = a.prev
+	}
+	a.prev, a.next, a.listed = nil, nil, false
+	s.waiting--
 }
