@@ -28,11 +28,11 @@ var ErrSkipped = errors.New("aio: not begun, because a member before the barrier
 //
 // # Order
 //
-// Members run at the same time, in any order; of two writes that overlap either may win. What is
-// added after a [Batch.Barrier] begins when all before it are done. If one of these failed, with
-// io.EOF or whatever else, what is added after the barrier is not begun and has the error [ErrSkipped]:
-// the data of a commit record did not arrive, or a Sync would vouch for what was not written.
-// (lio_listio(3) knows no order.)
+// Members run at the same time, in any order; of two writes that overlap either may win. Members
+// after a [Batch.Barrier] start only once every earlier member has succeeded. If one fails, with
+// io.EOF or any other error, the members after the barrier do not start and have the error
+// [ErrSkipped]: a commit record must not be written without its data, nor a Sync vouch for it.
+// (lio_listio(3) has no order.)
 //
 // # Results
 //
@@ -42,7 +42,8 @@ var ErrSkipped = errors.New("aio: not begun, because a member before the barrier
 // # Buffers
 //
 // A buffer belongs to the Batch from the call that adds it until Do has returned, and longer if
-// Do is to be called again. Two members that read into the same memory leave it as anyone's guess.
+// Do is to be called again. If two
+// members read into the same memory, its contents are unspecified.
 // [Batch.Reset] forgets the buffers.
 //
 // # Concurrency
@@ -125,8 +126,8 @@ func (b *Batch) add(m member) int {
 	return len(b.members) - 1
 }
 
-// Barrier has what is added after it begin when all before it are done, and only if none of these
-// failed.
+// Barrier orders the Batch: members added after it start only once every earlier member has
+// succeeded.
 func (b *Batch) Barrier() { b.stage++ }
 
 // Len returns the number of members. They are numbered from 0, in the order in which they were
@@ -137,14 +138,14 @@ func (b *Batch) Len() int { return len(b.members) }
 // for a sync; before any Do it returns 0, nil. It panics if there is no such member.
 func (b *Batch) Result(i int) (n int, err error) { return b.members[i].n, b.members[i].err }
 
-// Reset removes all members. The memory for them is kept for the next ones; no buffer and no File is.
+// Reset removes all members. It keeps the memory for the next ones, but no buffer and no File.
 func (b *Batch) Reset() {
 	clear(b.members)
 	b.members, b.stage = b.members[:0], 0
 }
 
-// Do runs all members and waits for them. It returns the first error, in the order of members, or nil
-// if all did what they should. It may be called again, which runs them again.
+// Do runs all members and waits for them. It returns the first error, in the order of members, or
+// nil if all of them succeeded. It may be called again, which runs them again.
 //
 // If ctx has ended nothing begins. If it ends while the Batch is under way, no further member
 // begins, and Do still waits for those that have: kernel AIO does not cancel transfers
@@ -219,7 +220,7 @@ func (b *Batch) runGroup(next []int) (rest []int) {
 	n := b.fillGroup(next, room)
 	crowded := n < len(next) && len(b.grouped) < mostHelpers
 	if crowded {
-		// Others have most places, and those who wait for one get it first. So wait like them.
+		// Other requests have most places, and those that wait are served first. Wait like them.
 		waiting := next[n:min(len(next), n+mostHelpers)]
 		b.leave(waiting)
 		n += len(waiting)
@@ -234,7 +235,8 @@ func (b *Batch) runGroup(next []int) (rest []int) {
 }
 
 // fillGroup begins members from the first of next on: room requests, or as many as their device
-// has places for. Those that are not for kernel AIO it leaves. It returns how many it has dealt with.
+// has places for. It leaves those that are not for kernel AIO. It returns how many it has dealt
+// with.
 func (b *Batch) fillGroup(next []int, room int) int {
 	b.grouped = b.grouped[:0]
 	for n, i := range next {

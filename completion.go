@@ -10,9 +10,9 @@ import (
 	"github.com/go-aio/aio/internal/sched"
 )
 
-// An Op is a call that goes on while whoever has started it does something else:
-// [File.StartReadAt], [File.StartWriteAt] and [File.StartSync] are POSIX's aio_read(3),
-// aio_write(3) and aio_fsync(3), Done and Wait its aio_suspend(3) and aio_return(3).
+// An Op is an asynchronous ReadAt, WriteAt or Sync. [File.StartReadAt], [File.StartWriteAt] and
+// [File.StartSync] are POSIX's aio_read(3), aio_write(3) and aio_fsync(3); Done and Wait are its
+// aio_suspend(3) and aio_return(3).
 //
 // An Op costs a goroutine that waits, and in a direct File no thread. It need not be waited
 // for: one that is dropped completes all the same. All methods may be called concurrently, and
@@ -21,7 +21,7 @@ type Op struct {
 	done  chan struct{}
 	n     int // this and err are written before done is closed
 	err   error
-	state atomic.Uint32 // of an Op whose caller may leave it; see attend
+	state atomic.Uint32 // of an Op that its caller may abandon; see attend
 }
 
 // start runs call in a goroutine of its own.
@@ -77,10 +77,9 @@ func (op *Op) Err() error {
 }
 
 // Kernel AIO cannot cancel a transfer (io_cancel(2) answers EINVAL): the kernel may read or
-// write the memory of a request until its event arrives. So a call that may be given up runs
-// in a goroutine of its own and on memory of the library's, from which the caller's is copied
-// or to which it is. What is given up is an Op that nobody waits for: it keeps its references,
-// its locks and its memory until the kernel is done.
+// write the memory of a request until its event arrives. So a call that may be abandoned runs in a
+// goroutine of its own, on a copy of the caller's buffer. An abandoned Op keeps its references, its
+// locks and its memory until the kernel is done.
 
 // States of an Op that attend has started.
 const (
@@ -99,9 +98,12 @@ func (f *File) admit(ctx context.Context, name string, size int) error {
 }
 
 // attend runs call, which uses size bytes of the library's memory, and waits for it as long as ctx
-// lasts. If that returns no error the caller calls free; otherwise free is called when the call
-// is over and nobody waits for it. w is the call to those that may have to wait for it; nil for a read.
-func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending, call func() (int, error), free func(*Op)) (*Op, error) {
+// lasts. Without an error the caller calls free; with one the call is abandoned, and free is called
+// when it is done. w is what later calls wait for if it is abandoned; nil for a read.
+func (f *File) attend(
+	ctx context.Context, name string, size int, w *fd.Pending,
+	call func() (int, error), free func(*Op),
+) (*Op, error) {
 	op := &Op{done: make(chan struct{})}
 	go func() {
 		op.n, op.err = call()
@@ -136,8 +138,8 @@ func (f *File) attend(ctx context.Context, name string, size int, w *fd.Pending,
 	return op, nil
 }
 
-// detached bounds the memory of calls with a context, in bytes: of those whose callers wait for
-// them, and of those that were given up and are not over.
+// detached bounds the memory of calls with a context that are not done, in bytes, abandoned ones
+// included.
 var detached = sched.NewSemaphore(maxDetached)
 
 // maxDetached is how many bytes of the library's memory may be in such calls. One that needs more
@@ -203,7 +205,8 @@ func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, erro
 	}
 	buf := fd.GetCopy(len(p))
 	free := func(*Op) { fd.PutCopy(buf) }
-	op, err := f.attend(ctx, "read", len(buf), nil, func() (int, error) { return f.ReadAt(buf, off) }, free)
+	read := func() (int, error) { return f.ReadAt(buf, off) }
+	op, err := f.attend(ctx, "read", len(buf), nil, read, free)
 	if err != nil {
 		return 0, err
 	}
@@ -214,12 +217,12 @@ func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, erro
 
 // WriteAtContext is [File.WriteAt] for as long as ctx lasts. When that ends first, the call returns
 // at once, with n = 0 and an error that is context.Cause(ctx) and ctx.Err() to errors.Is. Then
-// nobody knows whether the bytes are written or will be: the kernel cannot cancel a write. p is
-// the caller's again, for the library writes a copy of it, and what is written to the same
-// bytes or truncated later comes after this write.
+// it is unknown whether the bytes are written or will be: the kernel cannot cancel a write. p is
+// the caller's again, because the library writes a copy of it. Later writes to the same bytes, and
+// Truncate, come after this write.
 //
 // With a ctx that has ended already nothing is written. One that cannot end makes this WriteAt,
-// without the copy. What [File.ReadAtContext] says of calls that were given up holds here too.
+// without the copy. What [File.ReadAtContext] says of abandoned calls holds here too.
 func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if ctx.Done() == nil || f.inner() == nil {
 		return f.WriteAt(p, off)
@@ -234,7 +237,8 @@ func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, 
 	if f.fd != nil && off >= 0 && len(buf) > 0 {
 		w = f.fd.PendingWrite(off, len(buf))
 	}
-	op, err := f.attend(ctx, "write", len(buf), w, func() (int, error) { return f.writeDetached(buf, off, w) }, free)
+	write := func() (int, error) { return f.writeDetached(buf, off, w) }
+	op, err := f.attend(ctx, "write", len(buf), w, write, free)
 	if err != nil {
 		return 0, err
 	}
@@ -252,9 +256,9 @@ func (f *File) writeDetached(p []byte, off int64, w *fd.Pending) (int, error) {
 }
 
 // SyncContext is [File.Sync] for as long as ctx lasts. When that ends first, the call returns at
-// once, with an error that is context.Cause(ctx) and ctx.Err() to errors.Is, and nobody knows
-// whether the file is durable. fsync(2) reports a write-back error once: one that this call meets
-// when nobody waits for it any more is what the next Sync, Datasync or SyncContext returns.
+// once, with an error that is context.Cause(ctx) and ctx.Err() to errors.Is, and it is unknown
+// whether the file is durable. fsync(2) reports a write-back error once. If an abandoned call meets
+// one, the next Sync, Datasync or SyncContext returns it.
 func (f *File) SyncContext(ctx context.Context) error {
 	if ctx.Done() == nil || f.inner() == nil {
 		return f.Sync()
@@ -266,7 +270,8 @@ func (f *File) SyncContext(ctx context.Context) error {
 	if f.fd != nil {
 		w = f.fd.PendingSync()
 	}
-	op, err := f.attend(ctx, "sync", 0, w, func() (int, error) { return 0, f.syncDetached(w) }, f.keepSyncErr)
+	sync := func() (int, error) { return 0, f.syncDetached(w) }
+	op, err := f.attend(ctx, "sync", 0, w, sync, f.keepSyncErr)
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,9 @@
 // docs/guarantees.md of the repository lists what does not hold yet. Opened
 // with [O_DIRECT] it does its ReadAt, WriteAt and Sync by Linux kernel AIO
 // (io_submit(2)): the goroutine waits on a channel, not a thread in the kernel, and
-// alignment is the library's business. (The first few in flight, about as many as there are
-// processors, are plain system calls, which take less time; see [Config].) Opened without, it uses the page cache as
-// os.File does, with a bound on the threads that wait there.
+// alignment is the library's business. The first few requests in flight, about one per processor,
+// are ordinary system calls: at that depth a thread is cheaper; see [Config]. Opened without, the
+// File uses the page cache as os.File does, with a bound on the threads that wait there.
 //
 //	f, err := aio.OpenFile("data", os.O_RDWR|aio.O_DIRECT, 0)
 //	...
@@ -53,7 +53,7 @@
 //	aio_suspend(3)  [Op.Done] in a select, [Op.Wait]
 //	aio_error(3)    [Op.Err]
 //	aio_return(3)   [Op.Wait]
-//	aio_cancel(3)   not to be had: see [File.ReadAtContext] for what comes nearest
+//	aio_cancel(3)   not supported; [File.ReadAtContext] is the nearest equivalent
 //
 // Nothing has to be polled, nothing is limited to a process, and there are no signals.
 //
@@ -241,7 +241,8 @@ func Configure(c Config) error {
 		return fmt.Errorf("aio: Config.Depth is %d; it must be from 1 to %d, or 0", c.Depth, maxDepth)
 	}
 	if c.Threads < 0 || c.Threads > maxThreads {
-		return fmt.Errorf("aio: Config.Threads is %d; it must be from 1 to %d, or 0", c.Threads, maxThreads)
+		return fmt.Errorf("aio: Config.Threads is %d; it must be from 1 to %d, or 0",
+			c.Threads, maxThreads)
 	}
 	if c.SyncLimit > maxThreads {
 		return fmt.Errorf("aio: Config.SyncLimit is %d; it must be at most %d", c.SyncLimit, maxThreads)

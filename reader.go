@@ -31,14 +31,14 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 // are empty or nil are skipped. A negative offset is an error, and so are more bytes than an
 // int can count (EINVAL). It does not move the offset of Read.
 //
-// The buffers belong to the call until it returns, and must not overlap: the bytes of those
-// that do are anyone's guess. bufs itself is not changed, nor kept.
+// The buffers belong to the call until it returns. They must not overlap: otherwise their contents
+// are unspecified. bufs itself is neither changed nor kept.
 //
 // In a direct File the bytes come from the disk, by one request of kernel AIO
 // (IOCB_CMD_PREADV, io_submit(2)), whatever the alignment. The kernel reads into bufs themselves
 // if the address and the length of each fit, as those of an [AlignedBuffer] of whole blocks
 // do, and off and the sum too; otherwise into a bounce buffer, 1 MiB at a time. More than 1024
-// buffers (IOV_MAX) or 1 GiB are several requests. In a plain File it is preadv(2); on other
+// buffers (IOV_MAX) or 1 GiB are several requests. In a buffered File it is preadv(2); on other
 // systems than Linux, and for a pipe or a device, ReadAt of one buffer after the other.
 func (f *File) ReadvAt(bufs [][]byte, off int64) (int, error) {
 	b, ok := fd.Many(bufs)
@@ -108,8 +108,8 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, onlyReader{f})
 }
 
-// streamBuffers are for copies between a direct File and somebody else, who may keep us
-// waiting: that is why they are not bounce buffers.
+// streamBuffers are for copies between a direct File and a reader or writer of the caller's. That
+// may block for any time, so they are not bounce buffers.
 var streamBuffers = sync.Pool{New: func() any {
 	buf := AlignedBuffer(fd.MaxCopy)
 	return &buf
@@ -121,7 +121,7 @@ type onlyReader struct{ io.Reader }
 
 type onlyWriter struct{ io.Writer }
 
-// innerOf returns what os can copy from at once: the os.File of a plain File, and r
+// innerOf returns what os can copy from at once: the os.File of a buffered File, and r
 // itself otherwise.
 func innerOf(r io.Reader) io.Reader {
 	if from, ok := r.(*File); ok && from != nil && from.fd != nil && !from.Direct() {
@@ -130,7 +130,7 @@ func innerOf(r io.Reader) io.Reader {
 	return r
 }
 
-// isRegular reports whether r is a file that can be read without waiting for anybody.
+// isRegular reports whether r is a file that can be read without waiting for anything but I/O.
 func isRegular(r io.Reader) bool {
 	file, ok := r.(*os.File)
 	if !ok {

@@ -35,26 +35,26 @@ type Stats struct {
 	// Relieved is how often another goroutine went to io_submit(2) because it blocked for
 	// those that were there: each time a thread, and a sign of a device that stalls.
 	Relieved int64
-	// Overlooked is how often a watchdog, which looks once a second while requests are under way,
-	// found a completion that nobody had come for, or a request that nobody submitted, and saw to
-	// it. It should be 0: please report anything else, with Incident, which describes the first.
+	// Overlooked is how often a watchdog found a completion that was not taken, or a request that
+	// was not submitted, and repaired that. It looks once a second while requests are under way.
+	// It should be 0: please report anything else, with Incident, which describes the first.
 	Overlooked int64
 	Incident   string
 
-	// Synchronous is the number of direct requests, and of syncs, that were plain system
-	// calls because so few were in flight, see [Config], or because the device answers promptly.
+	// Synchronous is the number of direct requests, and of syncs, that were system calls because
+	// few were in flight, see [Config], or because the device answers promptly.
 	Synchronous int64
 	// Busy is the number of those that were system calls because goroutines, or other processes,
 	// compute on all processors: a goroutine that kernel AIO wakes would wait for a processor.
 	Busy int64
-	// PageCache is the number of calls through the page cache: reads and writes of plain Files,
+	// PageCache is the number of calls through the page cache: reads and writes of buffered Files,
 	// writes of direct ones that are not whole blocks, and what changes a file's size or space.
 	// What os copies between two files at once is one, or none.
 	PageCache int64
 	// RecentReads is the number of reads of direct Files that the page cache answered, because
 	// a write had just put there what they want.
 	RecentReads int64
-	// Threads is a gauge: plain system calls under way, but for the Synchronous ones, each of
+	// Threads is a gauge: system calls under way, but for the Synchronous ones, each of
 	// which may hold a thread. ThreadsQueued is one too: calls that wait because that is
 	// Config.Threads. ThreadWaits is the number of calls that had to.
 	Threads, ThreadsQueued, ThreadWaits int64
@@ -129,8 +129,9 @@ func ReadStats() Stats {
 	q, d := s.Queue, fd.ReadStats()
 	return Stats{
 		Submitted: q.Submitted, Completed: q.Completed,
-		InFlight: q.InFlight, Queued: q.Pending + q.Starved + s.PlacesQueued, QueueWaits: q.SlotWaits + s.PlaceWaits,
-		Batches: q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
+		InFlight: q.InFlight, Queued: q.Pending + q.Starved + s.PlacesQueued,
+		QueueWaits: q.SlotWaits + s.PlaceWaits,
+		Batches:    q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
 		ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
 		Overlooked: q.Overlooked, Incident: q.Incident,
 		Synchronous: s.Sync,

@@ -211,7 +211,8 @@ func (fd *FD) Read(p []byte) (int, error) {
 		return n, bare(err)
 	}
 	defer fd.release()
-	n, err := fd.read(One(p[:min(len(p), maxDirect)]), off, 0, 0, nil) // os too reads no more at a time
+	p = p[:min(len(p), maxDirect)] // os too reads no more at a time
+	n, err := fd.read(One(p), off, 0, 0, nil)
 	if n == 0 {
 		return 0, err
 	}

@@ -74,7 +74,8 @@ func (fd *FD) writeDirect(b Buffers, off int64) (done int, err error) {
 // writesDirect reports whether a write of b goes past the page cache.
 func (fd *FD) writesDirect(b Buffers, off int64) bool {
 	t := fd.direct
-	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) && !fd.inode.Untracked() && !Overflows(off, b.Len())
+	return t != nil && t.Writes && inUnits(off, b.Len(), t.Write) &&
+		!fd.inode.Untracked() && !Overflows(off, b.Len())
 }
 
 // Extends reports whether a write up to byte end extends the file. Such a write blocks in

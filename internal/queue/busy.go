@@ -41,7 +41,7 @@ const (
 // by Queue.mu.
 type busyState struct {
 	on     atomic.Bool
-	yields atomic.Int64 // when the yield under way began or was due, in nanoseconds since epoch; or 0
+	yields atomic.Int64 // when the yield under way began or was due, since epoch; or 0
 	from   atomic.Int64 // requests made by then
 	calls  atomic.Int64 // system calls that were made because processors were busy
 
@@ -76,8 +76,8 @@ func isLate(took time.Duration, requests int64) bool {
 	return took >= lateFrom && requests < int64(took/flowEvery)
 }
 
-// requests returns the number of requests that have ever been made, but for those of TryPlain, which
-// are few at a time.
+// requests returns the number of requests that have ever been made, but for those of TryPlain,
+// which are few at a time.
 func (q *Queue) requests() int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()

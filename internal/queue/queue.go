@@ -30,15 +30,15 @@ type Queue struct {
 	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
-	collecting atomic.Bool  // the reaper waits in io_getevents(2), see collect; or the owner of a Group, or collectDetached
+	collecting atomic.Bool  // the reaper, a Group's owner or collectDetached collects
 	quiet      atomic.Int64 // requests in the kernel, or on their way, that do not ring
 	noCollect  atomic.Bool  // io_getevents(2) is refused
 	procs      atomic.Int32 // GOMAXPROCS, looked up now and then
 	wakes      atomic.Int64 // of the reaper
 	collects   atomic.Int64 // calls of io_getevents(2) by it
 
-	// submitFn and resumeFn are submitOthers and resume on the kernel, and collectFn is collectDetached: a go statement
-	// with arguments would allocate.
+	// submitFn, resumeFn and collectFn are submitOthers, resume and collectDetached on the kernel: a
+	// go statement with arguments would allocate.
 	submitFn, resumeFn, collectFn func()
 
 	stuckAfter time.Duration // see relieve
@@ -166,7 +166,7 @@ func result(res int64) (int, error) {
 	return int(res), nil
 }
 
-// ready returns the kernel, made on first use, or nil where there is none to be had.
+// ready returns the kernel, made on first use, or nil if kernel AIO is unavailable.
 func (q *Queue) ready() kernel {
 	if k := q.kernel.Load(); k != nil && q.retryAt.Load() == 0 {
 		return *k

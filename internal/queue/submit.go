@@ -23,16 +23,16 @@ type batch struct {
 	calls, taken, largest int // of io_submit(2), see counts.add
 }
 
-// submit gives pending requests to the kernel until there are none. own is the
-// caller's among them. On entry q.mu is held and the caller counted in q.submitting;
-// on return it is not and he is not.
+// submit gives pending requests to the kernel until there are none. own is the caller's request
+// among them, or nil. On entry q.mu is held and the caller is counted in q.submitting; on return
+// neither is so.
 func (q *Queue) submit(k kernel, own *slot) {
 	q.gather()
 	b := q.batch()
 	for q.pending.len() > 0 {
 		if own != nil && (own.isDone() || own.group != nil && own.group.given) {
-			// The caller's own request is done; others must not keep him here. Nor from
-			// the completions of his group.
+			// The caller's own request is done, or all of its group is submitted: the requests of
+			// other callers must not keep it here.
 			q.spare(b)
 			q.mu.Unlock()
 			go q.submitFn()
@@ -48,11 +48,11 @@ func (q *Queue) submit(k kernel, own *slot) {
 		others := q.pushes != before
 		q.pushes++
 		if others && q.submitting > int(q.procs.Load()) {
-			q.watchSubmitters(k) // relieve has brought in one, who gets on
+			q.watchSubmitters(k) // relieve added a submitter, and it is making progress
 			break
 		}
 		if q.stalled.Load() && q.inKernel.Load() > 0 {
-			break // a completion will bring somebody back, or who has counted a request
+			break // a completion will bring a submitter back, or a submitter that has counted a request
 		}
 	}
 	q.spare(b)
@@ -113,7 +113,7 @@ func (q *Queue) watchSubmitters(k kernel) {
 	q.relief.Reset(q.patience)
 }
 
-// maxRelief bounds those whom relieve brings in, each of whom is a thread.
+// maxRelief bounds the submitters that relieve brings in, each of which is a thread.
 const maxRelief = 64
 
 // relieve brings in a submitter beyond the others if none of them has got anywhere since it
@@ -273,8 +273,8 @@ func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot,
 // can come, because nothing is in the kernel. What is counted as in the kernel includes the
 // requests of submitters that are in io_submit(2), of which one may be stuck: so relieve is set.
 //
-// Who delivers completions lowers q.inKernel and then looks at q.stalled; here it is
-// the other way round, so one of both sees the other. A submitter that has counted
+// deliver lowers q.inKernel and then looks at q.stalled; here it is the other way round, so one of
+// the two sees the other. A submitter that has counted
 // requests which the kernel then refuses lowers q.inKernel too, here or in refuse, and
 // the last one finds zero, here or in submit.
 func (q *Queue) stall(k kernel, slots []*slot) bool {

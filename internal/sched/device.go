@@ -12,7 +12,9 @@ import (
 // A Device is what all direct files on one device share: how many requests it takes at a time, and
 // how promptly.
 type Device struct {
-	places *Semaphore // requests that kernel AIO has for it; nil if the device does not say how many it takes
+	// places bounds the requests that kernel AIO has for it; it is nil if the device does not say
+	// how many it takes.
+	places *Semaphore
 
 	// score is positive if system calls have lately returned promptly.
 	score atomic.Int32

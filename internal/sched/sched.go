@@ -2,10 +2,11 @@
 // to the kernel's queue (package queue), or as a system call on one of a bounded number of
 // threads. It has what all files of the process share, and what those of one device do.
 //
-// A direct request is a system call while few are in flight, because a thread is cheaper then. It is
-// one, too, while processors are busy, because a thread keeps its processor; then it needs a thread of the bound. Otherwise it is given to the
-// queue, when its device has a place for it. What the queue cannot take, and what would block in
-// io_submit(2), is a system call on a thread of the bound.
+// A direct request is a system call while few are in flight, because a thread is cheaper then. It
+// is one, too, while processors are busy, because a thread keeps its processor, if one of a bounded
+// number of threads is free. Otherwise it is given to the queue, when its device has a place for
+// it. What the queue cannot take, and what would block in io_submit(2), is a system call on a
+// thread of the bound.
 package sched
 
 import (
