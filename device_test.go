@@ -70,8 +70,8 @@ func TestDeviceBoundsRequests(t *testing.T) {
 		}
 	}
 	all.Wait()
-	if s := aio.ReadStats(); s.LargestBatch > limit || s.Submitted == 0 {
-		t.Errorf("%d requests in one io_submit(2), of %d", s.LargestBatch, s.Submitted)
+	if s := aio.ReadStats(); s.Mechanism.LargestBatch > limit || s.Submitted == 0 {
+		t.Errorf("%d requests in one io_submit(2), of %d", s.Mechanism.LargestBatch, s.Submitted)
 	}
 }
 

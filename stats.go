@@ -24,17 +24,6 @@ type Stats struct {
 	// QueueWaits is the number of requests that had to wait for a place or for the device.
 	QueueWaits int64
 
-	// Batches is the number of calls of io_submit(2) that took something, Batched that of
-	// the requests that they took: Batched/Batches is the mean size of a batch, LargestBatch
-	// the largest. Neither counts the call that is under way.
-	Batches, Batched, LargestBatch int64
-	// ReaperWakes is how often the runtime's poller woke the goroutine that takes completions,
-	// Collects how often that waited in io_getevents(2) instead, as it does in a crowd, or the
-	// goroutine of a [Batch] in its place.
-	ReaperWakes, Collects int64
-	// Relieved is how often another goroutine went to io_submit(2) because it blocked for
-	// those that were there: each time a thread, and a sign of a device that stalls.
-	Relieved int64
 	// Overlooked is how often a watchdog found a completion that was not taken, or a request that
 	// was not submitted, and repaired that. It looks once a second while requests are under way.
 	// It should be 0: please report anything else, with Incident, which describes the first.
@@ -67,6 +56,7 @@ type Stats struct {
 	LockWaits int64
 
 	Fallbacks Fallbacks
+	Mechanism Mechanism
 
 	// Unavailable says why the process has no kernel AIO: what the kernel answered, and the
 	// limit that is used up, with its value (/proc/sys/fs/aio-max-nr). It is empty if there is,
@@ -92,6 +82,22 @@ type Fallbacks struct {
 	// NoSpace: a direct write did not fit (ENOSPC, EDQUOT, EFBIG), and what did went through the
 	// page cache.
 	NoSpace int64
+}
+
+// Mechanism is how well the requests of kernel AIO share system calls and wake-ups. Its fields follow
+// the implementation: they may change in any version.
+type Mechanism struct {
+	// Batches is the number of calls of io_submit(2) that took something, Batched that of
+	// the requests that they took: Batched/Batches is the mean size of a batch, LargestBatch
+	// the largest. Neither counts the call that is under way.
+	Batches, Batched, LargestBatch int64
+	// ReaperWakes is how often the runtime's poller woke the goroutine that takes completions,
+	// Collects how often that waited in io_getevents(2) instead, as it does in a crowd, or the
+	// goroutine of a [Batch] in its place.
+	ReaperWakes, Collects int64
+	// Relieved is how often another goroutine went to io_submit(2) because it blocked for
+	// those that were there: each time a thread, and a sign of a device that stalls.
+	Relieved int64
 }
 
 // Latency is a histogram of the time that requests were in the kernel: from just before
@@ -131,8 +137,6 @@ func ReadStats() Stats {
 		Submitted: q.Submitted, Completed: q.Completed,
 		InFlight: q.InFlight, Queued: q.Pending + q.Starved + s.PlacesQueued,
 		QueueWaits: q.SlotWaits + s.PlaceWaits,
-		Batches:    q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
-		ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
 		Overlooked: q.Overlooked, Incident: q.Incident,
 		Synchronous: s.Sync,
 		Busy:        s.Busy,
@@ -146,6 +150,10 @@ func ReadStats() Stats {
 			Extending:   s.Extending,
 			Unsupported: d.Unsupported,
 			NoSpace:     d.NoSpace,
+		},
+		Mechanism: Mechanism{
+			Batches: q.Batches, Batched: q.Batched, LargestBatch: q.LargestBatch,
+			ReaperWakes: q.Wakes, Collects: q.Collects, Relieved: q.Relieved,
 		},
 		Unavailable: q.Unavailable,
 		Latency:     latencyOf(q.Latency),

@@ -31,7 +31,7 @@ func moved(before, after aio.Stats) map[string]int64 {
 		for i := range a.NumField() {
 			name := prefix + a.Type().Field(i).Name
 			switch name {
-			case "ReaperWakes", "Collects", "Batches", "LargestBatch", "Queued", "InFlight", "Threads", "ThreadsQueued", "Latency.Sum":
+			case "Mechanism.ReaperWakes", "Mechanism.Collects", "Mechanism.Batches", "Mechanism.LargestBatch", "Queued", "InFlight", "Threads", "ThreadsQueued", "Latency.Sum":
 				continue
 			}
 			switch a, b := a.Field(i), b.Field(i); a.Kind() {
@@ -54,7 +54,7 @@ func wantMoved(t *testing.T, what string, want map[string]int64, do func()) {
 	before := aio.ReadStats()
 	do()
 	got := moved(before, aio.ReadStats())
-	for aiotest.Linux && got["Batched"] < want["Batched"] { // who submitted counts after he has woken others
+	for aiotest.Linux && got["Mechanism.Batched"] < want["Mechanism.Batched"] { // who submitted counts after he has woken others
 		got = moved(before, aio.ReadStats())
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -160,7 +160,7 @@ func TestStatsOfKernelAIO(t *testing.T) {
 	}
 	f := directFile(t)
 	block := aiotest.Buffer(4096, 0)
-	want := map[string]int64{"Submitted": 1, "Completed": 1, "Batched": 1}
+	want := map[string]int64{"Submitted": 1, "Completed": 1, "Mechanism.Batched": 1}
 	wantMoved(t, "ReadAt", want, func() { _, err := f.ReadAt(block, 4096); must(t, err) })
 	wantMoved(t, "WriteAt", want, func() { _, err := f.WriteAt(block, 4096); must(t, err) })
 	wantMoved(t, "Sync", want, func() { must(t, f.Sync()) })
@@ -184,7 +184,7 @@ func TestStatsOfKernelAIO(t *testing.T) {
 	if inBuckets != s.Latency.Count || s.Latency.Sum <= 0 {
 		t.Errorf("%d in buckets: %+v", inBuckets, s.Latency)
 	}
-	if s.LargestBatch < 1 || s.LargestBatch > 16 || s.Batches > s.Batched || s.ReaperWakes == 0 {
+	if m := s.Mechanism; m.LargestBatch < 1 || m.LargestBatch > 16 || m.Batches > m.Batched || m.ReaperWakes == 0 {
 		t.Errorf("%+v", s)
 	}
 	if s.InFlight != 0 || s.Queued != 0 || s.Threads != 0 || s.ThreadsQueued != 0 || s.Unavailable != "" {

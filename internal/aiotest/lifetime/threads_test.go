@@ -75,7 +75,7 @@ func TestThreads(t *testing.T) {
 		// io_submit(2) blocks while the device's queue is full, and on a disk that stalls the queue has a thread
 		// more each time that this takes long, 64 at most.
 		stats := aio.ReadStats()
-		relieved := int(min(stats.Relieved, 64))
+		relieved := int(min(stats.Mechanism.Relieved, 64))
 		if stats.Busy > 0 {
 			t.Logf("processors were busy for %d requests: that takes threads, Config.Threads at most", stats.Busy)
 			w.most += 256

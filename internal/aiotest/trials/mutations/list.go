@@ -263,12 +263,12 @@ var mutations = []mutation{
 	{
 		"a second descriptor may be of another file", "internal/dio/dio_linux.go",
 		`		return errAnotherFile`, `		return nil`,
-		tests("dio", "/internal/dio", "^TestNoTwin"),
+		tests("dio", "/internal/dio", "^TestOpenWith|^TestSameFile$"),
 	},
 	{
 		"a /proc that is no procfs is believed", "internal/dio/dio_linux.go",
 		`	if fs.Type != unix.PROC_SUPER_MAGIC {`, `	if fs.Type == 0 {`,
-		tests("dio", "/internal/dio", "^TestNoTwin"),
+		tests("dio", "/internal/dio", "^TestOpenWith|^TestSameFile$"),
 	},
 	{
 		"another context gets the address that a call is on its way to", "libaio/context.go",
