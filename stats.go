@@ -84,8 +84,8 @@ type Fallbacks struct {
 	NoSpace int64
 }
 
-// Mechanism is how well the requests of kernel AIO share system calls and wake-ups. Its fields follow
-// the implementation: they may change in any version.
+// Mechanism is how well the requests of kernel AIO share system calls and wake-ups. Its fields
+// follow the implementation: they may change in any version.
 type Mechanism struct {
 	// Batches is the number of calls of io_submit(2) that took something, Batched that of
 	// the requests that they took: Batched/Batches is the mean size of a batch, LargestBatch
