@@ -178,8 +178,8 @@ func (f *File) contextErr(ctx context.Context, name string, left bool) error {
 // With a ctx that has ended already nothing is read. One that cannot end, such as
 // context.Background, makes this ReadAt, without the copy.
 //
-// Calls that were given up keep their memory, and Close leaves the descriptors to them, until the
-// disk answers. While calls with a context, given up or not, have 64 MiB in sum, further ones wait.
+// Abandoned calls keep their memory, and Close leaves the descriptors to them, until the disk
+// answers. While calls with a context, abandoned or not, have 64 MiB in sum, further ones wait.
 func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if ctx.Done() == nil || f.inner() == nil {
 		return f.ReadAt(p, off)

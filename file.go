@@ -19,7 +19,7 @@
 //
 // Where there is no kernel AIO (another system, a seccomp filter,
 // /proc/sys/fs/aio-max-nr used up) or no direct I/O (some filesystems), the same calls
-// run as plain system calls; that is never an error. [File.Direct] tells, and [ReadStats] why.
+// run as system calls; that is never an error. [File.Direct] tells, and [ReadStats] why.
 //
 // # Errors
 //
@@ -59,7 +59,7 @@
 //
 // # Deadlocks
 //
-// At most [Config].Depth requests and [Config].Threads plain system calls of the process
+// At most [Config].Depth requests and [Config].Threads system calls of the process
 // are under way at a time; others wait their turn. A program that serves a FUSE
 // filesystem from the very process that reads it through aio must leave room for its own
 // backing files: use os.File for them.
@@ -217,7 +217,7 @@ type Config struct {
 	// events; 1024 by default. It counts against /proc/sys/fs/aio-max-nr, a limit of
 	// the whole host.
 	Depth int
-	// Threads is the largest number of plain system calls under way at a time, each of
+	// Threads is the largest number of system calls under way at a time, each of
 	// which may hold a thread, 1 to 10000; 256 by default.
 	Threads int
 	// SyncLimit is the number of direct requests in flight up to which the next one is a system

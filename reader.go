@@ -84,7 +84,7 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, f.wrapErr("read", err)
 }
 
-// WriteTo writes the rest of the file to w, as os.File's WriteTo does. A plain File
+// WriteTo writes the rest of the file to w, as os.File's WriteTo does. A buffered File
 // leaves it to os.File where that, or w, may know a shorter way, such as sendfile(2).
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	if f.engine() == nil {

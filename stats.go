@@ -70,10 +70,10 @@ type Stats struct {
 // Fallbacks counts requests of direct Files that could not go the direct, asynchronous way.
 // None of these is an error.
 type Fallbacks struct {
-	// Unavailable: there was no kernel AIO; see Stats.Unavailable. It was a plain system call.
+	// Unavailable: there was no kernel AIO; see Stats.Unavailable. It was a system call.
 	Unavailable int64
 	// Extending: a write that extends the file, for which io_submit(2) would block. It was a
-	// plain, direct, system call.
+	// direct system call.
 	Extending int64
 	// Unsupported: the kernel refused a direct transfer (EINVAL, EOPNOTSUPP; EIO for a read past the
 	// end, on xfs), and the rest of it

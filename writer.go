@@ -78,7 +78,7 @@ func (f *File) Write(p []byte) (int, error) {
 func (f *File) WriteString(s string) (int, error) { return f.Write(fd.Bytes(s)) }
 
 // ReadFrom writes what r has, until its end or an error, as os.File's ReadFrom does. A
-// plain File leaves it to os.File, which may know a shorter way such as
+// buffered File leaves it to os.File, which may know a shorter way such as
 // copy_file_range(2) or splice(2).
 func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	d := f.engine()

@@ -11,8 +11,8 @@
 //
 // A call takes in this order what it needs of: the FD (acquire), a range of the inode's lock
 // table, a bounce buffer, and a permit of sched (a place of the device, or a thread). While it
-// holds one it waits for none that comes before. It waits for abandoned writes before all of
-// these.
+// holds one it waits for none that comes before. A write waits for abandoned ones once it has
+// acquired the FD. A Read or Write at the file offset holds the cursor around all of this.
 package fd
 
 import (
@@ -275,9 +275,9 @@ func (fd *FD) finish() {
 	}
 }
 
-// lock takes r for a call that goes through the page cache. loose is whether it could do without
-// the lock table.
-func (fd *FD) lock(r inode.Range) (loose bool) {
+// lock takes r for a call that goes through the page cache. untracked is whether it could do
+// without the lock table.
+func (fd *FD) lock(r inode.Range) (untracked bool) {
 	if fd.inode == nil || fd.direct == nil && fd.inode.EnterUntracked() {
 		return true
 	}
@@ -285,10 +285,10 @@ func (fd *FD) lock(r inode.Range) (loose bool) {
 	return false
 }
 
-func (fd *FD) unlock(r inode.Range, loose bool) {
+func (fd *FD) unlock(r inode.Range, untracked bool) {
 	switch {
 	case fd.inode == nil:
-	case loose:
+	case untracked:
 		fd.inode.LeaveUntracked()
 	default:
 		fd.inode.Unlock(r)

@@ -56,8 +56,8 @@ func (fd *FD) exclusive(change func() error) error {
 	}
 	defer fd.release()
 	r := inode.Everything(inode.Exclusive)
-	loose := fd.lock(r)
-	defer fd.unlock(r, loose)
+	untracked := fd.lock(r)
+	defer fd.unlock(r, untracked)
 	thread := sched.AcquirePageCache()
 	defer thread.Release(1)
 	return change()

@@ -151,8 +151,8 @@ func (fd *FD) writeBuffered(b Buffers, off int64, stream bool) (n int, err error
 		b = One(p)
 	}
 	r := inode.Range{Class: inode.Buffered, Lo: off, Hi: end(off, b.Len())}
-	loose := fd.lock(r)
-	defer fd.unlock(r, loose)
+	untracked := fd.lock(r)
+	defer fd.unlock(r, untracked)
 	thread := sched.AcquirePageCache()
 	defer thread.Release(1)
 	if fd.direct != nil && b.Len() >= uncachedFrom {
@@ -232,8 +232,8 @@ func (fd *FD) Write(p []byte, appends bool) (int, error) {
 // writeStream is os.File's Write. Only the kernel knows where it will write.
 func (fd *FD) writeStream(p []byte) (int, error) {
 	r := inode.Everything(inode.Buffered)
-	loose := fd.lock(r)
-	defer fd.unlock(r, loose)
+	untracked := fd.lock(r)
+	defer fd.unlock(r, untracked)
 	thread := sched.AcquirePageCache()
 	defer thread.Release(1)
 	n, err := fd.file.Write(p)

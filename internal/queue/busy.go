@@ -76,7 +76,7 @@ func isLate(took time.Duration, requests int64) bool {
 	return took >= lateFrom && requests < int64(took/flowEvery)
 }
 
-// requests returns the number of requests that have ever been made, but for those of TryPlain,
+// requests returns the number of requests that have ever been made, but for those of TrySync,
 // which are few at a time.
 func (q *Queue) requests() int64 {
 	q.mu.Lock()

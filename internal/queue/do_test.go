@@ -154,14 +154,14 @@ func TestErrUnavailableIsNoErrno(t *testing.T) {
 }
 
 // The number of synchronous calls is bounded, and both these and requests count.
-func TestTryPlain(t *testing.T) {
+func TestTrySync(t *testing.T) {
 	k, q := newFake(t, 256)
 	for _, limit := range []int{0, 1, 5} {
 		room := func() (n int) { // leaves nothing in flight
-			for n < 10 && q.TryPlain(limit) {
+			for n < 10 && q.TrySync(limit) {
 				n++
 			}
-			if q.TryPlain(limit) {
+			if q.TrySync(limit) {
 				t.Error("room for a synchronous call after there was none")
 			}
 			for range n {
@@ -174,7 +174,7 @@ func TestTryPlain(t *testing.T) {
 		}
 		// Synchronous calls do not delay requests.
 		for range limit {
-			q.TryPlain(limit)
+			q.TrySync(limit)
 		}
 		want(t, 5, start(q, 5), 5, nil)
 		for range limit {

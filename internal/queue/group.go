@@ -67,7 +67,7 @@ func (q *Queue) Reserve(g *Group, most int) int {
 		g.slots = append(g.slots, s)
 	}
 	q.mu.Unlock()
-	q.active.Add(1) // a group occupies one thread in the kernel at most; see TryPlain
+	q.active.Add(1) // a group occupies one thread in the kernel at most; see TrySync
 	return len(g.slots)
 }
 

@@ -84,10 +84,10 @@ func TestGroupIsOneInFlight(t *testing.T) {
 	k.hold()
 	group := startGroup(q, upTo(30)...)
 	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == 30 })
-	if q.TryPlain(1) {
+	if q.TrySync(1) {
 		t.Error("the group is not counted")
 	}
-	if !q.TryPlain(2) {
+	if !q.TrySync(2) {
 		t.Error("the group is counted more than once")
 	} else {
 		q.Leave()

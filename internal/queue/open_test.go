@@ -29,7 +29,7 @@ func TestNothingBeforeTheFirstRequest(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines, files, maps := runtime.NumGoroutine(), aiotest.OpenFiles(), contexts()
 	q := New(DefaultDepth)
-	if q.TryPlain(1) {
+	if q.TrySync(1) {
 		q.Leave()
 	}
 	time.Sleep(5 * time.Millisecond)
@@ -83,7 +83,7 @@ func TestOpenRefusedForGood(t *testing.T) {
 			if opened != 1 {
 				t.Errorf("the kernel was asked %d times", opened)
 			}
-			if !q.TryPlain(1) {
+			if !q.TrySync(1) {
 				t.Error("a refused request is still counted")
 			}
 			q.Leave()

@@ -27,7 +27,7 @@ type Queue struct {
 	why      atomic.Pointer[string] // of that: the reason, for Stats
 	timed    atomic.Bool            // latency is recorded
 
-	active     atomic.Int64 // requests in Do, groups, and plain calls that TryPlain has let go
+	active     atomic.Int64 // requests in Do, groups, and system calls that TrySync has let go
 	inKernel   atomic.Int64 // given to the shared context and not yet delivered
 	stalled    atomic.Bool  // pending requests wait for a completion; see stall
 	collecting atomic.Bool  // the reaper, a Group's owner or collectDetached collects
@@ -128,9 +128,9 @@ func (q *Queue) Do(r Request) (int, error) {
 	return result(res)
 }
 
-// TryPlain reports whether fewer than limit requests are in flight, so that the caller had
-// better make a plain system call. Then it counts that as a request, and Leave ends it.
-func (q *Queue) TryPlain(limit int) bool {
+// TrySync reports whether fewer than limit requests are in flight, so that the caller had
+// better make a system call. Then it counts that as a request, and Leave ends it.
+func (q *Queue) TrySync(limit int) bool {
 	if q.active.Add(1) <= int64(limit) {
 		return true
 	}
@@ -138,10 +138,10 @@ func (q *Queue) TryPlain(limit int) bool {
 	return false
 }
 
-// Leave ends what a successful TryPlain began.
+// Leave ends what a successful TrySync began.
 func (q *Queue) Leave() { q.active.Add(-1) }
 
-// TryBusy is TryPlain with Busy in place of a limit. LeaveBusy ends what it began.
+// TryBusy is TrySync with Busy in place of a limit. LeaveBusy ends what it began.
 func (q *Queue) TryBusy() bool {
 	if !q.Busy() {
 		return false

@@ -11,8 +11,8 @@ func New(int) *Queue { return &Queue{} }
 // Do refuses.
 func (q *Queue) Do(Request) (int, error) { return 0, ErrUnavailable }
 
-// TryPlain reports that nothing is in flight.
-func (q *Queue) TryPlain(int) bool { return true }
+// TrySync reports that nothing is in flight.
+func (q *Queue) TrySync(int) bool { return true }
 
 // A Group has no room for any request.
 type Group struct{}
@@ -38,7 +38,7 @@ func (q *Queue) TryBusy() bool { return false }
 // LeaveBusy is not called.
 func (q *Queue) LeaveBusy() {}
 
-// Leave ends what TryPlain began.
+// Leave ends what TrySync began.
 func (q *Queue) Leave() {}
 
 // Stats returns why there is nothing to count.

@@ -21,7 +21,7 @@ func makeBusy(e *engine) (over func()) {
 	const all = 1 << 30
 	n := max(e.syncReads, e.syncWrites)
 	for range n {
-		e.queue.TryPlain(all)
+		e.queue.TrySync(all)
 	}
 	return func() {
 		on.Store(false)

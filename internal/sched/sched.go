@@ -161,7 +161,7 @@ func (e *engine) syncLimit(op Op) int {
 func (d *Device) Do(r Request, extends bool) (int, error) {
 	e := shared()
 	limit := e.syncLimit(r.Op)
-	if e.queue.TryPlain(d.syncLimit(limit)) {
+	if e.queue.TrySync(d.syncLimit(limit)) {
 		n, err := d.timed(r)
 		e.queue.Leave()
 		e.sync.Add()
@@ -238,7 +238,7 @@ func EnterSync(op Op) SyncCall {
 	e := shared()
 	limit := e.syncLimit(op)
 	switch {
-	case e.queue.TryPlain(limit):
+	case e.queue.TrySync(limit):
 		e.sync.Add()
 		return FewCalls
 	case limit > 0 && e.tryBusy():

@@ -157,7 +157,7 @@ var mutations = []mutation{
 	},
 	{
 		"when the context of an Acquire ends, no unit goes to those behind it", "internal/sched/semaphore.go",
-		`			s.grant() // those behind may need less
+		`	s.grant() // those behind may need less
 `, ``,
 		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
@@ -180,7 +180,7 @@ var mutations = []mutation{
 	},
 	{
 		"a read that was abandoned has the caller's buffer", "completion.go",
-		`return f.ReadAt(buf, off) }, free)`, `return f.ReadAt(p, off) }, free)`,
+		`	read := func() (int, error) { return f.ReadAt(buf, off) }`, `	read := func() (int, error) { return f.ReadAt(p, off) }`,
 		tests("contexts", "", "^TestContext"),
 	},
 	{
@@ -277,7 +277,7 @@ var mutations = []mutation{
 	},
 	{
 		"a sync of Pebble's exclusive log only flushes", "pebblevfs/file.go",
-		`func (f *stream) SyncData() error { return f.w.Sync() }`, `func (f *stream) SyncData() error { return f.w.Flush() }`,
+		`func (f *writerFile) SyncData() error { return f.w.Sync() }`, `func (f *writerFile) SyncData() error { return f.w.Flush() }`,
 		databases("pebblevfs"),
 	},
 	{
