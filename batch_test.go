@@ -474,7 +474,7 @@ func TestBatchRefused(t *testing.T) {
 
 func TestBatchCramped(t *testing.T) {
 	aiotest.NeedsTime(t)
-	beside(t)
+	aiotest.Beside(t)
 	aiotest.Guard(t)
 	for i, depth := range []string{"1", "7", "32"} {
 		if !aiotest.SomeOrFull(i) {
@@ -620,14 +620,14 @@ func TestBatchAllocs(t *testing.T) {
 			defer crowded(t, f.Name(), crowd)()
 			var b aio.Batch
 			all := pages(n)
-			atMost(t, 0, "a Batch of reads", func() error {
+			aiotest.AllocsAtMost(t, 0, "a Batch of reads", func() error {
 				b.Reset()
 				for i, p := range all {
 					b.ReadAt(f, p, int64(i)*4096)
 				}
 				return b.Do(context.Background())
 			})
-			atMost(t, 0, "a Batch of writes and a Sync", func() error {
+			aiotest.AllocsAtMost(t, 0, "a Batch of writes and a Sync", func() error {
 				b.Reset()
 				for i, p := range all {
 					b.WriteAt(f, p, int64(i)*4096)

@@ -1,7 +1,6 @@
 package aio_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"log"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -245,107 +243,6 @@ func ExampleFile_PunchHole() {
 	}
 	fmt.Printf("%q\n", p)
 	// Output: "01\x00\x00\x0056789"
-}
-
-// A Reader has the next blocks of a file on their way while its user is busy with this one.
-func ExampleNewReader() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	name := filepath.Join(dir, "file")
-	if err := os.WriteFile(name, []byte(strings.Repeat("a line\n", 100_000)), 0o644); err != nil {
-		log.Fatal(err)
-	}
-
-	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer f.Close()
-
-	r := aio.NewReader(f, aio.ReaderOptions{BlockSize: 64 << 10, Depth: 8})
-	defer r.Close()
-	lines := 0
-	for scanner := bufio.NewScanner(r); scanner.Scan(); lines++ {
-	}
-	fmt.Println(lines)
-	// Output: 100000
-}
-
-// A Writer has the last blocks of a file on their way while its user makes the next one. What
-// it has been given is in the file after Flush or Close, and durable after Sync.
-func ExampleNewWriter() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	name := filepath.Join(dir, "file")
-
-	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer f.Close()
-
-	w := aio.NewWriter(f, aio.WriterOptions{})
-	for i := range 100_000 {
-		fmt.Fprintf(w, "line %d\n", i) // an error stays: Sync returns it too
-	}
-	if err := w.Sync(); err != nil {
-		log.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		log.Fatal(err)
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(fi.Size())
-	// Output: 1088890
-}
-
-// A log has one Writer, which many goroutines append to. Those that Sync at the same time share
-// one fdatasync(2).
-func ExampleNewWriter_log() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	name := filepath.Join(dir, "file")
-
-	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer f.Close()
-
-	w := aio.NewWriter(f, aio.WriterOptions{Exclusive: true})
-	var wg sync.WaitGroup
-	for i := range 10 {
-		wg.Go(func() {
-			if _, err := fmt.Fprintf(w, "record %d\n", i); err != nil {
-				log.Fatal(err)
-			}
-			if err := w.Sync(); err != nil {
-				log.Fatal(err)
-			}
-		})
-	}
-	wg.Wait()
-	if err := w.Close(); err != nil { // cuts off the zeros at the end
-		log.Fatal(err)
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(fi.Size())
-	// Output: 90
 }
 
 // A read that takes too long is given up. The buffer is the caller's again, whatever the disk does.

@@ -166,14 +166,6 @@ func testContract(t *testing.T, dir string, direct bool) {
 	}
 }
 
-// beside has tests whose work is done by children run beside one another, after all the rest; but not where one of them
-// takes so long already that its deadline is near: with the race detector, and on a filesystem that may be FUSE.
-func beside(t *testing.T) {
-	if !aiotest.Race && !aiotest.Chosen() {
-		t.Parallel()
-	}
-}
-
 // withContract is the pattern of the tests that a child runs: another one, and the contract; but not at full
 // length only that of direct Files, and with -short none.
 func withContract(other string) string {
@@ -189,7 +181,7 @@ func withContract(other string) string {
 // TestRefused is the contract without kernel AIO.
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
-	beside(t)
+	aiotest.Beside(t)
 	subject.Refused(t, withContract("TestContract"))
 }
 
@@ -213,7 +205,7 @@ func withoutDirect(t *testing.T) aiotest.Package {
 // mode 0444 has it open for writing, and cannot open it again.
 func TestNotRoot(t *testing.T) {
 	if !aiotest.InChild() {
-		beside(t)
+		aiotest.Beside(t)
 		aiotest.Guard(t)
 		aiotest.RunAsNobody(t, aiotest.Dir(t), withContract("TestNotRoot"))
 		return
@@ -241,7 +233,7 @@ func TestNotRoot(t *testing.T) {
 // direct descriptor.
 func TestWithoutProc(t *testing.T) {
 	if !aiotest.InChild() {
-		beside(t)
+		aiotest.Beside(t)
 		aiotest.Guard(t)
 		aiotest.RunWithoutProc(t, aiotest.Dir(t), withContract("TestWithoutProc"))
 		return
@@ -361,18 +353,18 @@ func together(s *aiotest.Side, what string, call func() (int, error)) {
 }
 
 // TestReadOnlyFilesystem is for filesystems that are mounted read-only.
-func TestReadOnlyFilesystem(t *testing.T) { onSmall(t, aiotest.ReadOnly) }
+func TestReadOnlyFilesystem(t *testing.T) { subject.OnSmall(t, aiotest.ReadOnly) }
 
 // TestFullFilesystem is for filesystems where nothing is left.
 func TestFullFilesystem(t *testing.T) {
 	aiotest.NeedsTime(t)
-	onSmall(t, aiotest.Full)
+	subject.OnSmall(t, aiotest.Full)
 }
 
 // TestAlmostFullFilesystem is for filesystems where less is left than is written.
 func TestAlmostFullFilesystem(t *testing.T) {
 	aiotest.NeedsTime(t)
-	onSmall(t, aiotest.AlmostFull)
+	subject.OnSmall(t, aiotest.AlmostFull)
 }
 
 // TestCopyWaits copies to a plain File while a direct write of the same pages is under way: whichever way, it waits.
@@ -455,26 +447,6 @@ func TestCloseMeanwhile(t *testing.T) {
 	}
 }
 
-// TestStreamLastRoom is for Writers on a filesystem that gets full.
-func TestStreamLastRoom(t *testing.T) {
-	aiotest.NeedsTime(t)
-	onSmall(t, aiotest.LastRoom)
-}
-
-func onSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
-	for _, f := range aiotest.Small {
-		if f.Name == "ext4" && aiotest.Brief() { // to make it takes its time
-			continue
-		}
-		for _, m := range subject.Modes {
-			t.Run(f.Name+"/"+m.Name, func(t *testing.T) {
-				aiotest.Guard(t)
-				aiotest.Compare(t, t.TempDir(), subject.Package(t, m.Flag), do(f))
-			})
-		}
-	}
-}
-
 // TestHugeTransfers is for lengths that the kernel, or os, does not take at once.
 //
 // It needs 2 GiB of address space, but at most some MiB of memory: see aiotest.HugeBuffer. In ru_maxrss
@@ -526,7 +498,7 @@ func TestConfigure(t *testing.T) {
 	if aiotest.InChild() {
 		return // called twice, by now
 	}
-	beside(t)
+	aiotest.Beside(t)
 	subject.Cramped(t, withContract("TestConfigure"))
 }
 
@@ -839,27 +811,10 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 	}
 }
 
-// atMost fails the test if a call allocates more often than most times.
-func atMost(t *testing.T, most float64, what string, call func() error) {
-	t.Helper()
-	least := math.Inf(1)
-	for range 3 { // those of the crowd and of the runtime count too, now and then
-		least = min(least, testing.AllocsPerRun(20, func() {
-			if err := call(); err != nil {
-				t.Errorf("%s: %v", what, err)
-			}
-		}))
-		if least <= most {
-			return
-		}
-	}
-	t.Errorf("%s: %v allocations", what, least)
-}
-
 func testAllocs(t *testing.T, f *aio.File) {
 	check := func(what string, call func() error) {
 		t.Helper()
-		atMost(t, 0, what, call)
+		aiotest.AllocsAtMost(t, 0, what, call)
 	}
 	for i, n := range []int{100, 4096, 4097, 65536, 65536 + 100, 1<<20 + 1} {
 		for _, shift := range []int{0, 1} {

@@ -36,7 +36,7 @@ func TestVectorTooLong(t *testing.T) {
 func testVectoredAllocs(t *testing.T, f *aio.File) {
 	for _, n := range []int{100, 4096} {
 		bufs := aiotest.Split(0, n, n, n, n)
-		atMost(t, 1, fmt.Sprintf("ReadvAt of four times %d bytes", n), func() error { return second(f.ReadvAt(bufs, 4096)) })
-		atMost(t, 1, fmt.Sprintf("WritevAt of four times %d bytes", n), func() error { return second(f.WritevAt(bufs, 4096)) })
+		aiotest.AllocsAtMost(t, 1, fmt.Sprintf("ReadvAt of four times %d bytes", n), func() error { return second(f.ReadvAt(bufs, 4096)) })
+		aiotest.AllocsAtMost(t, 1, fmt.Sprintf("WritevAt of four times %d bytes", n), func() error { return second(f.WritevAt(bufs, 4096)) })
 	}
 }

@@ -67,8 +67,8 @@ What:
                     odd-100, odd-4k, odd-1m: unaligned writes, each with a Sync; fresh-read: an
                     unaligned write, read back; large-read: 1 MiB; copy: io.Copy of a cold file;
                     extend, fill: writes at the end of a file, and into holes; seq-read,
-                    seq-write: a whole file through NewReader and NewWriter, with what is left in
-                    the page cache; log-append: 200 bytes and Sync through NewWriter;
+                    seq-write: a whole file by a stream.Reader or Writer, with what is left in the
+                    page cache; log-append: 200 bytes and Sync by an exclusive stream.Writer;
                     batch-read, batch-sync: aio.File has one goroutine with a Batch
   -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024",
                     for workloads beyond the first three what suits them)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest/measure"
+	"github.com/go-aio/aio/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -140,7 +141,7 @@ func readThrough(l *lane) error {
 	var s sink
 	var err error
 	if f, ok := l.w.file.(*aio.File); ok {
-		r := aio.NewReader(f, aio.ReaderOptions{})
+		r := stream.NewReader(f, stream.ReaderOptions{})
 		_, err = io.Copy(&s, r)
 		err = errors.Join(err, r.Close())
 	} else {
@@ -164,7 +165,7 @@ func writeThrough(l *lane) error {
 	var to io.Writer = l.w.file
 	f, ok := l.w.file.(*aio.File)
 	if ok {
-		w := aio.NewWriter(f, aio.WriterOptions{})
+		w := stream.NewWriter(f, stream.WriterOptions{})
 		defer w.Close()
 		to = w
 	} else if _, err := l.w.file.Seek(0, io.SeekStart); err != nil {
@@ -186,14 +187,14 @@ type log interface {
 
 // emptyLog begins a log.
 func emptyLog(w *worker) error {
-	if last, ok := w.log.(*aio.Writer); ok {
+	if last, ok := w.log.(*stream.Writer); ok {
 		if err := last.Close(); err != nil {
 			return err
 		}
 	}
 	w.log = w.file
 	if f, ok := w.file.(*aio.File); ok {
-		w.log = aio.NewWriter(f, aio.WriterOptions{Exclusive: true})
+		w.log = stream.NewWriter(f, stream.WriterOptions{Exclusive: true})
 	}
 	return empty(w)
 }

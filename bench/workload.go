@@ -141,17 +141,17 @@ var specs = map[workload]spec{
 		length: blockSize, depths: []int{1, 8, 64}, rivals: []engine{osEngine}, do: fillHoles, before: hollow, fresh: true,
 	},
 	seqReadWork: {
-		call: "NewReader", about: "the whole file from its beginning, none of it in the page cache; os.File in pieces of 1 MiB; one operation is 1 MiB",
+		call: "stream.Reader", about: "the whole file from its beginning, none of it in the page cache; os.File in pieces of 1 MiB; one operation is 1 MiB",
 		length: mebibyte, depths: []int{1}, rivals: []engine{cachedEngine}, do: readThrough, before: cool,
 		once: true, weight: mebibytes, cached: true,
 	},
 	seqWriteWork: {
-		call: "NewWriter", about: "a new file from its beginning, then Sync; os.File in pieces of 1 MiB; one operation is 1 MiB",
+		call: "stream.Writer", about: "a new file from its beginning, then Sync; os.File in pieces of 1 MiB; one operation is 1 MiB",
 		length: mebibyte, depths: []int{1}, rivals: []engine{cachedEngine}, do: writeThrough, before: empty,
 		once: true, weight: mebibytes, cached: true, fresh: true,
 	},
 	logAppendWork: {
-		call: "NewWriter, Exclusive: Write+Sync", about: "200 bytes at the end of a file that begins empty, then Sync; os.File with O_APPEND: one operation is both",
+		call: "stream.Writer, Exclusive: Write+Sync", about: "200 bytes at the end of a file that begins empty, then Sync; os.File with O_APPEND: one operation is both",
 		length: 200, depths: []int{1, 8, 64}, rivals: []engine{cachedEngine}, do: appendAndSync, before: emptyLog, fresh: true,
 	},
 	batchReadWork: {

@@ -41,6 +41,7 @@ import (
 	"syscall"
 
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/stream"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
@@ -190,7 +191,7 @@ func (f *file) reader() storage.Reader {
 
 func (f *file) writer() storage.Writer {
 	if f.f.Direct() {
-		return &tableWriter{file: f, w: aio.NewWriter(f.f, aio.WriterOptions{})}
+		return &tableWriter{file: f, w: stream.NewWriter(f.f, stream.WriterOptions{})}
 	}
 	if f.s.ahead && f.fd.Type == storage.TypeJournal {
 		return &journalWriter{file: f}

@@ -5,12 +5,13 @@ import (
 	"weak"
 
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/stream"
 )
 
 // A tableWriter writes a table in large requests. goleveldb reads a table after its Close only.
 type tableWriter struct {
 	*file
-	w *aio.Writer
+	w *stream.Writer
 }
 
 func (t *tableWriter) Write(p []byte) (int, error) { return t.w.Write(p) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/stream"
 )
 
 // A file is an aio.File, with what vfs.File has beyond that. All that transfers data is the
@@ -110,30 +111,30 @@ func (fi fileInfo) DeviceID() vfs.DeviceID { return fi.id }
 func (fi fileInfo) Size() int64            { return fi.size }
 
 const (
-	// streamBlock is the length of a direct write, in bytes.
-	streamBlock = 512 << 10
+	// tableBlock is the length of a direct write, in bytes.
+	tableBlock = 512 << 10
 	// logBlock is where the memory of an exclusive log ends, in bytes: longer writes go out in
 	// pieces.
 	logBlock = 128 << 10
 )
 
-// A stream is a file that is written from one end to the other by an aio.Writer: a direct table,
+// A writerFile is a file that is written from one end to the other by a stream.Writer: a direct table,
 // or an exclusive log.
-type stream struct {
+type writerFile struct {
 	vfs.File // f; not embedded as a *file, whose ReadFrom would go past the Writer
 
 	f     *file
-	w     *aio.Writer
-	o     aio.WriterOptions
+	w     *stream.Writer
+	o     stream.WriterOptions
 	bytes atomic.Int64 // given to w
 }
 
-func newStream(f *file, o aio.WriterOptions) *stream {
-	return &stream{File: f, f: f, w: aio.NewWriter(f.File, o), o: o}
+func newWriterFile(f *file, o stream.WriterOptions) *writerFile {
+	return &writerFile{File: f, f: f, w: stream.NewWriter(f.File, o), o: o}
 }
 
 // Write appends p. Of a log it is in the page cache when Write returns.
-func (f *stream) Write(p []byte) (int, error) {
+func (f *writerFile) Write(p []byte) (int, error) {
 	n, err := f.w.Write(p)
 	f.bytes.Add(int64(n))
 	if err == nil && f.o.Exclusive {
@@ -143,7 +144,7 @@ func (f *stream) Write(p []byte) (int, error) {
 }
 
 // Sync is fsync(2), after all that was written is in the file.
-func (f *stream) Sync() error {
+func (f *writerFile) Sync() error {
 	if err := f.w.Flush(); err != nil {
 		return err
 	}
@@ -151,11 +152,11 @@ func (f *stream) Sync() error {
 }
 
 // SyncData is fdatasync(2), after all that was written is in the file.
-func (f *stream) SyncData() error { return f.w.Sync() }
+func (f *writerFile) SyncData() error { return f.w.Sync() }
 
 // SyncTo sees to it that the first length bytes are on their way to the disk. They are in a direct
 // file, but for the last block.
-func (f *stream) SyncTo(length int64) (fullSync bool, err error) {
+func (f *writerFile) SyncTo(length int64) (fullSync bool, err error) {
 	if f.o.Exclusive {
 		return f.f.SyncTo(length)
 	}
@@ -166,10 +167,10 @@ func (f *stream) SyncTo(length int64) (fullSync bool, err error) {
 }
 
 // Prefetch does nothing: who writes a file does not read it.
-func (f *stream) Prefetch(offset, length int64) error { return nil }
+func (f *writerFile) Prefetch(offset, length int64) error { return nil }
 
 // Stat returns what is known of the file, with the size of what was written.
-func (f *stream) Stat() (vfs.FileInfo, error) {
+func (f *writerFile) Stat() (vfs.FileInfo, error) {
 	if err := f.w.Flush(); err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (f *stream) Stat() (vfs.FileInfo, error) {
 }
 
 // Read is at the end of what was written, always.
-func (f *stream) Read(p []byte) (int, error) {
+func (f *writerFile) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -189,7 +190,7 @@ func (f *stream) Read(p []byte) (int, error) {
 }
 
 // ReadAt reads what was written.
-func (f *stream) ReadAt(p []byte, off int64) (int, error) {
+func (f *writerFile) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.w.Flush(); err != nil {
 		return 0, err
 	}
@@ -205,7 +206,7 @@ func (f *stream) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // WriteAt is not supported, as vfs.File allows for a file that was not opened by OpenReadWrite.
-func (f *stream) WriteAt(p []byte, off int64) (int, error) { return 0, vfs.ErrUnsupported }
+func (f *writerFile) WriteAt(p []byte, off int64) (int, error) { return 0, vfs.ErrUnsupported }
 
 // Close writes what is left, gives a log its exact size, and closes the file. It does not sync.
-func (f *stream) Close() error { return errors.Join(f.w.Close(), f.f.Close()) }
+func (f *writerFile) Close() error { return errors.Join(f.w.Close(), f.f.Close()) }

@@ -51,6 +51,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/stream"
 )
 
 // Options are what [New] takes. The zero value opens all files plain.
@@ -58,13 +59,13 @@ type Options struct {
 	// DirectReads reads tables past the page cache. Files that are opened for reading are
 	// taken to be complete: what is read ahead of a reader is what was there then.
 	DirectReads bool
-	// DirectWrites writes tables past the page cache, through an [aio.Writer] that has up to
+	// DirectWrites writes tables past the page cache, through a [stream.Writer] that has up to
 	// 2.5 MiB of memory. What was written is in the file after Sync, SyncData, Stat or Close, not
 	// after each Write. An error of the disk is returned by a later call, and is for ever: who
 	// gets ENOSPC cannot try the same Write again, as [vfs.OnDiskFull] does. Pebble begins a
 	// table that failed anew.
 	DirectWrites bool
-	// ExclusiveWAL writes logs that were created, not recycled, through an [aio.Writer] that is
+	// ExclusiveWAL writes logs that were created, not recycled, through a [stream.Writer] that is
 	// Exclusive. Up to 1 MiB of zeros is written ahead of the log, so that a sync finds nothing
 	// but data to write. Until Close others see a size that is larger by that, and a crash leaves
 	// the zeros behind the last record.
@@ -126,9 +127,9 @@ func (s *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, erro
 	case err != nil:
 		return nil, err
 	case f.Direct():
-		return newStream(s.newFile(f), aio.WriterOptions{BlockSize: streamBlock}), nil
+		return newWriterFile(s.newFile(f), stream.WriterOptions{BlockSize: tableBlock}), nil
 	case kind == wal && s.o.ExclusiveWAL:
-		return newStream(s.newFile(f), aio.WriterOptions{BlockSize: logBlock, Depth: 1, Exclusive: true}), nil
+		return newWriterFile(s.newFile(f), stream.WriterOptions{BlockSize: logBlock, Depth: 1, Exclusive: true}), nil
 	}
 	return s.newFile(f), nil
 }

@@ -220,9 +220,9 @@ func TestWays(t *testing.T) {
 	dir := t.TempDir()
 	for _, s := range []*FS{all, New(Options{})} {
 		for base, want := range map[string][2]any{
-			"000001.sst":      {new(stream), new(reader)},
-			"000002.blob":     {new(stream), new(reader)},
-			"000003.log":      {new(stream), new(file)},
+			"000001.sst":      {new(writerFile), new(reader)},
+			"000002.blob":     {new(writerFile), new(reader)},
+			"000003.log":      {new(writerFile), new(file)},
 			"MANIFEST-000001": {new(file), new(file)},
 			"OPTIONS-000001":  {new(file), new(file)},
 		} {

@@ -4,7 +4,7 @@
 //   - io.Copy asks for 32 KiB at a time. Through the page cache that is no matter, since the kernel
 //     reads ahead; a direct read of 32 KiB is a request to the disk, and nobody reads ahead. A buffer of
 //     1 MiB (bufio) makes it one for each MiB.
-//   - An [aio.Reader] reads ahead, whatever the size of the pieces that it is asked for. Its blocks are
+//   - A [stream.Reader] reads ahead, whatever the size of the pieces that it is asked for. Its blocks are
 //     new memory, which takes time too: for sections of a few MiB a Reader of 4 blocks of 256 KiB is enough.
 //   - With many sections at a time there is always another request to be made, and the disk is busy
 //     either way; what remains is the processor time of the page cache.
@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/examples/internal/compare"
+	"github.com/go-aio/aio/stream"
 )
 
 const sections = 32
@@ -30,10 +31,10 @@ var program = compare.Program{
 	Cases: []compare.Case{
 		{Name: "1 section, io.Copy", Run: reading(1, copying)},
 		{Name: "1 section, buffer of 1 MiB", Run: reading(1, buffered)},
-		{Name: "1 section, aio.Reader", Run: reading(1, ahead)},
+		{Name: "1 section, stream.Reader", Run: reading(1, ahead)},
 		{Name: "32 sections, io.Copy", Run: reading(sections, copying)},
 		{Name: "32 sections, buffers of 1 MiB", Run: reading(sections, buffered)},
-		{Name: "32 sections, aio.Readers", Run: reading(sections, ahead)},
+		{Name: "32 sections, stream.Readers", Run: reading(sections, ahead)},
 	},
 }
 
@@ -70,7 +71,7 @@ func ahead(f compare.File, off, n int64) (compare.Result, error) {
 	if !ok || !a.Direct() {
 		return buffered(f, off, n)
 	}
-	r := aio.NewReader(a, aio.ReaderOptions{Offset: off, Length: n, BlockSize: 256 << 10})
+	r := stream.NewReader(a, stream.ReaderOptions{Offset: off, Length: n, BlockSize: 256 << 10})
 	defer r.Close()
 	return compare.Checksum(r)
 }

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 
 	"github.com/go-aio/aio"
+	"github.com/go-aio/aio/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,7 +112,7 @@ func Commit(ctx context.Context, f *aio.File, pages map[int64][]byte) error {
 // A Log is a file of records.
 type Log struct {
 	f *aio.File
-	w *aio.Writer
+	w *stream.Writer
 }
 
 // CreateLog makes an empty log, of which nobody else is to change the file.
@@ -120,7 +121,7 @@ func (d *Dir) CreateLog(name string) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Log{f, aio.NewWriter(f, aio.WriterOptions{Exclusive: true})}, nil
+	return &Log{f, stream.NewWriter(f, stream.WriterOptions{Exclusive: true})}, nil
 }
 
 // headerSize is that of what is before a record: its length and checksum.
@@ -153,7 +154,7 @@ func (d *Dir) Replay(name string, visit func(record []byte) error) error {
 	if err != nil {
 		return err
 	}
-	r := aio.NewReader(f, aio.ReaderOptions{Length: fi.Size()})
+	r := stream.NewReader(f, stream.ReaderOptions{Length: fi.Size()})
 	defer r.Close()
 	header := make([]byte, headerSize)
 	for left := fi.Size(); left > headerSize; {

@@ -4,7 +4,7 @@
 //   - Package compress/flate reads 4 KiB at a time, unless it is given an io.ByteReader; io.Copy of a stored
 //     member 32 KiB. Through the page cache each is a copy; direct, each is a request to the disk, of
 //     bytes that are not aligned.
-//   - [zip.Reader.RegisterDecompressor] is the place for a larger buffer, or for an [aio.Reader], which reads
+//   - [zip.Reader.RegisterDecompressor] is the place for a larger buffer, or for a [stream.Reader], which reads
 //     ahead, in whole blocks: what zip passes to it knows the file and the offset.
 //   - To inflate takes longer than to read. What direct I/O saves of the processor is then all that is gained.
 package main
@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/examples/internal/compare"
+	"github.com/go-aio/aio/stream"
 )
 
 // members of each method are in the archive.
@@ -31,16 +32,16 @@ var program = compare.Program{
 	Cases: []compare.Case{
 		{Name: "1 stored member, as is", Run: reading(1, zip.Store, nil)},
 		{Name: "1 stored member, buffer of 1 MiB", Run: reading(1, zip.Store, buffered)},
-		{Name: "1 stored member, aio.Reader", Run: reading(1, zip.Store, ahead)},
+		{Name: "1 stored member, stream.Reader", Run: reading(1, zip.Store, ahead)},
 		{Name: "1 deflated member, as is", Run: reading(1, zip.Deflate, nil)},
 		{Name: "1 deflated member, buffer of 1 MiB", Run: reading(1, zip.Deflate, buffered)},
-		{Name: "1 deflated member, aio.Reader", Run: reading(1, zip.Deflate, ahead)},
+		{Name: "1 deflated member, stream.Reader", Run: reading(1, zip.Deflate, ahead)},
 		{Name: "32 stored members, as is", Run: reading(members, zip.Store, nil)},
 		{Name: "32 stored members, buffers of 1 MiB", Run: reading(members, zip.Store, buffered)},
-		{Name: "32 stored members, aio.Readers", Run: reading(members, zip.Store, ahead)},
+		{Name: "32 stored members, stream.Readers", Run: reading(members, zip.Store, ahead)},
 		{Name: "32 deflated members, as is", Run: reading(members, zip.Deflate, nil)},
 		{Name: "32 deflated members, buffers of 1 MiB", Run: reading(members, zip.Deflate, buffered)},
-		{Name: "32 deflated members, aio.Readers", Run: reading(members, zip.Deflate, ahead)},
+		{Name: "32 deflated members, stream.Readers", Run: reading(members, zip.Deflate, ahead)},
 	},
 }
 
@@ -51,7 +52,7 @@ func buffered(member io.Reader) io.ReadCloser {
 	return io.NopCloser(bufio.NewReaderSize(member, 1<<20))
 }
 
-// ahead reads it by an aio.Reader, if it is in a direct File; for others the kernel reads ahead.
+// ahead reads it by a stream.Reader, if it is in a direct File; for others the kernel reads ahead.
 func ahead(member io.Reader) io.ReadCloser {
 	section, ok := member.(*io.SectionReader) // which package zip makes of the member
 	if !ok {
@@ -62,7 +63,7 @@ func ahead(member io.Reader) io.ReadCloser {
 	if !ok || !f.Direct() {
 		return buffered(member)
 	}
-	return aio.NewReader(f, aio.ReaderOptions{Offset: off, Length: n, BlockSize: 256 << 10})
+	return stream.NewReader(f, stream.ReaderOptions{Offset: off, Length: n, BlockSize: 256 << 10})
 }
 
 // inflate is a decompressor of what by reads.

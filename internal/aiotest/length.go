@@ -99,3 +99,12 @@ func Lasting(d time.Duration) time.Duration {
 	}
 	return d / 4
 }
+
+// Beside runs a test beside others after all the rest, if its work is done by children. It does
+// not where one of them takes so long already that its deadline is near: with the race detector,
+// and on a filesystem that may be FUSE.
+func Beside(t *testing.T) {
+	if !Race && !Chosen() {
+		t.Parallel()
+	}
+}

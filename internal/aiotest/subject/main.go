@@ -73,3 +73,18 @@ func Cramped(t *testing.T, pattern string) {
 	aiotest.Guard(t)
 	aiotest.RunChild(t, pattern, "configure", "1", "1")
 }
+
+// OnSmall compares package aio with the oracle on each small filesystem.
+func OnSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
+	for _, f := range aiotest.Small {
+		if f.Name == "ext4" && aiotest.Brief() { // mkfs takes its time
+			continue
+		}
+		for _, m := range Modes {
+			t.Run(f.Name+"/"+m.Name, func(t *testing.T) {
+				aiotest.Guard(t)
+				aiotest.Compare(t, t.TempDir(), Package(t, m.Flag), do(f))
+			})
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
+	"github.com/go-aio/aio/stream"
 )
 
 // Modes are the ways to open an aio.File.
@@ -64,7 +65,7 @@ func newReader(f aiotest.File, s aiotest.Stream) io.ReadCloser {
 	if file == nil {
 		return nil
 	}
-	return aio.NewReader(file, aio.ReaderOptions{Offset: s.Offset, BlockSize: s.BlockSize, Depth: s.Depth})
+	return stream.NewReader(file, stream.ReaderOptions{Offset: s.Offset, BlockSize: s.BlockSize, Depth: s.Depth})
 }
 
 func newWriter(f aiotest.File, s aiotest.Stream) aiotest.StreamWriter {
@@ -72,7 +73,9 @@ func newWriter(f aiotest.File, s aiotest.Stream) aiotest.StreamWriter {
 	if file == nil {
 		return nil
 	}
-	return aio.NewWriter(file, aio.WriterOptions{Offset: s.Offset, BlockSize: s.BlockSize, Depth: s.Depth, Exclusive: s.Exclusive})
+	return stream.NewWriter(file, stream.WriterOptions{
+		Offset: s.Offset, BlockSize: s.BlockSize, Depth: s.Depth, Exclusive: s.Exclusive,
+	})
 }
 
 // fileOf returns the File that f is, or nil.

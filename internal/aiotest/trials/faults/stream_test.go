@@ -13,6 +13,7 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
+	"github.com/go-aio/aio/stream"
 )
 
 // streams runs do on two disks, with no oracle: a stream has blocks of its own.
@@ -32,7 +33,7 @@ func TestStreamReadError(t *testing.T) {
 		on.streams(t, func(s *stage) {
 			s.put(fileSize)
 			f := s.open(os.O_RDONLY).(*aio.File)
-			for _, o := range []aio.ReaderOptions{{}, {BlockSize: 64 << 10, Depth: 8}, {BlockSize: 64 << 10, Offset: 12345}} {
+			for _, o := range []stream.ReaderOptions{{}, {BlockSize: 64 << 10, Depth: 8}, {BlockSize: 64 << 10, Offset: 12345}} {
 				for _, bad := range []int64{mib + mib/2 + 512, 2*mib - 512, 100_000} {
 					s.forget(f)
 					s.bad(fusedisk.Read, 1, bad, bad+1)
@@ -43,10 +44,10 @@ func TestStreamReadError(t *testing.T) {
 	})
 }
 
-func readUpTo(s *stage, f *aio.File, o aio.ReaderOptions, bad int64) {
+func readUpTo(s *stage, f *aio.File, o stream.ReaderOptions, bad int64) {
 	s.Helper()
 	what := fmt.Sprintf("%+v, bad at %d", o, bad)
-	r := aio.NewReader(f, o)
+	r := stream.NewReader(f, o)
 	var got bytes.Buffer
 	for range 2 {
 		_, err := io.Copy(&got, r)
@@ -79,14 +80,14 @@ func TestStreamWriteError(t *testing.T) {
 					if first == 0 && on.fs.Size == 0 {
 						continue // a device has its size
 					}
-					writeUpTo(s, aio.WriterOptions{BlockSize: 64 << 10, Exclusive: exclusive}, first)
+					writeUpTo(s, stream.WriterOptions{BlockSize: 64 << 10, Exclusive: exclusive}, first)
 				}
 			}
 		})
 	})
 }
 
-func writeUpTo(s *stage, o aio.WriterOptions, first int) {
+func writeUpTo(s *stage, o stream.WriterOptions, first int) {
 	s.Helper()
 	const bad = mib + 70_000
 	what := fmt.Sprintf("%+v, a file of %d bytes", o, first)
@@ -96,7 +97,7 @@ func writeUpTo(s *stage, o aio.WriterOptions, first int) {
 		s.Fatal("Truncate")
 	}
 	s.bad(fusedisk.Write, 2, bad, bad+1)
-	w := aio.NewWriter(f, o)
+	w := stream.NewWriter(f, o)
 	_, err := io.Copy(w, bytes.NewReader(content(2, 0, 2*mib)))
 	if err == nil {
 		err = w.Flush()
@@ -135,7 +136,7 @@ func TestStreamNoSpace(t *testing.T) {
 				f, err := aio.OpenFile(dir+"/file", os.O_RDWR|os.O_CREATE|flag, 0o600)
 				must(err)
 				defer f.Close()
-				w := aio.NewWriter(f, aio.WriterOptions{BlockSize: 64 << 10, Exclusive: exclusive})
+				w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 64 << 10, Exclusive: exclusive})
 				_, err = io.Copy(w, bytes.NewReader(content(2, 0, 17*mib)))
 				if err == nil {
 					err = w.Sync()
@@ -160,7 +161,7 @@ func TestStreamSyncError(t *testing.T) {
 	each(t, onDevice, func(t *testing.T, on target) {
 		on.streams(t, func(s *stage) {
 			f := s.open(os.O_RDWR).(*aio.File)
-			w := aio.NewWriter(f, aio.WriterOptions{BlockSize: 16 << 10, Exclusive: true})
+			w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 16 << 10, Exclusive: true})
 			var wg sync.WaitGroup
 			s.inject(fusedisk.Fault{Errno: syscall.EIO}, func(r fusedisk.Request) bool { return r.Op == fusedisk.Flush && r.N > 20 })
 			for g := range 8 {

@@ -25,7 +25,7 @@ type suite struct {
 
 const (
 	// otherPlaces are tests that choose their filesystem.
-	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestStreamLastRoom"
+	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestLastRoom"
 	// counts are tests of what is counted, which depends on where they run.
 	counts = "TestStats.*|TestTraceRegions"
 	// otherProcesses run the others again, without kernel AIO or with room for one request.
@@ -39,6 +39,7 @@ func suites(only string) []suite {
 	const root = "github.com/go-aio/aio"
 	all := []suite{
 		{name: "contract", pkg: root, skip: otherPlaces + "|" + otherProcesses + "|" + counts},
+		{name: "streams", pkg: root + "/stream", skip: otherPlaces},
 		{name: "model", pkg: root + "/internal/aiotest/model"},
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
 		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linear"},

@@ -106,33 +106,33 @@ var mutations = []mutation{
 		program("soak", "-for=1m"),
 	},
 	{
-		"a Reader keeps what was ahead of an error", "readahead.go",
+		"a Reader keeps the blocks ahead of an error", "stream/reader.go",
 		`			err := b.err
 			r.restart()
 `, `			err := b.err
 			r.retire(b)
 `,
-		tests("streams", "", "^TestStream"),
+		tests("streams", "/stream", "."),
 	},
 	{
-		"a Writer extends the file in any order", "writebehind.go",
+		"a Writer extends the file in any order", "stream/writer.go",
 		`	case b.end() > w.size:
 		return true
 `, ``,
-		tests("streams", "", "^TestStream"),
+		tests("streams", "/stream", "."),
 	},
 	{
-		"a Writer's first error ends what is before it too", "writebehind.go",
-		`if w.err == nil || b.first() < w.good {`, `if w.err == nil {`,
+		"a Writer writes nothing more before an error", "stream/writer.go",
+		`if w.err == nil || b.first() < w.errOff {`, `if w.err == nil {`,
 		tests("faults", "/internal/aiotest/trials/faults", "^TestStreamWriteError$"),
 	},
 	{
-		"an exclusive Writer's blocks overtake each other", "writebehind.go",
+		"an exclusive Writer's blocks overtake each other", "stream/writer.go",
 		`return before.end() > b.base+int64(w.down(b.lo))`, `return before == nil`,
-		tests("streams", "", "^TestStream"),
+		tests("streams", "/stream", "."),
 	},
 	{
-		"Sync of a Writer only flushes", "writebehind.go",
+		"Sync of a Writer only flushes", "stream/writer.go",
 		`		err := w.f.Datasync()
 `, `		var err error
 `,
@@ -201,10 +201,10 @@ var mutations = []mutation{
 		tests("contract", "", "^TestCloseMeanwhile$"),
 	},
 	{
-		"an exclusive Writer's zeros keep the last room", "writebehind.go",
+		"an exclusive Writer's zeros keep the last room", "stream/log.go",
 		`		_ = w.f.Truncate(w.size)
 `, ``,
-		tests("contract", "", "^TestStreamLastRoom$"),
+		tests("streams", "/stream", "^TestLastRoom$"),
 	},
 	{
 		"nobody collects after a Batch what does not ring", "internal/queue/group.go",

@@ -12,6 +12,7 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +32,7 @@ func (f osFile) Datasync() error { return unix.Fdatasync(int(f.Fd())) }
 
 // A logFile is a file that is written by an exclusive Writer.
 type logFile struct {
-	*aio.Writer
+	*stream.Writer
 	file
 }
 
@@ -84,7 +85,7 @@ func runWriter(open func(string, int) (file, error), seed uint64, dir string) er
 				return err
 			}
 			if a, ok := f.(*aio.File); ok && p.log > 0 {
-				f = logFile{aio.NewWriter(a, aio.WriterOptions{BlockSize: p.log, Depth: 1 + len(p.name)%3, Exclusive: true}), f}
+				f = logFile{stream.NewWriter(a, stream.WriterOptions{BlockSize: p.log, Depth: 1 + len(p.name)%3, Exclusive: true}), f}
 			}
 			files[j] = f
 		}

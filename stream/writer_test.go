@@ -1,4 +1,4 @@
-package aio_test
+package stream_test
 
 import (
 	"bytes"
@@ -18,10 +18,11 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/stream"
 )
 
-// writerShapes are Writers whose blocks are full now and then.
-var writerShapes = []aio.WriterOptions{
+// writerShapes are options of Writers that fill several blocks in the tests.
+var writerShapes = []stream.WriterOptions{
 	{},
 	{BlockSize: 4096, Depth: 1},
 	{BlockSize: 8192, Depth: 2},
@@ -32,8 +33,8 @@ var writerShapes = []aio.WriterOptions{
 	{BlockSize: 8192, Depth: 3, Exclusive: true},
 }
 
-// A stream is what a Writer does, or an os.File in its place.
-type stream interface {
+// A flusher has the methods of a Writer that are compared with those of an os.File.
+type flusher interface {
 	io.Writer
 	io.ReaderFrom
 	Flush() error
@@ -41,26 +42,26 @@ type stream interface {
 	io.Closer
 }
 
-// osStream is the oracle: it writes at once.
-type osStream struct {
+// An osWriter is the oracle: it writes at once.
+type osWriter struct {
 	*os.File
 	off int64
 }
 
-func (s *osStream) Write(p []byte) (int, error) {
-	n, err := s.WriteAt(p, s.off)
-	s.off += int64(n)
+func (w *osWriter) Write(p []byte) (int, error) {
+	n, err := w.WriteAt(p, w.off)
+	w.off += int64(n)
 	return n, err
 }
 
-func (s *osStream) ReadFrom(r io.Reader) (int64, error) {
-	return io.Copy(struct{ io.Writer }{s}, r)
+func (w *osWriter) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{w}, r)
 }
 
-func (s *osStream) Flush() error { return nil }
+func (w *osWriter) Flush() error { return nil }
 
-// drive writes pieces of many lengths, and calls check after each that is in the file.
-func drive(t *testing.T, what string, s stream, total int, seed uint64, check func()) {
+// drive writes pieces of many lengths. It calls check when a piece has been flushed.
+func drive(t *testing.T, what string, w flusher, total int, seed uint64, check func()) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	for n := 0; n < total; {
@@ -70,22 +71,22 @@ func drive(t *testing.T, what string, s stream, total int, seed uint64, check fu
 		var err error
 		if r.IntN(3) == 0 {
 			var long int64
-			long, err = s.ReadFrom(iotest.HalfReader(bytes.NewReader(p)))
+			long, err = w.ReadFrom(iotest.HalfReader(bytes.NewReader(p)))
 			m = int(long)
 		} else {
-			m, err = s.Write(p)
+			m, err = w.Write(p)
 		}
-		clear(p) // it is ours again
+		clear(p) // the Writer must not need it any more
 		if m != length || err != nil {
 			t.Fatalf("%s: a write of %d bytes after %d: %d, %v", what, length, n, m, err)
 		}
 		n += length
 		switch r.IntN(8) {
 		case 0:
-			err = s.Flush()
+			err = w.Flush()
 			check()
 		case 1:
-			err = s.Sync()
+			err = w.Sync()
 			check()
 		}
 		if err != nil {
@@ -94,11 +95,11 @@ func drive(t *testing.T, what string, s stream, total int, seed uint64, check fu
 	}
 }
 
-func TestStreamWriter(t *testing.T) {
+func TestWriter(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	dir := aiotest.Dir(t)
-	for i, total := range streamSizes {
+	for i, total := range fileSizes {
 		for _, m := range subject.Modes {
 			for j, shape := range writerShapes {
 				for _, before := range []int{0, 5000, 60_000} {
@@ -115,9 +116,11 @@ func TestStreamWriter(t *testing.T) {
 	}
 }
 
-// compareWriters has an os.File and a Writer write the same to files that had before bytes.
-// One that is exclusive cuts the file first, and has it end in zeros until Close.
-func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions, before, total int, seed uint64) {
+// compareWriters writes the same by an os.File and by a Writer, to files of before bytes. An
+// exclusive Writer truncates its file first, and the file ends in zeros until Close.
+func compareWriters(
+	t *testing.T, dir string, flag int, shape stream.WriterOptions, before, total int, seed uint64,
+) {
 	t.Helper()
 	what := fmt.Sprintf("flag %#x, %+v, %d bytes to a file of %d", flag, shape, total, before)
 	first := aiotest.Pattern(before, 99)
@@ -132,14 +135,16 @@ func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions,
 		}
 	}
 	var want [][]byte
-	drive(t, what, &osStream{g, shape.Offset}, total, seed, func() { want = append(want, contentOf(t, oracle)) })
+	drive(t, what, &osWriter{g, shape.Offset}, total, seed, func() {
+		want = append(want, contentOf(t, oracle))
+	})
 	g.Close()
 
 	f, err := aio.OpenFile(name, os.O_RDWR|flag, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := aio.NewWriter(f, shape)
+	w := stream.NewWriter(f, shape)
 	drive(t, what, w, total, seed, func() {
 		got := contentOf(t, name)
 		if shape.Exclusive && len(got)%4096 == 0 && len(got) >= len(want[0]) {
@@ -154,7 +159,10 @@ func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions,
 	if off := w.Written(); off != shape.Offset+int64(total) {
 		t.Errorf("%s: written up to %d", what, off)
 	}
-	for _, err := range []error{w.Flush(), w.Sync(), second(w.Write([]byte("more"))), second(w.ReadFrom(strings.NewReader("more")))} {
+	for _, err := range []error{
+		w.Flush(), w.Sync(),
+		second(w.Write([]byte("more"))), second(w.ReadFrom(strings.NewReader("more"))),
+	} {
 		if err != fs.ErrClosed {
 			t.Errorf("%s: after Close: %v", what, err)
 		}
@@ -165,22 +173,23 @@ func compareWriters(t *testing.T, dir string, flag int, shape aio.WriterOptions,
 	}
 }
 
-// TestStreamWriterGrowsInOrder looks at a file that grows: it is a beginning of what is
-// written, at every instant.
-func TestStreamWriterGrowsInOrder(t *testing.T) {
+// TestWriterGrowsInOrder reads a file while a Writer extends it: at every instant the file is a
+// beginning of the stream.
+func TestWriterGrowsInOrder(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	content := aiotest.Pattern(2<<20+77, 1)
 	for _, m := range subject.Modes {
 		name := subject.Put(t, aiotest.Dir(t), "file", nil)
-		w := aio.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), aio.WriterOptions{BlockSize: 16384, Depth: 8})
+		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+		w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 16384, Depth: 8})
 		done := make(chan error)
 		go func() {
 			_, err := io.Copy(w, bytes.NewReader(content))
 			done <- errors.Join(err, w.Close())
 		}()
-		looks := 0
-		for ended := false; !ended; looks++ {
+		reads := 0
+		for ended := false; !ended; reads++ {
 			select {
 			case err := <-done:
 				if err != nil {
@@ -194,15 +203,15 @@ func TestStreamWriterGrowsInOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.HasPrefix(content, got) || ended && len(got) != len(content) {
-				t.Fatalf("%s: %d bytes that are not the beginning, ended %t", m.Name, len(got), ended)
+				t.Fatalf("%s: %d bytes that are no beginning of the stream, ended %t", m.Name, len(got), ended)
 			}
 		}
-		t.Logf("%s: looked %d times", m.Name, looks)
+		t.Logf("%s: read %d times", m.Name, reads)
 	}
 }
 
-// TestStreamWriterErrors has Writers of what cannot be written to.
-func TestStreamWriterErrors(t *testing.T) {
+// TestWriterErrors compares the errors of Writers that cannot write with those of WriteAt.
+func TestWriterErrors(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	dir := aiotest.Dir(t)
@@ -214,23 +223,23 @@ func TestStreamWriterErrors(t *testing.T) {
 		f   *aio.File
 		off int64
 	}{
-		"nil":             {nil, 0},
-		"zero":            {new(aio.File), 0},
-		"closed":          {closed, 0},
-		"read-only":       {subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), 0},
-		"read-only plain": {subject.Open(t, name, os.O_RDONLY), 7},
-		"O_APPEND":        {subject.Open(t, name, os.O_RDWR|os.O_APPEND|aio.O_DIRECT), 0},
-		"negative":        {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), -1},
-		"too large":       {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), math.MaxInt64 - 100},
+		"nil":                 {nil, 0},
+		"zero":                {new(aio.File), 0},
+		"closed":              {closed, 0},
+		"read-only":           {subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), 0},
+		"read-only, buffered": {subject.Open(t, name, os.O_RDONLY), 7},
+		"O_APPEND":            {subject.Open(t, name, os.O_RDWR|os.O_APPEND|aio.O_DIRECT), 0},
+		"negative":            {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), -1},
+		"too large":           {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), math.MaxInt64 - 100},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, want := c.f.WriteAt(p, c.off)
 			if want == nil {
 				t.Fatal("it can be written to")
 			}
-			w := aio.NewWriter(c.f, aio.WriterOptions{Offset: c.off, BlockSize: 8192, Depth: 2})
+			w := stream.NewWriter(c.f, stream.WriterOptions{Offset: c.off, BlockSize: 8192, Depth: 2})
 			var err error
-			for range 10 { // one of them meets it
+			for range 10 { // one of these calls observes the error
 				if _, err = w.Write(p); err != nil {
 					break
 				}
@@ -238,11 +247,13 @@ func TestStreamWriterErrors(t *testing.T) {
 			if err == nil || err.Error() != want.Error() {
 				t.Errorf("Write: %v; want %v", err, want)
 			}
-			x := aio.NewWriter(c.f, aio.WriterOptions{Offset: c.off, Exclusive: true})
+			x := stream.NewWriter(c.f, stream.WriterOptions{Offset: c.off, Exclusive: true})
 			if err := errors.Join(second(x.Write(p)), x.Sync()); err == nil || x.Close() == nil {
 				t.Errorf("exclusive: %v", err)
 			}
-			for _, again := range []error{second(w.Write(p)), second(w.ReadFrom(bytes.NewReader(p))), w.Flush(), w.Sync(), w.Close()} {
+			for _, again := range []error{
+				second(w.Write(p)), second(w.ReadFrom(bytes.NewReader(p))), w.Flush(), w.Sync(), w.Close(),
+			} {
 				if again == nil || again.Error() != err.Error() {
 					t.Errorf("later: %v; want %v", again, err)
 				}
@@ -253,18 +264,19 @@ func TestStreamWriterErrors(t *testing.T) {
 		})
 	}
 	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, aiotest.Pattern(10_000, 1)) {
-		t.Error("the file is not what it was", err)
+		t.Error("the file has changed", err)
 	}
 }
 
-// TestStreamSource has the source of ReadFrom fail: what came before is written.
-func TestStreamSource(t *testing.T) {
+// TestWriterSource checks that ReadFrom writes the bytes before an error of its source.
+func TestWriterSource(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	content := aiotest.Pattern(30_000, 1)
 	for _, m := range subject.Modes {
 		name := subject.Put(t, aiotest.Dir(t), "file", nil)
-		w := aio.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), aio.WriterOptions{BlockSize: 8192})
+		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+		w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 8192})
 		source := io.MultiReader(bytes.NewReader(content), iotest.ErrReader(io.ErrClosedPipe))
 		if n, err := w.ReadFrom(source); n != 30_000 || err != io.ErrClosedPipe {
 			t.Errorf("%s: %d, %v", m.Name, n, err)
@@ -276,20 +288,21 @@ func TestStreamSource(t *testing.T) {
 	}
 }
 
-// A panickingReader is a source with a bug of its own.
+// A panickingReader is a source with a bug.
 type panickingReader struct{}
 
-func (panickingReader) Read([]byte) (int, error) { panic("of the reader") }
+func (panickingReader) Read([]byte) (int, error) { panic("a bug of the source") }
 
-// TestStreamSourcePanics has the source of ReadFrom panic, which is for its owner to recover from; the Writer goes on.
-func TestStreamSourcePanics(t *testing.T) {
+// TestWriterSourcePanics checks that a Writer goes on after its caller has recovered from a panic of
+// the source of ReadFrom.
+func TestWriterSourcePanics(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	name := subject.Put(t, aiotest.Dir(t), "file", nil)
-	w := aio.NewWriter(subject.Open(t, name, os.O_RDWR), aio.WriterOptions{})
+	w := stream.NewWriter(subject.Open(t, name, os.O_RDWR), stream.WriterOptions{})
 	func() {
 		defer func() {
-			if r := recover(); r != "of the reader" {
+			if r := recover(); r != "a bug of the source" {
 				t.Errorf("recovered %v", r)
 			}
 		}()
@@ -304,15 +317,14 @@ func TestStreamSourcePanics(t *testing.T) {
 	}
 }
 
-// TestStreamFileSizeLimit has a Writer run into RLIMIT_FSIZE. The file is what an os.File
-// would have left.
-func TestStreamFileSizeLimit(t *testing.T) {
+// TestFileSizeLimit writes up to RLIMIT_FSIZE. The file is the one that an os.File would leave.
+func TestFileSizeLimit(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
 		aiotest.Needs(t, "RLIMIT_FSIZE", "go test ./... on Linux")
 	}
 	if !aiotest.InChild() {
-		aiotest.RunChild(t, "^TestStreamFileSizeLimit$", "limit", "50000")
+		aiotest.RunChild(t, "^TestFileSizeLimit$", "limit", "50000")
 		return
 	}
 	content := aiotest.Pattern(200_000, 1)
@@ -321,7 +333,7 @@ func TestStreamFileSizeLimit(t *testing.T) {
 			what := fmt.Sprintf("%s, %+v", m.Name, shape)
 			name := subject.Put(t, aiotest.Dir(t), "file", nil)
 			f := subject.Open(t, name, os.O_RDWR|m.Flag)
-			w := aio.NewWriter(f, shape)
+			w := stream.NewWriter(f, shape)
 			_, err := w.Write(content)
 			if err == nil {
 				err = w.Flush()
@@ -349,18 +361,20 @@ func TestStreamFileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestStreamWriterConcurrent has many write records of their own, flush and sync. Each record
-// is whole, and there once.
-func TestStreamWriterConcurrent(t *testing.T) {
+// TestWriterConcurrent checks that records of many goroutines, which also flush and sync, are in the
+// file once, whole, and in order.
+func TestWriterConcurrent(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	for _, m := range subject.Modes {
-		for _, shape := range []aio.WriterOptions{
-			{BlockSize: 8192, Depth: 2}, {BlockSize: 8192, Depth: 1, Exclusive: true}, {BlockSize: 65536, Exclusive: true},
+		for _, shape := range []stream.WriterOptions{
+			{BlockSize: 8192, Depth: 2},
+			{BlockSize: 8192, Depth: 1, Exclusive: true},
+			{BlockSize: 65536, Exclusive: true},
 		} {
 			what := fmt.Sprintf("%s, %+v", m.Name, shape)
 			name := subject.Put(t, aiotest.Dir(t), "file", nil)
-			w := aio.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), shape)
+			w := stream.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), shape)
 			const writers, records = 8, 100
 			appendRecords(t, w, writers, records, func(n int) error {
 				switch n % 4 {
@@ -377,40 +391,8 @@ func TestStreamWriterConcurrent(t *testing.T) {
 	}
 }
 
-// TestStreamWriterResumed has one exclusive Writer go on where another stopped, that was not
-// closed, as after a crash: in what was a tail of zeros.
-func TestStreamWriterResumed(t *testing.T) {
-	aiotest.Guard(t)
-	goroutines(t)
-	for _, m := range subject.Modes {
-		name := subject.Put(t, aiotest.Dir(t), "file", nil)
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
-		var want []byte
-		for i := range 20 {
-			w := aio.NewWriter(f, aio.WriterOptions{Offset: int64(len(want)), Exclusive: true})
-			p := aiotest.Pattern(100+i*777, byte(i))
-			if n, err := w.Write(p); n != len(p) || err != nil {
-				t.Fatalf("%s: %d, %v", m.Name, n, err)
-			}
-			if err := w.Sync(); err != nil {
-				t.Fatalf("%s: %v", m.Name, err)
-			}
-			want = append(want, p...)
-			got := contentOf(t, name)
-			if len(got) < len(want)+4096 || len(got)%4096 != 0 || !bytes.Equal(got, append(want, make([]byte, len(got)-len(want))...)) {
-				t.Fatalf("%s: %d bytes; %d have been written", m.Name, len(got), len(want))
-			}
-			if i%3 == 0 {
-				closeStream(t, m.Name, w)
-				if got := contentOf(t, name); !bytes.Equal(got, want) {
-					t.Fatalf("%s: closed: %d bytes; %d have been written", m.Name, len(got), len(want))
-				}
-			}
-		}
-	}
-}
-
-// appendRecords has many goroutines append records, and call after each.
+// appendRecords appends records from many goroutines. Each goroutine calls after when it has written
+// a record.
 func appendRecords(t *testing.T, w io.Writer, writers, records int, after func(n int) error) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -433,12 +415,13 @@ func appendRecords(t *testing.T, w io.Writer, writers, records int, after func(n
 	wg.Wait()
 }
 
-// record is the i-th of goroutine g: lines of text.
+// record returns record i of goroutine g, a line of text.
 func record(g, i int) []byte {
 	line := fmt.Sprintf("[%d %d]", g, i)
 	return []byte(strings.Repeat(line, 1+(g*7+i)%300) + "\n")
 }
 
+// checkRecords checks that the file has all records, whole and in the order of each goroutine.
 func checkRecords(t *testing.T, what, name string, writers, records int) {
 	t.Helper()
 	content, err := os.ReadFile(name)
@@ -448,8 +431,9 @@ func checkRecords(t *testing.T, what, name string, writers, records int) {
 	next := make([]int, writers)
 	for line := range bytes.Lines(content) {
 		var g, i int
-		if n, _ := fmt.Sscanf(string(line[:min(len(line), 40)]), "[%d %d]", &g, &i); n != 2 || g >= writers || i != next[g] || !bytes.Equal(line, record(g, i)) {
-			t.Fatalf("%s: a line of %d bytes is no record, or not the next: %.40q", what, len(line), line)
+		n, _ := fmt.Sscanf(string(line[:min(len(line), 40)]), "[%d %d]", &g, &i)
+		if n != 2 || g >= writers || i != next[g] || !bytes.Equal(line, record(g, i)) {
+			t.Fatalf("%s: a line of %d bytes is not the next record: %.40q", what, len(line), line)
 		}
 		next[g]++
 	}

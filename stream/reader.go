@@ -1,0 +1,277 @@
+package stream
+
+import (
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+
+	"github.com/go-aio/aio"
+)
+
+// ReaderOptions are the options of [NewReader]. A field of 0 stands for its default. A value out of
+// range counts as the nearest value in range.
+type ReaderOptions struct {
+	// Offset is where reading begins, in bytes from the beginning of the file.
+	Offset int64
+	// Length is the number of bytes to read. After them the Reader is at its end, as an
+	// io.SectionReader is, and it requests nothing behind them. 0 or less means the whole file.
+	Length int64
+	// BlockSize is the length of a request in bytes, from 4096 to 64 MiB. It is rounded up to a
+	// multiple of 4096. The default is 1 MiB.
+	BlockSize int
+	// Depth is the largest number of blocks to read ahead, from 1 to 256; the default is 4. A
+	// Reader uses Depth times BlockSize bytes of memory.
+	Depth int
+}
+
+// A Reader reads a File from one end to the other, with several large requests in flight ahead of
+// its caller. That is what the kernel's readahead does for the page cache; a Reader of a direct
+// File does it without the page cache.
+//
+// A Reader reads as ReadAt does. It neither uses nor moves the offset of the File's Read. It
+// returns data as of when its block was read, up to Depth blocks earlier, so it may see a
+// concurrent write in part.
+//
+// A Reader is for one goroutine at a time. Close it before the File. A Reader that is dropped
+// without Close leaves nothing behind once its last requests have ended.
+type Reader struct {
+	f     *aio.File
+	block int // bytes
+	depth int
+	end   int64 // the offset behind the last byte to read, unless toEOF
+	toEOF bool  // no Length was given
+
+	off    int64        // of the next byte to return
+	next   int64        // of the next byte to request
+	window int          // blocks to keep ahead
+	ahead  []*readBlock // requested, in order of offset
+	spare  []*readBlock
+	closed bool
+}
+
+// A readBlock is a request of a Reader, and its result.
+type readBlock struct {
+	f    *aio.File
+	buf  []byte
+	off  int64
+	want int // bytes
+
+	inFlight bool          // until ready has been received from
+	ready    chan struct{} // capacity 1, so that read does not wait for a receiver
+	start    func()        // read; a go statement with arguments would allocate
+	left     []byte        // read and not returned yet
+	err      error         // behind left
+}
+
+// NewReader returns a Reader of f. It makes no request before the first call of a method. f must be
+// a file with offsets: for any other, the Reader returns the error of ReadAt. Closing the Reader
+// does not close f.
+func NewReader(f *aio.File, o ReaderOptions) *Reader {
+	r := &Reader{
+		f:     f,
+		block: blockSize(o.BlockSize, minPage),
+		depth: depth(o.Depth),
+		end:   o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
+		toEOF: o.Length <= 0,
+		off:   o.Offset, next: o.Offset,
+	}
+	r.window = r.firstWindow()
+	return r
+}
+
+// Read reads up to len(p) bytes, from one block at most, so n may be less than len(p) in mid-file;
+// use [io.ReadFull] to fill p. At the end of the file, or of Length, it returns 0, [io.EOF].
+//
+// Read returns all bytes before one that cannot be read, and then the error of ReadAt, with n = 0.
+// After any error, io.EOF too, the next call tries the same byte again, so a Reader reads on in a
+// file that has grown.
+func (r *Reader) Read(p []byte) (n int, err error) {
+	if r.closed {
+		return 0, fs.ErrClosed
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b, err := r.head()
+	if err != nil {
+		return 0, err
+	}
+	n = copy(p, b.left)
+	r.advance(b, n)
+	return n, nil
+}
+
+// WriteTo writes the rest of the file to w, a block at a time and without a copy. At the end it
+// returns a nil error. It returns any other error of either side. w must not keep or change the
+// buffers that it is given, as for any [io.Writer].
+func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
+	if r.closed {
+		return 0, fs.ErrClosed
+	}
+	for {
+		b, err := r.head()
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		want := len(b.left)
+		m, err := w.Write(b.left)
+		m = min(max(m, 0), want)
+		r.advance(b, m)
+		n += int64(m)
+		if err != nil {
+			return n, err
+		}
+		if m < want {
+			return n, io.ErrShortWrite
+		}
+	}
+}
+
+// Close waits for the requests in flight and releases the buffers. It does not close the File.
+// Later calls return [fs.ErrClosed].
+func (r *Reader) Close() error {
+	if r.closed {
+		return fs.ErrClosed
+	}
+	r.closed = true
+	r.restart()
+	r.spare = nil
+	return nil
+}
+
+// head returns the block of the next byte, with at least that byte in left. If the next byte
+// cannot be read it returns the error.
+func (r *Reader) head() (*readBlock, error) {
+	for {
+		if r.pastEnd(r.off) {
+			return nil, io.EOF
+		}
+		r.readAhead()
+		b := r.ahead[0]
+		b.wait()
+		switch {
+		case len(b.left) > 0:
+			return b, nil
+		case b.err != nil:
+			err := b.err
+			r.restart()
+			return nil, err
+		}
+		r.window = r.depth // the file goes on behind its first block
+		r.retire(b)
+	}
+}
+
+// advance records that the caller has received n bytes of b, the first block. At the end of b it
+// requests the next block.
+func (r *Reader) advance(b *readBlock, n int) {
+	r.off += int64(n)
+	b.left = b.left[n:]
+	if len(b.left) > 0 || b.err != nil {
+		return
+	}
+	r.window = r.depth
+	r.retire(b)
+	r.readAhead()
+}
+
+// retire makes b, the first block, a spare one.
+func (r *Reader) retire(b *readBlock) {
+	r.ahead = slices.Delete(r.ahead, 0, 1)
+	r.spare = append(r.spare, b)
+}
+
+// restart discards all blocks ahead, so that the next byte is requested again.
+func (r *Reader) restart() {
+	for len(r.ahead) > 0 {
+		b := r.ahead[0]
+		b.wait()
+		b.left, b.err = nil, nil
+		r.retire(b)
+	}
+	r.next, r.window = r.off, r.firstWindow()
+}
+
+// firstWindow returns the window to begin with. Without Length it is one block, so that a small
+// file costs one request.
+func (r *Reader) firstWindow() int {
+	if r.toEOF {
+		return 1
+	}
+	return r.depth
+}
+
+// pastEnd reports whether the byte at off is behind Length.
+func (r *Reader) pastEnd(off int64) bool { return !r.toEOF && off >= r.end }
+
+// readAhead requests blocks until the window is full. All but the first begin at a multiple of
+// their size.
+func (r *Reader) readAhead() {
+	for len(r.ahead) < r.window && !r.pastEnd(r.next) {
+		n := int64(r.block)
+		if r.next > 0 {
+			// Near the largest offset one byte is enough to get the error.
+			n = max(min(n-r.next%n, math.MaxInt64-r.next), 1)
+		}
+		if !r.toEOF {
+			n = min(n, r.end-r.next)
+		}
+		r.ahead = append(r.ahead, r.spareBlock().request(r.next, int(n)))
+		r.next += n
+	}
+}
+
+// spareBlock returns a block that is not in use.
+func (r *Reader) spareBlock() *readBlock {
+	if last := len(r.spare) - 1; last >= 0 {
+		b := r.spare[last]
+		r.spare = r.spare[:last]
+		return b
+	}
+	b := &readBlock{f: r.f, buf: aio.AlignedBuffer(r.block), ready: make(chan struct{}, 1)}
+	b.start = b.read
+	return b
+}
+
+// request starts to read n bytes at off.
+func (b *readBlock) request(off int64, n int) *readBlock {
+	b.off, b.want, b.inFlight = off, n, true
+	go b.start()
+	return b
+}
+
+// wait waits until the request has ended.
+func (b *readBlock) wait() {
+	if b.inFlight {
+		<-b.ready
+		b.inFlight = false
+	}
+}
+
+// read reads the block, and then makes wait return.
+func (b *readBlock) read() {
+	n, err := b.f.ReadAt(b.buf[:b.want], b.off)
+	if err != nil && err != io.EOF && b.f.Direct() {
+		n, err = b.readPages(n)
+	}
+	b.left, b.err = b.buf[:n], err
+	b.ready <- struct{}{}
+}
+
+// readPages reads on from byte n, one page at a time. A direct request that meets a bad sector
+// fails as a whole, and the caller is to get all bytes before that sector.
+func (b *readBlock) readPages(n int) (int, error) {
+	for n < b.want {
+		off := b.off + int64(n)
+		m, err := b.f.ReadAt(b.buf[n:min(n+minPage-int(off%minPage), b.want)], off)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}

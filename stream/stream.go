@@ -1,0 +1,34 @@
+// Package stream reads and writes an [aio.File] from one end to the other. It is to aio what bufio
+// is to os.
+//
+// A [Reader] keeps several large reads in flight ahead of its caller, and a [Writer] several large
+// writes behind it. That is what the kernel's readahead and write-back do for the page cache. On a
+// direct File neither leaves anything in the page cache, but for the partial blocks of a Writer. A
+// Writer that is [WriterOptions.Exclusive] is for logs.
+package stream
+
+// Ranges and defaults of ReaderOptions and WriterOptions.
+const (
+	minPage          = 4096 // the smallest size of a page, in bytes
+	defaultBlockSize = 1 << 20
+	maxBlockSize     = 64 << 20
+	defaultDepth     = 4
+	maxDepth         = 256
+)
+
+// blockSize returns the block size for option n: the default if n <= 0, else n up to maxBlockSize,
+// rounded up to a multiple of unit.
+func blockSize(n, unit int) int {
+	if n <= 0 {
+		n = defaultBlockSize
+	}
+	return (min(n, maxBlockSize) + unit - 1) / unit * unit
+}
+
+// depth returns the depth for option n: the default if n <= 0, else n up to maxDepth.
+func depth(n int) int {
+	if n <= 0 {
+		n = defaultDepth
+	}
+	return min(n, maxDepth)
+}
