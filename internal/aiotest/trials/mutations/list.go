@@ -136,7 +136,7 @@ var mutations = []mutation{
 		`		err := w.f.Datasync()
 `, `		var err error
 `,
-		program("powercut"),
+		program("powercut", "-seed", "1"),
 	},
 	{
 		"the reaper goes back to the poller before all that does not ring has come", "internal/queue/reap.go",
