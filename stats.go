@@ -126,7 +126,7 @@ type LatencyBucket struct {
 //
 //	expvar.Publish("aio", expvar.Func(func() any { return aio.ReadStats() }))
 //
-// Package github.com/go-aio/aio/prometheus has a collector.
+// Package github.com/go-aio/aio/adapters/prometheus has a collector.
 func ReadStats() Stats {
 	s, ok := sched.ReadStats()
 	if !ok {

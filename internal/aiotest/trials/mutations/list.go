@@ -22,9 +22,9 @@ func program(name string, args ...string) suite {
 	return suite{name, append([]string{"run", root + "/internal/aiotest/trials/" + name}, args...)}
 }
 
-// databases cuts the power of each of its modes.
-func databases(module string) suite {
-	return program("powercut", "-databases", module, "-cuts", "24", "-kills", "12", "-seed", "1")
+// databases cuts the power of a database in each mode of its adapter.
+func databases(adapter string) suite {
+	return program("powercut", "-databases", adapter, "-cuts", "24", "-kills", "12", "-seed", "1")
 }
 
 const root = "github.com/go-aio/aio"
@@ -138,7 +138,7 @@ var mutations = []mutation{
 		`		err := w.f.Datasync()
 `, `		var err error
 `,
-		program("powercut"),
+		program("powercut", "-seed", "1"),
 	},
 	{
 		"the reaper goes back to the poller while quiet completions are to come", "internal/queue/reap.go",
@@ -276,23 +276,23 @@ var mutations = []mutation{
 		tests("libaio", "/libaio", "^TestDestroyOvertakesACall$"),
 	},
 	{
-		"a sync of Pebble's exclusive log only flushes", "pebblevfs/file.go",
+		"a sync of Pebble's exclusive log only flushes", "adapters/pebble/file.go",
 		`func (f *writerFile) SyncData() error { return f.w.Sync() }`, `func (f *writerFile) SyncData() error { return f.w.Flush() }`,
-		databases("pebblevfs"),
+		databases("pebble"),
 	},
 	{
-		"SQLite's database is not synced", "sqlitevfs/file.go",
+		"SQLite's database is not synced", "adapters/sqlite/file.go",
 		`	return f.aio.Datasync()`, `	return nil`,
-		databases("sqlitevfs"),
+		databases("sqlite"),
 	},
 	{
-		"a sync of goleveldb's tables only flushes", "leveldbstorage/table.go",
+		"a sync of goleveldb's tables only flushes", "adapters/goleveldb/table.go",
 		`{ return t.w.Sync() }`, `{ return t.w.Flush() }`,
-		databases("leveldbstorage"),
+		databases("goleveldb"),
 	},
 	{
-		"raft-wal's segments are not synced", "raftwalvfs/file.go",
+		"raft-wal's segments are not synced", "adapters/raftwal/file.go",
 		`		return f.f.Datasync()`, `		return nil`,
-		databases("raftwalvfs"),
+		databases("raftwal"),
 	},
 }

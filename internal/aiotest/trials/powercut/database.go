@@ -15,7 +15,7 @@ import (
 
 // A database writes by a program of its own, see package ledger.
 type database struct {
-	name    string // of the module in which the program is
+	name    string // of the adapter, whose module has the program
 	program string
 	modes   []string
 }
@@ -33,7 +33,7 @@ func buildDatabases(names []string, dir string) ([]*database, error) {
 	for _, name := range names {
 		db := &database{name: name, program: filepath.Join(dir, name)}
 		build := exec.Command("go", "build", "-o", db.program, "./ledger")
-		build.Dir = filepath.Join(strings.TrimSpace(string(root)), name)
+		build.Dir = filepath.Join(strings.TrimSpace(string(root)), "adapters", name)
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", name, err, out)
 		}

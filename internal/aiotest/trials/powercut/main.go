@@ -23,7 +23,7 @@
 // With -databases the writer runs transactions on a database over aio.File, in each of its modes in turn, and over the
 // database's own files. What has been committed is there, and of the transactions that were under way all or nothing.
 //
-//	go -C internal/aiotest/trials run ./powercut -databases pebblevfs,sqlitevfs,leveldbstorage,raftwalvfs -cuts 200 -kills 50
+//	go -C internal/aiotest/trials run ./powercut -databases pebble,sqlite,goleveldb,raftwal -cuts 200 -kills 50
 package main
 
 import (
@@ -49,7 +49,7 @@ type trial struct {
 	filesystems         []string // keys of volumes
 	engine              string   // of all writers; "" for os.File in one of four
 	loseFlushes         bool
-	databases           []string // modules of the databases that write instead
+	databases           []string // adapters of the databases that write instead
 	out                 io.Writer
 
 	server *fusedisk.Server
@@ -65,7 +65,7 @@ func main() {
 	flag.IntVar(&t.cutCount, "cuts", 20, "how often the power is cut")
 	flag.IntVar(&t.killCount, "kills", 5, "how often the writer is killed; so many writers there are, and each sees as many cuts")
 	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "what to write, and when to cut; but the time that all takes is different in each run")
-	databases := flag.String("databases", "", "write by these instead, which are modules with a program ./ledger")
+	databases := flag.String("databases", "", "write by these databases instead: names of modules in adapters that have a program ./ledger")
 	names := flag.String("fs", "ext4,xfs", "filesystems: ext4, xfs, btrfs")
 	flag.StringVar(&t.engine, "engine", "", "what the writers use: aio or os; by default, os in one of four")
 	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "have the disk lose its flushes, to see that the losses are seen")

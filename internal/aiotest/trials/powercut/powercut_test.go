@@ -60,7 +60,7 @@ func TestLostFlushes(t *testing.T) {
 
 // TestLostTransactions has the disk lose its flushes under a database over os.File.
 func TestLostTransactions(t *testing.T) {
-	trial := ran(t, trial{cutCount: 2, killCount: 2, seed: 2, engine: "os", loseFlushes: true, databases: []string{"raftwalvfs"}})
+	trial := ran(t, trial{cutCount: 2, killCount: 2, seed: 2, engine: "os", loseFlushes: true, databases: []string{"raftwal"}})
 	if got := trial.sum(); len(got.losses) == 0 || got.cuts > 0 || got.kills != 2 {
 		t.Errorf("%d cuts and %d kills survived, lost: %q", got.cuts, got.kills, got.losses)
 	}
