@@ -96,7 +96,9 @@ func TestReaderRequestsSection(t *testing.T) {
 		if _, err := r.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		aiotest.Until(t, "all blocks have been requested", func() bool { return requests() == shape.blocks })
+		aiotest.Until(t, "all blocks have been requested", func() bool {
+			return requests() == shape.blocks
+		})
 		if n, err := io.Copy(io.Discard, r); n != shape.n-1 || err != nil {
 			t.Errorf("%+v: %d, %v", shape, n, err)
 		}
@@ -202,7 +204,8 @@ func TestReaderWriteTo(t *testing.T) {
 	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	for _, m := range subject.Modes {
 		for _, failure := range []error{nil, io.ErrClosedPipe} {
-			r := stream.NewReader(subject.Open(t, name, m.Flag), stream.ReaderOptions{BlockSize: 8192, Depth: 3})
+			f := subject.Open(t, name, m.Flag)
+			r := stream.NewReader(f, stream.ReaderOptions{BlockSize: 8192, Depth: 3})
 			want := failure
 			if want == nil {
 				want = io.ErrShortWrite

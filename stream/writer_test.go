@@ -293,8 +293,8 @@ type panickingReader struct{}
 
 func (panickingReader) Read([]byte) (int, error) { panic("a bug of the source") }
 
-// TestWriterSourcePanics checks that a Writer goes on after its caller has recovered from a panic of
-// the source of ReadFrom.
+// TestWriterSourcePanics checks that a Writer goes on after its caller has recovered from a panic
+// of the source of ReadFrom.
 func TestWriterSourcePanics(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
@@ -361,8 +361,8 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestWriterConcurrent checks that records of many goroutines, which also flush and sync, are in the
-// file once, whole, and in order.
+// TestWriterConcurrent checks that records of many goroutines, which also flush and sync, are in
+// the file once, whole, and in order.
 func TestWriterConcurrent(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
@@ -391,8 +391,8 @@ func TestWriterConcurrent(t *testing.T) {
 	}
 }
 
-// appendRecords appends records from many goroutines. Each goroutine calls after when it has written
-// a record.
+// appendRecords appends records from many goroutines. Each goroutine calls after when it has
+// written a record.
 func appendRecords(t *testing.T, w io.Writer, writers, records int, after func(n int) error) {
 	t.Helper()
 	var wg sync.WaitGroup

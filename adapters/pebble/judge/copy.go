@@ -14,7 +14,8 @@ import (
 
 const (
 	pebble = "github.com/cockroachdb/pebble/v2"
-	ours   = "github.com/go-aio/aio/adapters/pebble"
+	aio    = "github.com/go-aio/aio"
+	ours   = aio + "/adapters/pebble"
 )
 
 // initFile goes into the package of external tests of each package under test, and into Pebble's benchmark.
@@ -108,6 +109,10 @@ func prepare(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	root, err := output(ctx, ".", "go", "list", "-m", "-f", "{{.Dir}}", aio)
+	if err != nil {
+		return err
+	}
 	to := filepath.Join(dir, "pebble")
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		return err
@@ -117,7 +122,7 @@ func prepare(ctx context.Context, dir string) error {
 	}
 	for _, args := range [][]string{
 		{"-require=" + ours + "@v0.0.0", "-replace=" + ours + "=" + here},
-		{"-require=github.com/go-aio/aio@v0.0.0", "-replace=github.com/go-aio/aio=" + filepath.Dir(filepath.Dir(here))},
+		{"-require=" + aio + "@v0.0.0", "-replace=" + aio + "=" + root},
 	} {
 		if _, err := output(ctx, to, "go", append([]string{"mod", "edit"}, args...)...); err != nil {
 			return err

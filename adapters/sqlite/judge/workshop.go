@@ -33,13 +33,17 @@ func newWorkshop() (w *workshop, err error) {
 		return nil, err
 	}
 	ours = strings.TrimSpace(ours)
+	root, err := output("go", "list", "-m", "-f", "{{.Dir}}", "github.com/go-aio/aio")
+	if err != nil {
+		return nil, err
+	}
 	// Not in os.TempDir, which may have no direct I/O.
 	dir, err := os.MkdirTemp(ours, ".cache-judge-")
 	if err != nil {
 		return nil, err
 	}
 	w = &workshop{dir: dir, version: sqliteModule + " " + lines[1]}
-	if err := w.prepare(lines[0], ours); err != nil {
+	if err := w.prepare(lines[0], ours, strings.TrimSpace(root)); err != nil {
 		w.close()
 		return nil, err
 	}
@@ -75,7 +79,7 @@ import _ "` + hookPackage + `"
 const countsPrefix = "judge-counts-"
 
 // prepare copies go-sqlite3, lets its default VFS be another, and adds the adapter to what it requires.
-func (w *workshop) prepare(module, ours string) error {
+func (w *workshop) prepare(module, ours, root string) error {
 	w.module = filepath.Join(w.dir, "go-sqlite3")
 	if err := os.CopyFS(w.module, os.DirFS(module)); err != nil {
 		return err
@@ -115,7 +119,7 @@ func (w *workshop) prepare(module, ours string) error {
 	err = w.edit("go.mod", func(text string) string {
 		// Proxies need not have what only ext/approx uses, a fork.
 		text = regexp.MustCompile(`(?m)^.*(ext/approx|segmentio).*\n`).ReplaceAllString(text, "")
-		return text + fmt.Sprintf(requirements, filepath.Dir(filepath.Dir(ours)), ours, hooks)
+		return text + fmt.Sprintf(requirements, root, ours, hooks)
 	})
 	if err != nil {
 		return err

@@ -41,12 +41,19 @@ func moduleDir(module string) (string, error) {
 	if out, err := exec.Command("go", "mod", "download", module).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go mod download %s: %w: %s", module, err, out)
 	}
+	return listed(module)
+}
+
+// listed returns the directory of a module that is there.
+func listed(module string) (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
 		return "", fmt.Errorf("go list -m %s: %w", module, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
+
+const aioModule = "github.com/go-aio/aio"
 
 // ReplaceModule copies the sources of a module to dir, has them edited, and returns the name of a
 // go.mod by which this copy is used. (An -overlay may not touch the
@@ -77,9 +84,13 @@ func ReplaceModule(dir, module string, edit func(dir string) error) (modfile str
 			return "", err
 		}
 	}
+	aio, err := listed(aioModule)
+	if err != nil {
+		return "", err
+	}
 	modfile = filepath.Join(dir, "go.mod")
 	out, err := exec.Command("go", "mod", "edit", "-replace="+module+"="+to,
-		"-replace=github.com/go-aio/aio="+filepath.Dir(root), modfile).CombinedOutput()
+		"-replace="+aioModule+"="+aio, modfile).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go mod edit: %w: %s", err, out)
 	}
