@@ -56,7 +56,6 @@ var metrics = []metric{
 	counter("collects_total", "Times that the reaper waited in io_getevents.", func(s *aio.Stats) int64 { return s.Mechanism.Collects }),
 	counter("relieved_total", "Times that another goroutine went to io_submit because it blocked.", func(s *aio.Stats) int64 { return s.Mechanism.Relieved }),
 	counter("overlooked_total", "Times that a watchdog found a request that had been forgotten; anything but 0 is a bug of aio.", func(s *aio.Stats) int64 { return s.Overlooked }),
-	counter("busy_requests_total", "Direct requests and syncs that were system calls because all processors compute.", func(s *aio.Stats) int64 { return s.Busy }),
 	counter("synchronous_requests_total", "Direct requests and syncs that were plain system calls because so few were in flight.", func(s *aio.Stats) int64 { return s.Synchronous }),
 	counter("busy_requests_total", "Direct requests and syncs that were system calls because all processors were busy.", func(s *aio.Stats) int64 { return s.Busy }),
 	counter("page_cache_calls_total", "Calls through the page cache.", func(s *aio.Stats) int64 { return s.PageCache }),
