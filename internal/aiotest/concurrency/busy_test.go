@@ -20,7 +20,7 @@ import (
 func TestBusyProcessors(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
-		t.Skip("there is no direct I/O")
+		aiotest.NeedsDirect(t)
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	name := filepath.Join(aiotest.Dir(t), "busy")
