@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/internal/aiotest"
@@ -25,22 +23,4 @@ func Overlay(below, dir string) (unmount func() error, err error) {
 		return nil, fmt.Errorf("mount of overlayfs: %w", err)
 	}
 	return func() error { return aiotest.Unmount(dir) }, nil
-}
-
-// Loopback serves below at dir by FUSE.
-func Loopback(below, dir string) (unmount func() error, err error) {
-	root, err := fs.NewLoopbackRoot(below)
-	if err != nil {
-		return nil, err
-	}
-	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
-		FsName:            "loopback",
-		AllowOther:        true, // as any user
-		DirectMountStrict: true, // there is no fusermount to need
-		Options:           []string{"default_permissions"},
-	}})
-	if err != nil {
-		return nil, err
-	}
-	return server.Unmount, nil
 }
