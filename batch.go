@@ -57,10 +57,8 @@ type Batch struct {
 	stage   int // number of barriers so far; that of the members added next
 
 	// For the time of Do.
-	ctx     context.Context
-	group   fd.Group
-	grouped []int // members that are in group, in its order
-	next    []int // members between two barriers that kernel AIO may take
+	ctx  context.Context
+	runs []*groupRun // of the devices of members that kernel AIO may take; see run
 
 	// Members that are made as ordinary calls, by the goroutine in Do and by others that
 	// help it.
@@ -70,6 +68,14 @@ type Batch struct {
 	helpers  int            // guarded by mu
 	help     func()         // b.helper; a method value at each go statement would allocate
 	helping  sync.WaitGroup // helpers
+}
+
+// A groupRun has what kernel AIO may take of the members between two barriers, for one device. A
+// device that hangs does not hold up the others.
+type groupRun struct {
+	group   fd.Group
+	grouped []int // members that are in group, in its order
+	next    []int // members that have not been in one
 }
 
 // A member is one request of a Batch.
@@ -181,22 +187,26 @@ func (b *Batch) skip(lo, hi int) {
 
 // run runs members [lo, hi), which have no barrier between them, and returns the first error.
 func (b *Batch) run(lo, hi int) error {
-	b.next, b.ordinary, b.taken = b.next[:0], b.ordinary[:0], 0
+	b.ordinary, b.taken = b.ordinary[:0], 0
+	devices := 0
 	for i := lo; i < hi; i++ {
 		if hi-lo >= leastGrouped && b.members[i].mayGroup() {
-			b.next = append(b.next, i)
+			devices = max(devices, b.assign(i, devices))
 		} else {
 			b.ordinary = append(b.ordinary, i)
 		}
 	}
-	rest := b.next
-	if len(rest) == 0 {
+	if devices == 0 {
 		b.getHelp(len(b.ordinary) - 1) // the caller has nothing else to do than the other one
 	} else {
 		b.getHelp(len(b.ordinary))
-	}
-	for len(rest) > 0 {
-		rest = b.runGroup(rest)
+		for _, r := range b.runs[1:devices] {
+			b.helping.Go(func() {
+				b.runGroups(r)
+				b.work()
+			})
+		}
+		b.runGroups(b.runs[0])
 	}
 	b.work()
 	b.helping.Wait()
@@ -208,45 +218,69 @@ func (b *Batch) run(lo, hi int) error {
 	return nil
 }
 
+// assign adds member i to the run of its device, one of the first n of b.runs or the next one, and
+// returns the number of that, counted from 1.
+func (b *Batch) assign(i, n int) int {
+	at := 0
+	for at < n && !b.members[b.runs[at].next[0]].f.fd.SameDevice(b.members[i].f.fd) {
+		at++
+	}
+	if at == len(b.runs) {
+		b.runs = append(b.runs, new(groupRun))
+	}
+	r := b.runs[at]
+	if at == n {
+		r.next = r.next[:0]
+	}
+	r.next = append(r.next, i)
+	return at + 1
+}
+
+// runGroups has kernel AIO do the members of r.
+func (b *Batch) runGroups(r *groupRun) {
+	for rest := r.next; len(rest) > 0; {
+		rest = b.runGroup(r, rest)
+	}
+}
+
 // runGroup has kernel AIO do as many members, from the first of next on, as there is room for
-// now, and returns the others. No lock and no place is waited for while any is held, so two
+// now, and returns the others. No lock and no room is waited for while any is held, so two
 // members that overlap, or two Batches, do not wait for one another.
-func (b *Batch) runGroup(next []int) (rest []int) {
+func (b *Batch) runGroup(r *groupRun, next []int) (rest []int) {
 	if b.ctx.Err() != nil {
 		b.leave(next) // to be ended there
 		return nil
 	}
-	room := b.group.Reserve(min(len(next), mostGrouped))
-	n := b.fillGroup(next, room)
-	crowded := n < len(next) && len(b.grouped) < mostHelpers
+	n := b.fillGroup(r, next)
+	crowded := n < len(next) && len(r.grouped) < mostHelpers
 	if crowded {
-		// Other requests have most places, and those that wait are served first. Wait like them.
+		// Other requests have most of the room, and those that wait are served first. Wait like
+		// them.
 		waiting := next[n:min(len(next), n+mostHelpers)]
 		b.leave(waiting)
 		n += len(waiting)
 	}
-	b.group.Run()
-	b.settle()
-	b.group.Free()
+	r.group.Run()
+	b.settle(r)
+	r.group.Free()
 	if crowded {
 		b.work()
 	}
 	return next[n:]
 }
 
-// fillGroup begins members from the first of next on: room requests, or as many as their device
-// has places for. It leaves those that are not for kernel AIO. It returns how many it has dealt
-// with.
-func (b *Batch) fillGroup(next []int, room int) int {
-	b.grouped = b.grouped[:0]
+// fillGroup begins members from the first of next on, as many as their device has room for. It
+// leaves those that are not for kernel AIO. It returns how many it has dealt with.
+func (b *Batch) fillGroup(r *groupRun, next []int) int {
+	r.grouped = r.grouped[:0]
 	for n, i := range next {
-		if len(b.grouped) == room {
+		if len(r.grouped) == mostGrouped {
 			return n
 		}
 		m := &b.members[i]
-		switch b.group.Add(m.f.fd, m.op(), m.p, m.off) {
+		switch r.group.Add(m.f.fd, m.op(), m.p, m.off) {
 		case fd.Admitted:
-			b.grouped = append(b.grouped, i)
+			r.grouped = append(r.grouped, i)
 		case fd.DeviceFull:
 			return n
 		case fd.Ordinary:
@@ -257,12 +291,12 @@ func (b *Batch) fillGroup(next []int, room int) int {
 }
 
 // settle takes the results of the group. What the kernel could not take is made as ordinary calls.
-func (b *Batch) settle() {
-	for n, i := range b.grouped {
+func (b *Batch) settle(r *groupRun) {
+	for n, i := range r.grouped {
 		m := &b.members[i]
 		var ok bool
-		if m.n, m.err, ok = b.group.Finish(n); !ok {
-			b.leave(b.grouped[n : n+1])
+		if m.n, m.err, ok = r.group.Finish(n); !ok {
+			b.leave(r.grouped[n : n+1])
 			continue
 		}
 		m.err = m.f.wrapErr(m.kind.name(), m.err)

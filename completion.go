@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/go-aio/aio/internal/fd"
-	"github.com/go-aio/aio/internal/sched"
 )
 
 // An Op is an asynchronous ReadAt, WriteAt or Sync. [File.StartReadAt], [File.StartWriteAt] and
@@ -91,7 +90,7 @@ const (
 // admit takes memory for a call of size bytes with a context, and waits for that as long as ctx
 // lasts. attend gives it back.
 func (f *File) admit(ctx context.Context, name string, size int) error {
-	if detached.AcquireContext(ctx, charge(size)) {
+	if f.fd.AcquireCopy(ctx, size) {
 		return nil
 	}
 	return f.contextErr(ctx, name, false)
@@ -115,11 +114,11 @@ func (f *File) attend(
 		if w != nil {
 			w.Done()
 		}
-		detached.Release(charge(size))
+		f.fd.ReleaseCopy(size)
 	}()
 	select {
 	case <-op.done:
-		detached.Release(charge(size))
+		f.fd.ReleaseCopy(size)
 		return op, nil
 	case <-ctx.Done():
 	}
@@ -134,21 +133,9 @@ func (f *File) attend(
 		w.Done()
 	}
 	<-op.done
-	detached.Release(charge(size))
+	f.fd.ReleaseCopy(size)
 	return op, nil
 }
-
-// detached bounds the memory of calls with a context that are not done, in bytes, abandoned ones
-// included.
-var detached = sched.NewSemaphore(maxDetached)
-
-// maxDetached is how many bytes of the library's memory may be in such calls. One that needs more
-// has all of it.
-const maxDetached = 64 << 20
-
-// charge returns what a call of size bytes counts for: at least 16 KiB, for its goroutine and what
-// belongs to that.
-func charge(size int) int { return max(size, 16<<10) }
 
 // A contextError says that a context ended a call.
 type contextError struct {
@@ -203,15 +190,15 @@ func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, erro
 	if err := f.admit(ctx, "read", len(p)); err != nil {
 		return 0, err
 	}
-	buf := fd.GetCopy(len(p))
-	free := func(*Op) { fd.PutCopy(buf) }
-	read := func() (int, error) { return f.ReadAt(buf, off) }
-	op, err := f.attend(ctx, "read", len(buf), nil, read, free)
+	buf := fd.NewBlock(len(p))
+	free := func(*Op) { buf.Free() }
+	read := func() (int, error) { return f.ReadAt(buf.Bytes, off) }
+	op, err := f.attend(ctx, "read", len(p), nil, read, free)
 	if err != nil {
 		return 0, err
 	}
 	defer free(op)
-	copy(p, buf[:op.n])
+	copy(p, buf.Bytes[:op.n])
 	return op.n, op.err
 }
 
@@ -230,15 +217,15 @@ func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, 
 	if err := f.admit(ctx, "write", len(p)); err != nil {
 		return 0, err
 	}
-	buf := fd.GetCopy(len(p))
-	copy(buf, p)
-	free := func(*Op) { fd.PutCopy(buf) }
+	buf := fd.NewBlock(len(p))
+	copy(buf.Bytes, p)
+	free := func(*Op) { buf.Free() }
 	var w *fd.Pending
-	if f.fd != nil && off >= 0 && len(buf) > 0 {
-		w = f.fd.PendingWrite(off, len(buf))
+	if f.fd != nil && off >= 0 && len(p) > 0 {
+		w = f.fd.PendingWrite(off, len(p))
 	}
-	write := func() (int, error) { return f.writeDetached(buf, off, w) }
-	op, err := f.attend(ctx, "write", len(buf), w, write, free)
+	write := func() (int, error) { return f.writeDetached(buf.Bytes, off, w) }
+	op, err := f.attend(ctx, "write", len(p), w, write, free)
 	if err != nil {
 		return 0, err
 	}

@@ -57,36 +57,34 @@ func LimitDevice(f *File, n int) { *device(f) = sched.NewDevice(n) }
 // SameDevice reports whether two Files share a device.
 func SameDevice(f, g *File) bool { return *device(f) == *device(g) }
 
-// DevicePlaces returns how many requests of kernel AIO the device of f takes at a time, or 0 if it
-// does not say, and how many places are taken or waited for.
+// share returns what the device of f has of a semaphore.
+func share(f *File, name string) *sched.Share { return *field[*sched.Share](*device(f), name) }
+
+// DevicePlaces returns how many requests of kernel AIO the device of f takes at a time, and how
+// many there are or wait.
 func DevicePlaces(f *File) (limit int, taken int64) {
-	if !f.Direct() {
-		return 0, 0
-	}
-	places := *field[*sched.Semaphore](*device(f), "places")
-	if places == nil {
-		return 0, 0
-	}
-	used, waiting := places.Load()
-	return places.Limit(), used + int64(waiting)
+	used, waiting := share(f, "requests").Load()
+	return share(f, "requests").Limit(), used + waiting
 }
 
-// HoldThreads takes all threads, so that system calls wait until release.
-func HoldThreads() (release func()) {
-	t := sched.AcquireThread()
-	t.Acquire(t.Limit() - 1)
-	return func() {
-		t.Release(1)
-		t.Release(t.Limit() - 1)
+// HoldThreads takes all threads of the device of f, so that its system calls wait until release.
+func HoldThreads(f *File) (release func()) {
+	t := share(f, "threads")
+	t.Acquire(t.Limit())
+	return func() { t.Release(t.Limit()) }
+}
+
+// Detached returns how many bytes calls with a context count for that are not over, on the device
+// of f, and how many at most.
+func Detached(f *File) (used, limit int64) {
+	used, _ = share(f, "copies").Load()
+	return used, int64(share(f, "copies").Limit())
+}
+
+// Grouped returns how many members the last groups of b have had.
+func Grouped(b *Batch) (n int) {
+	for _, r := range b.runs {
+		n += len(r.grouped)
 	}
+	return n
 }
-
-// Detached returns how many bytes calls with a context count for that are not over, and how many
-// at most.
-func Detached() (used, limit int64) {
-	used, _ = detached.Load()
-	return used, int64(detached.Limit())
-}
-
-// Grouped returns how many members the last group of b has had.
-func Grouped(b *Batch) int { return len(b.grouped) }

@@ -60,7 +60,7 @@ func TestOp(t *testing.T) {
 func TestOpUnderWay(t *testing.T) {
 	aiotest.Guard(t)
 	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", []byte("content")), os.O_RDONLY)
-	release := aio.HoldThreads()
+	release := aio.HoldThreads(f)
 	p := make([]byte, 7)
 	op := f.StartReadAt(p, 0)
 	select {
@@ -251,10 +251,10 @@ func givenUp(t *testing.T, c contextual, f *aio.File, p []byte, off int64) {
 }
 
 // settleDetached waits until all calls that were given up are over.
-func settleDetached(t *testing.T, goroutines int) {
+func settleDetached(t *testing.T, f *aio.File, goroutines int) {
 	t.Helper()
 	aiotest.Until(t, "what was given up is over", func() bool {
-		used, _ := aio.Detached()
+		used, _ := aio.Detached(f)
 		return used == 0 && runtime.NumGoroutine() <= goroutines+1 // the reaper
 	})
 }
@@ -266,20 +266,20 @@ func TestContextGivenUp(t *testing.T) {
 	name := subject.Put(t, aiotest.Dir(t), "file", content)
 	f := subject.Open(t, name, os.O_RDWR)
 	goroutines := runtime.NumGoroutine()
-	release := aio.HoldThreads()
+	release := aio.HoldThreads(f)
 	p := aiotest.Pattern(4096, 9)
 	givenUp(t, contextuals[2], f, nil, 0) // in a crowd a Sync needs no thread
 	for range 20 {
 		givenUp(t, contextuals[0], f, p, 0)
 		givenUp(t, contextuals[1], f, p, 0)
 	}
-	if used, _ := aio.Detached(); used < 40*4096 {
+	if used, _ := aio.Detached(f); used < 40*4096 {
 		t.Errorf("%d bytes for 41 calls that were given up", used)
 	}
 	written := slices.Clone(p)
 	clear(p)
 	release()
-	settleDetached(t, goroutines)
+	settleDetached(t, f, goroutines)
 	if slices.Max(p) != 0 {
 		t.Error("a read has changed the buffer that it was to leave alone")
 	}
@@ -319,7 +319,7 @@ func TestContextLaterWrites(t *testing.T) {
 				file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
 				f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|m.Flag)
 				goroutines := runtime.NumGoroutine()
-				release := aio.HoldThreads()
+				release := aio.HoldThreads(f)
 				var holding sync.WaitGroup
 				givenUp(t, contextuals[1], f, old, 0) // waits for a thread
 				holding.Go(func() {
@@ -330,7 +330,7 @@ func TestContextLaterWrites(t *testing.T) {
 				time.Sleep(5 * time.Millisecond) // for it to do harm, if it can
 				release()
 				holding.Wait()
-				settleDetached(t, goroutines)
+				settleDetached(t, f, goroutines)
 				want := append(slices.Clone(later), make([]byte, 4096)...)
 				if c.want != nil {
 					want = c.want(want)
@@ -354,7 +354,7 @@ func TestContextAndBatch(t *testing.T) {
 	file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, far+3*4096))
 	f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|aio.O_DIRECT)
 	goroutines := runtime.NumGoroutine()
-	release := aio.HoldThreads()
+	release := aio.HoldThreads(f)
 	givenUp(t, contextuals[1], f, aiotest.Pattern(100, 7), 0)        // waits for a thread
 	givenUp(t, contextuals[1], f, aiotest.Pattern(far+3*4096, 8), 0) // waits for that
 	later, p := aiotest.Pattern(3*4096, 9), aio.AlignedBuffer(3*4096)
@@ -370,7 +370,7 @@ func TestContextAndBatch(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	settleDetached(t, goroutines)
+	settleDetached(t, f, goroutines)
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got[far:], later) {
 		t.Errorf("an older write has come later; %v", err)
 	}
@@ -386,7 +386,7 @@ func TestContextAndClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := aio.HoldThreads()
+	release := aio.HoldThreads(f)
 	for _, c := range contextuals {
 		givenUp(t, c, f, aiotest.Pattern(4096, 9), 0)
 	}
@@ -394,7 +394,7 @@ func TestContextAndClose(t *testing.T) {
 		t.Error(err)
 	}
 	release()
-	settleDetached(t, goroutines)
+	settleDetached(t, f, goroutines)
 	aiotest.Settle(t, "descriptors are left", func() bool { return len(aiotest.OpenFiles()) <= len(before) })
 }
 
@@ -405,20 +405,20 @@ func TestContextBudget(t *testing.T) {
 	name := filepath.Join(aiotest.Dir(t), "file")
 	f := subject.Open(t, name, os.O_RDWR|os.O_CREATE)
 	goroutines := runtime.NumGoroutine()
-	release := aio.HoldThreads()
+	release := aio.HoldThreads(f)
 	p := make([]byte, 1<<20)
-	_, limit := aio.Detached()
+	_, limit := aio.Detached(f)
 	for i := range limit >> 20 {
 		givenUp(t, contextuals[1], f, p, i<<20)
 	}
-	used, _ := aio.Detached()
+	used, _ := aio.Detached(f)
 	if used != limit {
 		t.Errorf("%d calls of 1 MiB use %d bytes", limit>>20, used)
 	}
 	for _, c := range contextuals { // these have not begun
 		givenUp(t, c, f, p[:100], 0)
 	}
-	if now, _ := aio.Detached(); now != used {
+	if now, _ := aio.Detached(f); now != used {
 		t.Errorf("%d bytes more than the limit", now-used)
 	}
 	ctx := t.Context()
@@ -429,7 +429,7 @@ func TestContextBudget(t *testing.T) {
 	if err := <-waiting; err != nil {
 		t.Error(err)
 	}
-	settleDetached(t, goroutines)
+	settleDetached(t, f, goroutines)
 	if fi, err := f.Stat(); err != nil || fi.Size() != limit {
 		t.Errorf("the file has %d bytes, %v; want %d", fi.Size(), err, limit)
 	}
@@ -475,7 +475,7 @@ func TestContextStorm(t *testing.T) {
 		})
 	}
 	all.Wait()
-	settleDetached(t, goroutines)
+	settleDetached(t, subject.Open(t, name, os.O_RDWR), goroutines)
 }
 
 // TestContextBeyondAllOffsets reads, in more than one piece of the library's, to beyond the largest offset.

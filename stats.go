@@ -135,8 +135,8 @@ func ReadStats() Stats {
 	q, d := s.Queue, fd.ReadStats()
 	return Stats{
 		Submitted: q.Submitted, Completed: q.Completed,
-		InFlight: q.InFlight, Queued: q.Pending + q.Starved + s.PlacesQueued,
-		QueueWaits: q.SlotWaits + s.PlaceWaits,
+		InFlight: q.InFlight, Queued: q.Pending + s.RequestsQueued,
+		QueueWaits: s.RequestWaits,
 		Overlooked: q.Overlooked, Incident: q.Incident,
 		Synchronous: s.Sync,
 		Busy:        s.Busy,

@@ -16,7 +16,7 @@ func FuzzAlign(f *testing.F) {
 			f.Add(off, n, uint8(9), uint8(12), uint16(off))
 		}
 	}
-	slab, bounce := AlignedBuffer(3<<20), newPool()
+	slab := AlignedBuffer(3 << 20)
 	f.Fuzz(func(t *testing.T, off int64, n int, unitBits, memBits uint8, address uint16) {
 		off, n = max(off, -(off+1)), max(n, -(n+1)) // what is negative never gets here
 		unit, mem := 1<<(unitBits%17), 1<<(memBits%13)
@@ -34,7 +34,7 @@ func FuzzAlign(f *testing.F) {
 		if got := directPart(One(p), off, unit, mem).Len(); got != want {
 			t.Errorf("directPart(%d bytes at address %d, %d, %d, %d) has %d bytes", len(p), shift, off, unit, mem, got)
 		}
-		checkBounce(t, bounce, 1+n%maxBounceRead)
+		checkBlock(t, 1+n%maxBounceRead)
 	})
 }
 
@@ -60,24 +60,25 @@ func checkEnd(t *testing.T, off int64, n int) {
 	}
 }
 
-// checkBounce takes a buffer of n bytes, which should be cut from the smallest that can
-// be, and gives it back.
-func checkBounce(t *testing.T, b *pool, n int) {
-	class, size := 0, 1<<minBounceBits
+// checkBlock takes a Block of n bytes, which should be cut from the smallest that can be, and gives
+// it back.
+func checkBlock(t *testing.T, n int) {
+	class, size := 0, 1<<minBlockBits
 	for size < n && size < maxBounce {
 		class, size = class+1, size*2
 	}
 	if size == maxBounce {
 		size = maxBounceRead
 	}
-	if got := classOf(n); got != class {
-		t.Errorf("classOf(%d) is %d; want %d", n, got, class)
+	if c, s := blockSize(n); c != class || s != size {
+		t.Errorf("blockSize(%d) is %d, %d; want %d, %d", n, c, s, class, size)
 	}
-	p := b.get(n)
+	b := NewBlock(n)
+	p := b.Bytes
 	if len(p) != n || cap(p) != size || !addressFits(p, 4096) {
 		t.Errorf("a buffer of %d bytes has length %d, capacity %d, aligned %t", n, len(p), cap(p), addressFits(p, 4096))
 	}
-	b.put(p)
+	b.Free()
 }
 
 // TestDirectPart is for what the kernel takes as it is.

@@ -14,9 +14,9 @@ import (
 type call struct {
 	run  func(n uintptr) // c.do
 	kind callKind
+	fd   *FD
 	req  sched.Request
-	dev  uint64 // of the file
-	size int64  // of a callAllocate or callPunchHole
+	size int64 // of a callAllocate or callPunchHole
 
 	n   int
 	err error
@@ -43,11 +43,11 @@ var calls = sync.Pool{New: func() any {
 // call makes a call on the buffered descriptor. The error is fs.ErrClosed if the os.File is closed.
 func (fd *FD) call(kind callKind, req sched.Request, size int64) (int, error) {
 	c := calls.Get().(*call)
-	c.kind, c.req, c.dev, c.size = kind, req, fd.dev, size
+	c.kind, c.fd, c.req, c.size = kind, fd, req, size
 	c.n, c.err = 0, fs.ErrClosed
 	fd.conn.Control(c.run)
 	n, err := c.n, c.err
-	c.req = sched.Request{}
+	c.fd, c.req = nil, sched.Request{}
 	calls.Put(c)
 	return n, err
 }
@@ -56,16 +56,16 @@ func (c *call) do(n uintptr) {
 	c.req.Fd = int(n)
 	switch c.kind {
 	case callQueue:
-		c.err = sched.DoSync(c.req)
+		c.err = c.fd.device.DoSync(c.req)
 	case callTransfer:
 		c.n, c.err = sched.Transfer(c.req)
 	case callReadCached:
 		list := c.req.Bufs.List()
-		c.n, c.err = dio.PreadCached(c.req.Fd, c.dev, list.Bufs, c.req.Off), nil
+		c.n, c.err = dio.PreadCached(c.req.Fd, c.fd.dev, list.Bufs, c.req.Off), nil
 		list.Free()
 	case callWriteUncached:
 		list := c.req.Bufs.List()
-		c.n, c.err = dio.PwriteUncached(c.req.Fd, c.dev, list.Bufs, c.req.Off)
+		c.n, c.err = dio.PwriteUncached(c.req.Fd, c.fd.dev, list.Bufs, c.req.Off)
 		list.Free()
 	case callDatasync:
 		c.err = dio.Fdatasync(c.req.Fd)

@@ -52,16 +52,16 @@ func Many(bufs [][]byte) (b Buffers, ok bool) { return sched.Many(bufs) }
 
 // An FD is an open regular file or block device. All methods may be called concurrently.
 type FD struct {
-	file *os.File        // the buffered descriptor
-	conn syscall.RawConn // of file
-	dev  uint64
+	file   *os.File        // the buffered descriptor
+	conn   syscall.RawConn // of file
+	dev    uint64
+	device *sched.Device // shared by all files with the same dev
 
 	inode     *inode.Inode     // nil on systems without direct I/O
 	abandoned *inode.Abandoned // writes whose callers have left
 	direct    *dio.Direct      // the direct descriptor, or nil
 	notDirect error            // why there is none
 	owner     *os.File         // has the direct descriptor, if that was an os.File's; see FromOS
-	device    *sched.Device    // of direct
 
 	// size is one that the file had, in bytes. It is a hint for Extends, and may be out of date
 	// either way.
@@ -104,13 +104,14 @@ func (fd *FD) init(n int, direct bool) bool {
 	if errors.Is(err, errors.ErrUnsupported) {
 		// No direct I/O on this system, but a bound on threads.
 		fd.abandoned = new(inode.Abandoned)
+		fd.device = sched.DeviceOf(0)
 		fi, err := fd.file.Stat()
 		return err == nil && fi.Mode().IsRegular()
 	}
 	if err != nil || info.Kind == dio.Other {
 		return false
 	}
-	fd.dev = info.Dev
+	fd.dev, fd.device = info.Dev, sched.DeviceOf(info.Dev)
 	fd.inode = inode.Open(inode.Key{Dev: info.Dev, Ino: info.Ino, Block: info.Kind == dio.Block})
 	fd.abandoned = &fd.inode.Abandoned
 	if fd.notDirect = errNotAsked; !direct {
@@ -203,7 +204,7 @@ func FromOS(file *os.File, direct bool) (*FD, error) {
 
 // attach gives fd its direct descriptor. It comes before the first use.
 func (fd *FD) attach(t *dio.Direct) {
-	fd.direct, fd.notDirect, fd.device = t, nil, sched.DeviceOf(fd.dev)
+	fd.direct, fd.notDirect = t, nil
 	fd.inode.AddDirect()
 }
 

@@ -48,10 +48,10 @@ func TestGroupWriteThatFellShort(t *testing.T) {
 	if !fd.acquire() { // as Add
 		t.Fatal("closed")
 	}
-	g := Group{members: []member{{fd: fd, op: Write, p: p, n: block}}}
+	m := member{fd: fd, op: Write, p: p}
 	before := pageCacheCalls()
-	if n, err, ok := g.Finish(0); n != len(p) || err != nil || !ok {
-		t.Errorf("Finish = %d, %v, %t", n, err, ok)
+	if n, err, ok := m.finish(block, nil); n != len(p) || err != nil || !ok {
+		t.Errorf("finish = %d, %v, %t", n, err, ok)
 	}
 	if n := pageCacheCalls() - before; n != 0 {
 		t.Errorf("%d calls through the page cache", n)
@@ -74,10 +74,10 @@ func TestGroupReadThatFellShort(t *testing.T) {
 	if !fd.acquire() {
 		t.Fatal("closed")
 	}
-	g := Group{members: []member{{fd: fd, op: Read, p: p, n: 4096}}}
+	m := member{fd: fd, op: Read, p: p}
 	before := pageCacheCalls()
-	if n, err, ok := g.Finish(0); n != len(p) || err != nil || !ok || !bytes.Equal(p, want) {
-		t.Errorf("Finish = %d, %v, %t; as written: %t", n, err, ok, bytes.Equal(p, want))
+	if n, err, ok := m.finish(4096, nil); n != len(p) || err != nil || !ok || !bytes.Equal(p, want) {
+		t.Errorf("finish = %d, %v, %t; as written: %t", n, err, ok, bytes.Equal(p, want))
 	}
 	if n := pageCacheCalls() - before; n != 0 {
 		t.Errorf("%d calls through the page cache", n)

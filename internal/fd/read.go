@@ -82,16 +82,16 @@ func (fd *FD) readBounced(b Buffers, off int64) (int, error) {
 	if !ok {
 		return 0, syscall.EINVAL
 	}
-	block := bounce.get(int(hi - lo))
-	defer bounce.put(block)
-	part := One(block)
+	block := bounce(fd.device, int(hi-lo))
+	defer unbounce(fd.device, block)
+	part := One(block.Bytes)
 	fd.faultIn(part)
 	n, err := fd.device.Do(sched.Request{Op: Read, Fd: fd.direct.Fd, Bufs: part, Off: lo}, false)
 	skip := int(off - lo)
 	if err != nil || n <= skip {
 		return 0, err
 	}
-	return b.Scatter(block[skip:n]), nil
+	return b.Scatter(block.Bytes[skip:n]), nil
 }
 
 // isForPageCache reports whether the page cache is to read n bytes at off, of which a direct read
@@ -138,7 +138,7 @@ func (fd *FD) readBuffered(b Buffers, off int64) (int, error) {
 	if !one {
 		return fd.readBufferedVec(b, off)
 	}
-	thread := sched.AcquirePageCache()
+	thread := fd.device.PageCache()
 	n, err := fd.file.ReadAt(p, off)
 	thread.Release(1)
 	return n, bare(err)
@@ -152,7 +152,7 @@ func (fd *FD) readBufferedVec(b Buffers, off int64) (n int, err error) {
 		n, err := fd.readBuffered(One(p), off)
 		return b.Scatter(p[:n]), err
 	}
-	thread := sched.AcquirePageCache()
+	thread := fd.device.PageCache()
 	defer thread.Release(1)
 	for b.Len() > 0 {
 		m, err := fd.preadv(b, off+int64(n))
@@ -198,7 +198,7 @@ func most(b Buffers) Buffers {
 // Read reads up to len(p) bytes at the file offset and moves that.
 func (fd *FD) Read(p []byte) (int, error) {
 	if fd.direct == nil || len(p) == 0 {
-		thread := sched.AcquirePageCache()
+		thread := fd.device.PageCache()
 		defer thread.Release(1)
 		n, err := fd.file.Read(p)
 		return n, bare(err)

@@ -58,7 +58,7 @@ func (fd *FD) exclusive(change func() error) error {
 	r := inode.Everything(inode.Exclusive)
 	untracked := fd.lock(r)
 	defer fd.unlock(r, untracked)
-	thread := sched.AcquirePageCache()
+	thread := fd.device.PageCache()
 	defer thread.Release(1)
 	return change()
 }

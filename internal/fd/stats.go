@@ -9,7 +9,8 @@ import (
 
 // counts is what is counted here.
 var counts struct {
-	recentReads          sched.Counter
+	recentReads, bounced sched.Counter
+	bouncedBytes         atomic.Int64
 	unsupported, noSpace atomic.Int64 // happen seldom
 }
 
@@ -24,15 +25,11 @@ type Stats struct {
 
 // ReadStats returns what has been counted.
 func ReadStats() Stats {
-	s := Stats{
+	return Stats{
 		RecentReads: counts.recentReads.Load(),
 		Unsupported: counts.unsupported.Load(),
 		NoSpace:     counts.noSpace.Load(),
-		LockWaits:   inode.Waits(),
+		Bounced:     counts.bounced.Load(), BouncedBytes: counts.bouncedBytes.Load(),
+		LockWaits: inode.Waits(),
 	}
-	for i := range bounce.classes {
-		s.Bounced += bounce.classes[i].uses.Load()
-		s.BouncedBytes += bounce.classes[i].bytes.Load()
-	}
-	return s
 }

@@ -27,12 +27,12 @@ func (fd *FD) sync(op Op) error {
 	if trace.IsEnabled() {
 		defer trace.StartRegion(context.Background(), "aio.Sync").End()
 	}
-	switch c := sched.EnterSync(op); c {
+	switch c := fd.device.EnterSync(op); c {
 	case sched.FewCalls:
-		defer c.Leave()
+		defer fd.device.LeaveSync(c)
 		return fd.syncCall(op)
 	case sched.BusyCall:
-		defer c.Leave()
+		defer fd.device.LeaveSync(c)
 		return fd.syncOnThread(op)
 	}
 	_, err := fd.call(callQueue, sched.Request{Op: op}, 0)
@@ -46,7 +46,7 @@ func (fd *FD) sync(op Op) error {
 
 // syncCall is fsync(2) or fdatasync(2).
 func (fd *FD) syncCall(op Op) error {
-	thread := sched.AcquireThread()
+	thread := fd.device.Thread()
 	defer thread.Release(1)
 	return fd.syncOnThread(op)
 }

@@ -51,16 +51,16 @@ func (fd *FD) writeDirect(b Buffers, off int64) (done int, err error) {
 	fd.inode.Forget(r.Lo, r.Hi)
 	for b.Len() > 0 && inUnits(int64(done), 0, fd.direct.Read) {
 		part := directPart(b, off, fd.direct.Write, fd.direct.Mem)
-		var block []byte
+		var block *Block
 		if part.Len() == 0 {
-			block = bounce.get(min(b.Len(), maxBounce))
-			b.Gather(block)
-			part = One(block)
+			block = bounce(fd.device, min(b.Len(), maxBounce))
+			b.Gather(block.Bytes)
+			part = One(block.Bytes)
 		}
 		extends := fd.Extends(off + int64(part.Len()))
 		n, err := fd.device.Do(sched.Request{Op: Write, Fd: fd.direct.Fd, Bufs: part, Off: off}, extends)
 		if block != nil {
-			bounce.put(block)
+			unbounce(fd.device, block)
 		}
 		done, off = done+n, off+int64(n)
 		b.Advance(n)
@@ -153,7 +153,7 @@ func (fd *FD) writeBuffered(b Buffers, off int64, stream bool) (n int, err error
 	r := inode.Range{Class: inode.Buffered, Lo: off, Hi: end(off, b.Len())}
 	untracked := fd.lock(r)
 	defer fd.unlock(r, untracked)
-	thread := sched.AcquirePageCache()
+	thread := fd.device.PageCache()
 	defer thread.Release(1)
 	if fd.direct != nil && b.Len() >= uncachedFrom {
 		// Ignore the error: the write of the rest will report it.
@@ -234,7 +234,7 @@ func (fd *FD) writeStream(p []byte) (int, error) {
 	r := inode.Everything(inode.Buffered)
 	untracked := fd.lock(r)
 	defer fd.unlock(r, untracked)
-	thread := sched.AcquirePageCache()
+	thread := fd.device.PageCache()
 	defer thread.Release(1)
 	n, err := fd.file.Write(p)
 	return n, bare(err)
@@ -264,7 +264,7 @@ func (fd *FD) EndCopy(whole bool) {
 // other reader may wait for another call. The error is that of the os.File.
 func (fd *FD) CopyFrom(r io.Reader, bounded bool) (int64, error) {
 	if bounded {
-		thread := sched.AcquirePageCache()
+		thread := fd.device.PageCache()
 		defer thread.Release(1)
 	}
 	return fd.file.ReadFrom(r)

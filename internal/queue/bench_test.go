@@ -40,17 +40,6 @@ func BenchmarkDoTimed(b *testing.B) {
 	}
 }
 
-// BenchmarkDoStarved uses 32 slots for more goroutines than that.
-func BenchmarkDoStarved(b *testing.B) {
-	for _, depth := range []int{64, 1024} {
-		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
-			k, q := newFake(b, 32)
-			k.logging = false
-			benchmark(b, depth, func(int) { q.Do(req(Read, 3, memory[:512], 512)) })
-		})
-	}
-}
-
 // BenchmarkHandOver measures the cost of a request apart from its submission: a goroutine
 // takes a slot, deliver wakes it, it runs, and it returns the slot.
 func BenchmarkHandOver(b *testing.B) {
@@ -60,30 +49,29 @@ func BenchmarkHandOver(b *testing.B) {
 	procs(b, 1) // so that Gosched runs all of the crowd until it waits
 	q.ready()
 	quit := false
+	events, inFlight := make([]libaio.Event, crowd), make([]libaio.Event, crowd)
 	var waiting atomic.Int64
 	var all sync.WaitGroup
 	for range crowd {
 		all.Go(func() {
 			for !quit {
-				q.mu.Lock()
-				s := q.slot()
-				q.mu.Unlock()
-				waiting.Add(1)
+				s := slots.Get().(*slot)
+				s.lane = q.Lane
+				events[waiting.Add(1)-1].Obj = &s.iocb
 				<-s.done
-				q.release(s)
+				s.free()
 			}
 		})
 	}
-	events := make([]libaio.Event, crowd)
 	deliver := func() {
-		for !waiting.CompareAndSwap(crowd, 0) {
+		for waiting.Load() < crowd {
 			runtime.Gosched()
 		}
-		for i := range events {
-			events[i].Data = uint64(i) // deliver clears it
-		}
-		q.inKernel.Add(crowd)
-		q.deliver(events)
+		copy(inFlight, events)
+		waiting.Store(0)
+		q.Queue.inKernel.Add(crowd)
+		q.taken.Add(crowd)
+		q.deliver(inFlight)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

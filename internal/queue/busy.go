@@ -37,16 +37,14 @@ const (
 )
 
 // A busyState is what one look at the processors leaves for the next. All but the atomic fields
-// belongs to the goroutine that looks, of which there is one at a time; set and timer are guarded
-// by Queue.mu.
+// belongs to the goroutine that looks, of which there is one at a time.
 type busyState struct {
 	on     atomic.Bool
 	yields atomic.Int64 // when the yield under way began or was due, since epoch; or 0
 	from   atomic.Int64 // requests made by then
-	calls  atomic.Int64 // system calls that were made because processors were busy
 
-	timer *time.Timer // nil until it is needed
-	set   bool        // a look is due, or under way
+	set   atomic.Bool // a look is due, or under way
+	timer *time.Timer // runs lookBusy
 
 	late  uint8         // a bit for each of the last looks, whether it was late
 	looks int           // since the trial began
@@ -68,7 +66,7 @@ func (q *Queue) Busy() bool {
 		return false
 	}
 	took := sinceEpoch() - time.Duration(began)
-	return took >= lateFrom && isLate(took, q.requests()-q.busy.from.Load())
+	return took >= lateFrom && isLate(took, q.made()-q.busy.from.Load())
 }
 
 // isLate reports whether a yield is late that took so long, while so many requests were made.
@@ -76,36 +74,22 @@ func isLate(took time.Duration, requests int64) bool {
 	return took >= lateFrom && requests < int64(took/flowEvery)
 }
 
-// requests returns the number of requests that have ever been made, but for those of TrySync,
-// which are few at a time.
-func (q *Queue) requests() int64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.counts.submitted + q.busy.calls.Load()
-}
-
 // watchBusy looks at the processors from time to time from now on, until no request is under way.
-// q.mu is held.
 func (q *Queue) watchBusy() {
-	if q.busy.set {
-		return
+	b := &q.busy
+	if !b.set.Load() && b.set.CompareAndSwap(false, true) {
+		b.timer.Reset(lookEvery)
 	}
-	q.busy.set = true
-	if q.busy.timer == nil {
-		q.busy.timer = time.AfterFunc(lookEvery, q.lookBusy)
-		return
-	}
-	q.busy.timer.Reset(lookEvery)
 }
 
 // lookBusy is what the timer runs.
 func (q *Queue) lookBusy() {
-	again := q.busy.look(q.requests, q.active.Load(), time.Now())
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.busy.set = again > 0; again > 0 {
-		q.busy.timer.Reset(again)
+	again := q.busy.look(q.made, q.underWay(), time.Now())
+	if again == 0 {
+		q.busy.set.Store(false)
+		return
 	}
+	q.busy.timer.Reset(again)
 }
 
 // look looks once, and returns after how long to look again, or 0 for not at all. made

@@ -146,9 +146,7 @@ func TestBusyWhileTheYieldIsLate(t *testing.T) {
 	close(blocked)
 	want(t, 1, done, 1, nil)
 	aiotest.Until(t, "it looks no more", func() bool {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		return !q.busy.set
+		return !q.busy.set.Load()
 	})
 	if q.Busy() {
 		t.Error("busy after one late yield, with nothing in flight")

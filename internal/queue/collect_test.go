@@ -15,12 +15,12 @@ import (
 
 // collectingFake returns a fake whose reaper collects. The kernel has the requests at 2 .. n,
 // and the completion of the one at 1 was signalled.
-func collectingFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
+func collectingFake(t testing.TB, n int) (*fakeKernel, *testQueue, []<-chan outcome) {
 	t.Helper()
 	k, q, done := heldFake(t, n)
 	k.complete(1)
 	want(t, 1, done[0], 1, nil)
-	aiotest.Until(t, "the reaper collects", q.collecting.Load)
+	aiotest.Until(t, "the reaper collects", q.collector.held)
 	return k, q, done
 }
 
@@ -40,7 +40,7 @@ func TestCollectNeedsACrowd(t *testing.T) {
 	k, q, done := heldFake(t, collectFrom)
 	k.complete(1) // one less than a crowd is left
 	want(t, 1, done[0], 1, nil)
-	still(t, "not collecting", func() bool { return !q.collecting.Load() })
+	still(t, "not collecting", func() bool { return !q.collector.held() })
 	k.complete(upTo(collectFrom)[1:]...)
 	wantDone(t, upTo(collectFrom)[1:], done[1:])
 	checkIdle(t, q)
@@ -62,22 +62,22 @@ func TestCollect(t *testing.T) {
 	k.complete(upTo(n)[1:]...)
 	wantDone(t, upTo(n)[1:], done[1:])
 	// Three requests are no crowd, but no other goroutine would notice their completions.
-	still(t, "collecting", q.collecting.Load)
+	still(t, "collecting", q.collector.held)
 	k.complete(102, 101)
 	want(t, 101, late[0], 101, nil)
 	want(t, 102, late[1], 102, nil)
-	still(t, "collecting", q.collecting.Load)
+	still(t, "collecting", q.collector.held)
 	k.complete(103)
 	want(t, 103, late[2], 103, nil)
 	aiotest.Until(t, "the reaper is back at the poller", func() bool {
-		return !q.collecting.Load()
+		return !q.collector.held()
 	})
 	wantBell(t, k, q, 104)
 }
 
 // wantBell makes one request and checks that its completion is signalled. Then the queue is
 // idle.
-func wantBell(t testing.TB, k *fakeKernel, q *Queue, off int64) {
+func wantBell(t testing.TB, k *fakeKernel, q *testQueue, off int64) {
 	t.Helper()
 	k.silence(false)
 	k.letGo()
@@ -192,7 +192,7 @@ func TestCollectStartsAndStops(t *testing.T) {
 					}
 				})
 			}
-			collected = collected || q.collecting.Load()
+			collected = collected || q.collector.held()
 			all.Wait()
 		}
 		if !collected && k.calls(collecting) == 0 {

@@ -12,19 +12,15 @@ import (
 	"time"
 )
 
-// counts are counters that a queue keeps for Stats only. Its mu guards them: a goroutine that
-// holds it anyway pays a nanosecond for one. An atomic counter would cost the more, the more
-// processors write to it.
+// counts are counters that a Lane keeps for Stats only. Its mu guards them: a goroutine that holds
+// it anyway pays a nanosecond for one. An atomic counter would cost the more, the more processors
+// write to it.
 type counts struct {
-	submitted int64 // requests that got a slot
-	completed int64 // of these, requests that returned it
-	slotWaits int64
+	submitted int64 // requests that became pending
 	batches   int64
 	batched   int64
 	largest   int64
 	relieved  int64
-
-	overlooked int64
 }
 
 // add adds the counts that b kept outside of mu, and clears them.
@@ -35,27 +31,33 @@ func (c *counts) add(b *batch) {
 	b.calls, b.taken, b.largest = 0, 0, 0
 }
 
-// Stats returns the counts of q. It holds q.mu for some nanoseconds.
+// Stats returns the counts of q.
 func (q *Queue) Stats() Stats {
 	s := Stats{
-		Wakes:    q.wakes.Load(),
-		Collects: q.collects.Load(),
-		Latency:  q.latency.read(),
+		Wakes:      q.wakes.Load(),
+		Collects:   q.collects.Load(),
+		Overlooked: q.dog.overlooked.Load(),
+		Latency:    q.latency.read(),
 	}
 	if why := q.why.Load(); why != nil {
 		s.Unavailable = *why
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s.Submitted, s.Completed = q.counts.submitted, q.counts.completed
-	s.Pending = int64(q.pending.len())
-	// deliver lowers q.inKernel a moment after the requests may have ended.
-	s.InFlight = min(q.inKernel.Load(), s.Submitted-s.Completed-s.Pending)
-	s.Starved = int64(q.starved.len())
-	s.SlotWaits = q.counts.slotWaits
-	s.Batches, s.Batched, s.LargestBatch = q.counts.batches, q.counts.batched, q.counts.largest
-	s.Relieved = q.counts.relieved
-	s.Overlooked, s.Incident = q.counts.overlooked, q.incident
+	if incident := q.dog.incident.Load(); incident != nil {
+		s.Incident = *incident
+	}
+	for l := range q.each {
+		inKernel, completed := l.inKernel(), l.delivered.Load()+l.refused.Load()
+		pending := int64(l.pending.len())
+		s.Submitted += l.submitted
+		s.Completed += completed
+		s.Pending += pending
+		// An event may come before submit counts its request, and meanwhile.
+		s.InFlight += min(max(inKernel, 0), l.submitted-completed-pending)
+		s.Batches += l.batches
+		s.Batched += l.batched
+		s.LargestBatch = max(s.LargestBatch, l.largest)
+		s.Relieved += l.relieved
+	}
 	return s
 }
 

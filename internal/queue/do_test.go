@@ -22,7 +22,7 @@ type outcome struct {
 
 // start reads off bytes at offset off in a goroutine, so that a result of another request
 // shows. The request need not have reached the kernel yet.
-func start(q *Queue, off int64) <-chan outcome {
+func start(q *testQueue, off int64) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
 		n, err := q.Do(req(Read, 3, memory[:off], off))
@@ -33,11 +33,11 @@ func start(q *Queue, off int64) <-chan outcome {
 
 // startAll starts requests one after the other. It waits until each has reached the kernel or
 // waits in the queue.
-func startAll(t testing.TB, k *fakeKernel, q *Queue, offsets ...int64) []<-chan outcome {
+func startAll(t testing.TB, k *fakeKernel, q *testQueue, offsets ...int64) []<-chan outcome {
 	t.Helper()
 	var all []<-chan outcome
 	for _, off := range offsets {
-		here := func() int { return len(k.order()) + countPending(q) + countStarved(q) }
+		here := func() int { return len(k.order()) + countPending(q) }
 		// A call belongs to this request unless a submitter is gathering.
 		empty, calls := countPending(q) == 0, k.calls(submitting)
 		before := here()

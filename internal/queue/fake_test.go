@@ -41,8 +41,8 @@ type fakeKernel struct {
 	turns   [3]int
 	inside  []request // taken and not complete
 	due     []libaio.Event
-	head    int    // index of the first event in due
-	busy    []bool // by IOCB.Data: from submit until the event is taken
+	head    int                   // index of the first event in due
+	busy    map[*libaio.IOCB]bool // from submit until the event is taken
 	logging bool
 	log     []request // taken, in order
 
@@ -103,7 +103,7 @@ func requestOf(cb *libaio.IOCB) request {
 }
 
 // newFake returns a fake kernel and a queue on it.
-func newFake(t testing.TB, depth int) (*fakeKernel, *Queue) {
+func newFake(t testing.TB, depth int) (*fakeKernel, *testQueue) {
 	k := newFakeKernel(t)
 	q := newTestQueue(t, depth, func(int) (kernel, error) { return k, nil })
 	return k, q
@@ -113,6 +113,7 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 	k := &fakeKernel{
 		t:      t,
 		faults: make(map[step]fault), refused: make(map[int64]error), results: make(map[int64]int64),
+		busy: make(map[*libaio.IOCB]bool),
 		bell: make(chan struct{}, 1), closed: make(chan struct{}),
 		logging: true,
 	}
@@ -187,14 +188,10 @@ func (k *fakeKernel) verdict(r request) error {
 }
 
 func (k *fakeKernel) take(r request) {
-	i := int(r.cb.Data)
-	for len(k.busy) <= i {
-		k.busy = append(k.busy, false)
+	if k.busy[r.cb] {
+		k.t.Errorf("the slot of %d is submitted while it is in flight", r.off)
 	}
-	if k.busy[i] {
-		k.t.Errorf("slot %d is submitted while it is in flight", i)
-	}
-	k.busy[i] = true
+	k.busy[r.cb] = true
 	if k.logging {
 		k.log = append(k.log, r)
 	}
@@ -221,7 +218,7 @@ func (k *fakeKernel) finish(r request) {
 			res = other
 		}
 	}
-	k.due = append(k.due, libaio.Event{Obj: r.cb, Data: r.cb.Data, Res: res})
+	k.due = append(k.due, libaio.Event{Obj: r.cb, Res: res})
 	k.arrived.Broadcast()
 	if r.armed && !k.mute {
 		signal(k.bell)
@@ -270,7 +267,7 @@ func (k *fakeKernel) collect(
 func (k *fakeKernel) events(events []libaio.Event) int {
 	n := copy(events, k.due[k.head:])
 	for _, e := range events[:n] {
-		k.busy[e.Data] = false
+		delete(k.busy, e.Obj)
 	}
 	if k.head += n; k.head == len(k.due) {
 		clear(k.due)

@@ -13,10 +13,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// readGroup reserves a slot for a read at each offset, of that many bytes. It runs the reads
-// that got a slot.
-func readGroup(q *Queue, g *Group, offsets ...int64) []outcome {
-	offsets = offsets[:q.Reserve(g, len(offsets))]
+// readGroup reads at each offset, as many bytes as that.
+func readGroup(q *testQueue, g *Group, offsets ...int64) []outcome {
 	for _, off := range offsets {
 		g.Add(req(Read, 3, memory[:off], off))
 	}
@@ -25,12 +23,12 @@ func readGroup(q *Queue, g *Group, offsets ...int64) []outcome {
 	for i := range outcomes {
 		outcomes[i].n, outcomes[i].err = g.Result(i)
 	}
-	q.Free(g)
+	g.Free()
 	return outcomes
 }
 
 // startGroup is readGroup in a goroutine.
-func startGroup(q *Queue, offsets ...int64) <-chan []outcome {
+func startGroup(q *testQueue, offsets ...int64) <-chan []outcome {
 	done := make(chan []outcome, 1)
 	go func() { done <- readGroup(q, new(Group), offsets...) }()
 	return done
@@ -41,7 +39,7 @@ func startGroup(q *Queue, offsets ...int64) <-chan []outcome {
 func wantGroup(t testing.TB, offsets []int64, got []outcome, other map[int64]outcome) {
 	t.Helper()
 	if len(got) != len(offsets) {
-		t.Fatalf("there was room for %d requests of %d", len(got), len(offsets))
+		t.Fatalf("%d results of %d requests", len(got), len(offsets))
 	}
 	for i, off := range offsets {
 		want, ok := other[off]
@@ -70,11 +68,8 @@ func TestGroup(t *testing.T) {
 		}
 		checkIdle(t, q)
 	}
-	if q.Reserve(&g, 3) != 3 {
-		t.Error("no room")
-	}
 	q.Run(&g) // of no requests
-	q.Free(&g)
+	g.Free()
 	checkIdle(t, q)
 }
 
@@ -97,56 +92,10 @@ func TestGroupIsOneInFlight(t *testing.T) {
 	checkIdle(t, q)
 }
 
-// A group takes the free slots and does not wait for more.
-func TestGroupWithoutRoom(t *testing.T) {
-	k, q := newFake(t, 4)
-	k.hold()
-	done := startAll(t, k, q, 1, 2, 3)
-	group := startGroup(q, 10, 11, 12)
-	aiotest.Until(t, "one of the group is in the kernel", func() bool { return k.insideNow() == 4 })
-	if got := readGroup(q, new(Group), 20); len(got) != 0 {
-		t.Errorf("there was room: %v", got)
-	}
-	late := startAll(t, k, q, 4)
-	k.letGo()
-	wantDone(t, upTo(3), done)
-	wantDone(t, []int64{4}, late)
-	wantGroup(t, []int64{10}, <-group, nil)
-	checkIdle(t, q)
-}
-
-// Slots that a group has reserved and not used go to waiting requests.
-func TestGroupGivesBackPlaces(t *testing.T) {
-	k, q := newFake(t, 3)
-	k.hold()
-	var g Group
-	if n := q.Reserve(&g, 10); n != 3 {
-		t.Fatalf("there is room for %d", n)
-	}
-	done := []<-chan outcome{start(q, 1), start(q, 2)}
-	aiotest.Until(t, "both wait for a slot", func() bool { return countStarved(q) == 2 })
-	g.Add(req(Read, 3, memory[:9], 9))
-	ran := make(chan struct{})
-	go func() {
-		q.Run(&g)
-		close(ran)
-	}()
-	aiotest.Until(t, "all are in the kernel", func() bool { return k.insideNow() == 3 })
-	k.letGo()
-	wantDone(t, upTo(2), done)
-	<-ran
-	if n, err := g.Result(0); n != 9 || err != nil {
-		t.Errorf("the group's request returned %d, %v", n, err)
-	}
-	q.Free(&g)
-	checkIdle(t, q)
-}
-
 func TestGroupUnavailable(t *testing.T) {
 	q := newTestQueue(t, 4, func(int) (kernel, error) { return nil, syscall.ENOSYS })
-	if got := readGroup(q, new(Group), 1, 2, 3); len(got) != 0 {
-		t.Errorf("there was room without a kernel: %v", got)
-	}
+	none := outcome{0, ErrUnavailable}
+	wantGroup(t, upTo(3), readGroup(q, new(Group), upTo(3)...), map[int64]outcome{1: none, 2: none, 3: none})
 }
 
 // A refused request is refused alone, at any index, also at the last.
@@ -233,7 +182,7 @@ func TestGroupIsQuiet(t *testing.T) {
 	k.hold()
 	k.silence(true)
 	group := startGroup(q, upTo(30)...)
-	aiotest.Until(t, "the owner collects", q.collecting.Load)
+	aiotest.Until(t, "the owner collects", q.collector.held)
 	for _, off := range upTo(30) {
 		if k.armed(t, off) {
 			t.Fatalf("the completion at %d is signalled", off)
@@ -252,7 +201,7 @@ func TestGroupHandsOver(t *testing.T) {
 	k.hold()
 	group := startGroup(q, upTo(30)...)
 	aiotest.Until(t, "the owner collects", func() bool {
-		return q.collecting.Load() && k.insideNow() == 30
+		return q.collector.held() && k.insideNow() == 30
 	})
 	done := startAll(t, k, q, 101, 102)
 	aiotest.Until(t, "they are in the kernel", func() bool { return k.insideNow() == 32 })
@@ -265,7 +214,7 @@ func TestGroupHandsOver(t *testing.T) {
 	want(t, 102, done[1], 102, nil)
 	k.letGo()
 	aiotest.Until(t, "the reaper is back at the poller", func() bool {
-		return !q.collecting.Load()
+		return !q.collector.held()
 	})
 	checkIdle(t, q)
 }
@@ -293,12 +242,12 @@ func TestGroupCannotCollect(t *testing.T) {
 	k.at(collecting, 2, fault{err: syscall.EPERM})
 	group := startGroup(q, upTo(20)...)
 	aiotest.Until(t, "the group is in the kernel, and no goroutine collects", func() bool {
-		return k.insideNow() == 20 && q.noCollect.Load()
+		return k.insideNow() == 20 && q.collector.refused.Load()
 	})
 	k.complete(upTo(20)...)
 	wantGroup(t, upTo(20), <-group, nil)
 	aiotest.Until(t, "the reaper is back at the poller", func() bool {
-		return !q.collecting.Load()
+		return !q.collector.held()
 	})
 	k.letGo()
 	wantGroup(t, upTo(20), readGroup(q, new(Group), upTo(20)...), nil)
@@ -317,7 +266,7 @@ func TestSweepIsRefusedForAMoment(t *testing.T) {
 	k.at(collecting, 2, fault{err: syscall.EPERM})
 	group := startGroup(q, upTo(20)...)
 	aiotest.Until(t, "the group is in the kernel, and no goroutine collects", func() bool {
-		return k.insideNow() == 20 && q.noCollect.Load()
+		return k.insideNow() == 20 && q.collector.refused.Load()
 	})
 	for i := 1; i <= 3; i++ {
 		k.at(reaping, k.calls(reaping)+i, fault{err: syscall.EPERM})
@@ -386,7 +335,7 @@ func TestGroupsInACrowd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collector.held() })
 	checkIdle(t, q)
 }
 
@@ -398,12 +347,11 @@ func TestGroupAllocs(t *testing.T) {
 	k.logging = false
 	var g Group
 	got := testing.AllocsPerRun(100, func() {
-		q.Reserve(&g, 32)
 		for range 32 {
 			g.Add(req(Read, 3, memory[:512], 512))
 		}
 		q.Run(&g)
-		q.Free(&g)
+		g.Free()
 	})
 	if got > 0 {
 		t.Errorf("%v allocations", got)

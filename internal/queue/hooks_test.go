@@ -11,15 +11,27 @@ import (
 
 // Only this file knows the fields of a Queue.
 
+// A testQueue is a queue with one Lane.
+type testQueue struct {
+	*Queue
+	*Lane
+}
+
 // queueOn returns a queue whose context comes from open.
-func queueOn(depth int, open func(int) (kernel, error)) *Queue {
+func queueOn(depth int, open func(int) (kernel, error)) *testQueue {
 	q := newQueue(depth, open)
-	q.stuckAfter = time.Hour // the submitters of tests hang for any time
-	return q
+	return &testQueue{q, testLane(q)}
+}
+
+// testLane returns a Lane whose submitters may hang for any time, as those of tests do.
+func testLane(q *Queue) *Lane {
+	l := q.Lane()
+	l.stuckAfter = time.Hour
+	return l
 }
 
 // newTestQueue is queueOn with a queue that the end of the test closes.
-func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *Queue {
+func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *testQueue {
 	aiotest.Guard(t)
 	q := queueOn(depth, open)
 	t.Cleanup(func() {
@@ -32,64 +44,67 @@ func newTestQueue(t testing.TB, depth int, open func(int) (kernel, error)) *Queu
 }
 
 // closeQueue ends the reaper and the context. No request may be in flight.
-func closeQueue(q *Queue) {
-	if q.relief != nil {
-		q.relief.Stop()
+func closeQueue(q *testQueue) {
+	for l := range q.each {
+		l.relief.Stop()
 	}
-	if q.dog.timer != nil {
-		q.dog.timer.Stop()
-	}
-	if k := q.kernel.Swap(nil); k != nil {
-		(*k).close()
+	q.dog.timer.Stop()
+	q.busy.timer.Stop()
+	q.starting.Lock()
+	defer q.starting.Unlock()
+	q.up.Store(false)
+	q.retryAt.Store(never)
+	if q.kernel != nil {
+		q.kernel.close()
 	}
 }
 
-// countStarved returns the number of requests that wait for a slot.
-func countStarved(q *Queue) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.starved.len()
-}
-
-// countPending returns the number of requests that have a slot and are in no submitter's
-// batch.
-func countPending(q *Queue) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.pending.len()
+// countPending returns the number of requests that are in no submitter's batch.
+func countPending(q *testQueue) (n int) {
+	for l := range q.each {
+		n += l.pending.len()
+	}
+	return n
 }
 
 // countSubmitters returns the number of goroutines that submit.
-func countSubmitters(q *Queue) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.submitting
+func countSubmitters(q *testQueue) (n int) {
+	for l := range q.each {
+		n += l.submitting
+	}
+	return n
+}
+
+// checkInvariants fails the test if an invariant of Lane or collector does not hold.
+func checkInvariants(t testing.TB, q *testQueue) {
+	t.Helper()
+	for l := range q.each {
+		if l.pending.len() > 0 && !l.watched {
+			t.Errorf("%d requests are pending, and the relief timer is not set", l.pending.len())
+		}
+	}
+	if w := q.collector.word.Load(); w < 0 || w > 0 && w&token == 0 {
+		t.Errorf("the collector's word is %d", w)
+	}
 }
 
 // checkIdle fails the test if a queue without requests holds on to anything.
-func checkIdle(t testing.TB, q *Queue) {
+func checkIdle(t testing.TB, q *testQueue) {
 	t.Helper()
 	// deliver wakes the callers first and counts afterwards.
 	aiotest.Until(t, "no goroutine submits or delivers", func() bool {
-		return countSubmitters(q) == 0 && q.inKernel.Load() == 0
+		return countSubmitters(q) == 0 && q.Queue.inKernel.Load() == 0
 	})
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	aiotest.Until(t, "no request in the kernel is quiet", func() bool {
-		return q.quiet.Load() == 0
+	aiotest.Until(t, "no request relies on a goroutine that collects", func() bool {
+		return q.collector.word.Load() <= token
 	})
-	if q.active.Load() != 0 || q.starved.len() != 0 || q.pending.len() != 0 {
-		t.Errorf("the idle queue counts %d active, %d starved, %d pending",
-			q.active.Load(), q.starved.len(), q.pending.len())
+	if n, pending := q.underWay(), countPending(q); n != 0 || pending != 0 {
+		t.Errorf("the idle queue counts %d active, %d pending", n, pending)
 	}
-	if len(q.free) != q.made {
-		t.Errorf("%d slots of %d have been returned", len(q.free), q.made)
-	}
-	seen := make(map[*slot]bool)
-	for _, s := range q.free {
-		if seen[s] || len(s.done) != 0 {
-			t.Errorf("slot %d is free twice, or still done", s.iocb.Data)
+	for l := range q.each {
+		if n := l.inKernel(); n != 0 {
+			t.Errorf("the idle queue counts %d in the kernel", n)
 		}
-		seen[s] = true
 	}
+	checkInvariants(t, q)
 }

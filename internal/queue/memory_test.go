@@ -19,7 +19,7 @@ import (
 type watched struct{ freed atomic.Bool }
 
 // startWatched starts a read in a goroutine, into a buffer that only the request refers to.
-func (w *watched) startWatched(q *Queue, fd int, off int64) <-chan outcome {
+func (w *watched) startWatched(q *testQueue, fd int, off int64) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
 		p := alignedBlocks(1)
@@ -83,19 +83,6 @@ func TestBufferIsKeptInFlight(t *testing.T) {
 		want(t, block, done, block, nil)
 		w.wantReleased(t)
 	})
-	t.Run("starved", func(t *testing.T) {
-		k, q := newFake(t, 1)
-		k.hold()
-		first := startAll(t, k, q, 1)
-		var w watched
-		done := w.startWatched(q, 3, block)
-		aiotest.Until(t, "it waits for a slot", func() bool { return countStarved(q) == 1 })
-		w.wantKept(t)
-		k.letGo()
-		wantDone(t, []int64{1}, first)
-		want(t, block, done, block, nil)
-		w.wantReleased(t)
-	})
 }
 
 func TestBufferIsReleased(t *testing.T) {
@@ -133,7 +120,7 @@ func TestNoAllocations(t *testing.T) {
 	aligned := alignedBlocks(1)
 	k, fake := newFake(t, 8)
 	k.logging = false
-	for name, q := range map[string]*Queue{"fake": fake, "disk": realQueue(t, 8)} {
+	for name, q := range map[string]*testQueue{"fake": fake, "disk": realQueue(t, 8)} {
 		t.Run(name, func(t *testing.T) {
 			if aiotest.Race {
 				aiotest.NeedsNoRace(t)

@@ -13,7 +13,7 @@ import (
 
 // blockedFake returns a fake with one submitter. The submitter is blocked with a request at
 // offset 9. Requests that start before the call of release go to the kernel together.
-func blockedFake(t testing.TB, depth int) (k *fakeKernel, q *Queue, release func()) {
+func blockedFake(t testing.TB, depth int) (k *fakeKernel, q *testQueue, release func()) {
 	procs(t, 1)
 	k, q = newFake(t, depth)
 	block := make(chan struct{})

@@ -29,7 +29,7 @@ import (
 
 const block = 4096
 
-func realQueue(t testing.TB, depth int) *Queue { return newTestQueue(t, depth, newContext) }
+func realQueue(t testing.TB, depth int) *testQueue { return newTestQueue(t, depth, newContext) }
 
 // directFile returns a direct descriptor of a file of n blocks. Each block has its own
 // pattern.
@@ -183,7 +183,7 @@ func TestIdleQueueIsIdle(t *testing.T) {
 	checkIdle(t, q)
 }
 
-func readAndCheck(t testing.TB, q *Queue, fd, i int) {
+func readAndCheck(t testing.TB, q *testQueue, fd, i int) {
 	p := alignedBlocks(1)
 	if n, err := q.Do(req(Read, fd, p, int64(i)*block)); n != block || err != nil {
 		t.Errorf("a read of block %d returned %d, %v", i, n, err)
@@ -220,7 +220,7 @@ func storm(t testing.TB) {
 // A crowd is a number of goroutines that read shared blocks and write a block of their own.
 type crowd struct {
 	t           testing.TB
-	q           *Queue
+	q           *testQueue
 	fd          int
 	size        int // number of goroutines
 	shared      int // blocks that are only read; one more for each goroutine follows
@@ -228,7 +228,7 @@ type crowd struct {
 	unavailable atomic.Int64
 }
 
-func newCrowd(t testing.TB, q *Queue, size int) *crowd {
+func newCrowd(t testing.TB, q *testQueue, size int) *crowd {
 	c := &crowd{t: t, q: q, size: size, shared: 256}
 	c.fd = directFile(t, c.shared+size)
 	return c

@@ -14,7 +14,7 @@ import (
 )
 
 // heldFake returns a fake whose kernel has taken a request at each of 1 .. n.
-func heldFake(t testing.TB, n int) (*fakeKernel, *Queue, []<-chan outcome) {
+func heldFake(t testing.TB, n int) (*fakeKernel, *testQueue, []<-chan outcome) {
 	k, q := newFake(t, n+10)
 	k.hold()
 	var done []<-chan outcome

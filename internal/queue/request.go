@@ -1,9 +1,28 @@
+// Package queue submits requests to kernel AIO. All requests of the process go through it.
+//
+// A request owns a slot: its control block, its result, its wakeup channel and, by that control
+// block, its buffer. It takes this way:
+//
+//	Lane.Do -> pending -> io_submit(2), called by a submitter
+//	        -> the mapped ring -> deliver -> the slot's channel
+//
+// Completions are taken by the submitter that has just been in the kernel, by the reaper, or by the
+// goroutine that collects. The reaper sleeps in the runtime's poller on an eventfd, so no thread is
+// parked in the kernel. Neither goroutine nor context exists before the first request.
 package queue
 
 import (
+	"errors"
 	"math"
 	"sync"
 )
+
+// ErrUnavailable reports that the kernel cannot take the request. Nothing has been transferred, and
+// a synchronous system call may succeed.
+var ErrUnavailable = errors.New("kernel AIO is not available")
+
+// DefaultDepth is the usual maximum of requests in the kernel.
+const DefaultDepth = 1024
 
 // An Op is what a [Request] does.
 type Op uint8

@@ -4,12 +4,10 @@ import "time"
 
 // Stats holds the counts of a queue. Counters never decrease; gauges are marked.
 type Stats struct {
-	Submitted int64 // requests that got a slot
-	Completed int64 // of these, requests that returned it
+	Submitted int64 // requests that were made
+	Completed int64 // of these, requests that the kernel has completed or refused
 	InFlight  int64 // gauge: requests in the kernel
-	Pending   int64 // gauge: requests that have a slot and are in no submitter's batch
-	Starved   int64 // gauge: requests that wait for a slot
-	SlotWaits int64 // requests that waited for a slot
+	Pending   int64 // gauge: requests that are in no submitter's batch
 
 	Batches      int64 // calls of io_submit(2) that took a request
 	Batched      int64 // requests that these calls took

@@ -4,14 +4,15 @@ package queue
 
 import (
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/go-aio/aio/libaio"
 )
 
-// batchSize bounds a call of io_submit(2), so that one request that is slow to submit
-// does not hold up a crowd.
+// batchSize bounds a call of io_submit(2), so that one request that is slow to submit does not hold
+// up a crowd.
 const batchSize = 16
 
 // A batch is what a submitter works with.
@@ -23,41 +24,52 @@ type batch struct {
 	calls, taken, largest int // of io_submit(2), see counts.add
 }
 
+var batches = sync.Pool{New: func() any {
+	return &batch{slots: make([]*slot, 0, batchSize), iocbs: make([]*libaio.IOCB, 0, batchSize)}
+}}
+
 // submit gives pending requests to the kernel until there are none. own is the caller's request
-// among them, or nil. On entry q.mu is held and the caller is counted in q.submitting; on return
+// among them, or nil. On entry mu is held and the caller is counted in submitting; on return
 // neither is so.
-func (q *Queue) submit(k kernel, own *slot) {
-	q.gather()
-	b := q.batch()
-	for q.pending.len() > 0 {
+func (l *Lane) submit(own *slot) {
+	l.gather()
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	for l.pending.len() > 0 {
 		if own != nil && (own.isDone() || own.group != nil && own.group.given) {
 			// The caller's own request is done, or all of its group is submitted: the requests of
 			// other callers must not keep it here.
-			q.spare(b)
-			q.mu.Unlock()
-			go q.submitFn()
+			l.watch(l.stuckAfter)
+			l.mu.Unlock()
+			go l.submitFn()
 			return
 		}
-		q.fill(b)
-		before := q.pushes
-		q.mu.Unlock()
-		q.push(k, b)
-		q.look(k, b)
-		q.mu.Lock()
-		q.counts.add(b)
-		others := q.pushes != before
-		q.pushes++
-		if others && q.submitting > int(q.procs.Load()) {
-			q.watchSubmitters(k) // relieve added a submitter, and it is making progress
-			break
+		b.fill(&l.pending)
+		before := l.pushes
+		l.unlock()
+		all := l.push(b)
+		l.q.look(b)
+		l.mu.Lock()
+		l.counts.add(b)
+		others := l.pushes != before
+		l.pushes++
+		if !all {
+			break // a completion or the timer will bring a submitter back
 		}
-		if q.stalled.Load() && q.inKernel.Load() > 0 {
-			break // a completion will bring a submitter back, or a submitter that has counted a request
+		if others && l.submitting > int(l.q.procs.Load()) {
+			break // relieve added a submitter, and it is making progress
 		}
 	}
-	q.spare(b)
-	q.submitting--
-	q.mu.Unlock()
+	l.submitting--
+	l.unlock()
+}
+
+// unlock unlocks mu and keeps the invariant of pending requests.
+func (l *Lane) unlock() {
+	if l.pending.len() > 0 {
+		l.watch(l.stuckAfter)
+	}
+	l.mu.Unlock()
 }
 
 // gatherFrom is the number of requests in the kernel from which it pays to gather.
@@ -65,110 +77,85 @@ const gatherFrom = 16
 
 // gather lets the goroutines run that have become runnable with the caller, when a burst of
 // completions was delivered: most of them are about to make their next request, and one
-// io_submit(2) for all, with one notification of the device, takes a fifth less of the
-// processor at 128 requests in flight. q.mu is held, and not while they run.
-func (q *Queue) gather() {
-	if q.inKernel.Load() < gatherFrom || q.pending.len() >= batchSize {
+// io_submit(2) for all, with one notification of the device, takes a fifth less of the processor at
+// 128 requests in flight. mu is held, and not while they run.
+func (l *Lane) gather() {
+	if l.inKernel() < gatherFrom || l.pending.len() >= batchSize {
 		return
 	}
-	q.mu.Unlock()
+	l.unlock()
 	runtime.Gosched()
-	q.mu.Lock()
+	l.mu.Lock()
 }
 
 // submitOthers takes over a submitter's place.
-func (q *Queue) submitOthers(k kernel) {
-	q.mu.Lock()
-	q.submit(k, nil)
+func (l *Lane) submitOthers() {
+	l.mu.Lock()
+	l.submit(nil)
 }
 
 // resume brings a submitter back, if there is need and room for one. If there is no room, those
 // that have it may be stuck, and relieve looks after them.
-func (q *Queue) resume(k kernel) {
-	q.mu.Lock()
-	if q.pending.len() == 0 {
-		q.mu.Unlock()
+func (l *Lane) resume() {
+	l.mu.Lock()
+	if l.pending.len() == 0 || l.submitting >= int(l.q.procs.Load()) {
+		l.unlock()
 		return
 	}
-	if q.submitting >= int(q.procs.Load()) {
-		q.watchSubmitters(k)
-		q.mu.Unlock()
-		return
-	}
-	q.submitting++
-	q.submit(k, nil)
+	l.submitting++
+	l.submit(nil)
 }
 
-// watchSubmitters sets relieve, for requests that are pending. q.mu is held.
-func (q *Queue) watchSubmitters(k kernel) {
-	if q.watched {
+// watch sets relieve, for requests that are pending, if it is not set yet. mu is held.
+func (l *Lane) watch(after time.Duration) {
+	if l.watched {
 		return
 	}
-	q.watched, q.seen = true, q.pushes
-	q.patience = max(q.patience, q.stuckAfter)
-	if q.relief == nil {
-		q.relief = time.AfterFunc(q.patience, func() { q.relieve(k) })
-		return
-	}
-	q.relief.Reset(q.patience)
+	l.watched, l.seen = true, l.pushes
+	l.patience = max(l.patience, after)
+	l.relief.Reset(l.patience)
 }
 
 // maxRelief bounds the submitters that relieve brings in, each of which is a thread.
 const maxRelief = 64
 
-// relieve brings in a submitter beyond the others if none of them has got anywhere since it
-// was set: io_submit(2) blocks where it should not, for a page that must be
-// written first, say, and a disk that hangs. Other disks need not wait for that. Where there is
-// room it brings one in at once: what is pending then was left so by stall, and the completion
-// that it waits for may be that of a request which is stuck in io_submit(2).
-func (q *Queue) relieve(k kernel) {
-	q.mu.Lock()
-	q.watched = false
-	if q.pending.len() == 0 {
-		q.mu.Unlock()
+// relieve brings in a submitter beyond the others if none of them has got anywhere since it was
+// set: io_submit(2) blocks where it should not, for a page that must be written first, say, and a
+// disk that hangs. The other requests of that disk may not have to wait for that. Where there is
+// room it brings one in at once: stall left pending what is so then.
+func (l *Lane) relieve() {
+	l.mu.Lock()
+	l.watched = false
+	if l.pending.len() == 0 {
+		l.mu.Unlock()
 		return
 	}
-	if q.submitting < int(q.procs.Load()) {
-		q.submitting++
-		q.submit(k, nil)
-		return
+	places := int(l.q.procs.Load())
+	if l.submitting >= places {
+		// A disk whose queue is full for a moment, or that stalls for half a second, as some do, is
+		// worth a few threads only.
+		stuck := l.pushes == l.seen
+		if stuck {
+			l.patience = min(2*l.patience, 4*l.stuckAfter)
+		} else {
+			l.patience = l.stuckAfter
+		}
+		l.watch(l.stuckAfter)
+		if !stuck || l.submitting >= places+maxRelief {
+			l.mu.Unlock()
+			return
+		}
+		l.relieved++
 	}
-	// A disk whose queue is full for a moment, or that stalls for half a second, as some do,
-	// is worth a few threads only.
-	stuck := q.pushes == q.seen
-	if stuck {
-		q.patience = min(2*q.patience, 4*q.stuckAfter)
-	} else {
-		q.patience = q.stuckAfter
-	}
-	q.watchSubmitters(k)
-	if !stuck || q.submitting >= int(q.procs.Load())+maxRelief {
-		q.mu.Unlock()
-		return
-	}
-	q.submitting++
-	q.counts.relieved++
-	q.submit(k, nil)
+	l.submitting++
+	l.submit(nil)
 }
 
-// batch returns an empty batch. q.mu is held.
-func (q *Queue) batch() *batch {
-	if n := len(q.batches); n > 0 {
-		b := q.batches[n-1]
-		q.batches = q.batches[:n-1]
-		return b
-	}
-	return &batch{slots: make([]*slot, 0, batchSize), iocbs: make([]*libaio.IOCB, 0, batchSize)}
-}
-
-// spare keeps b for the next submitter. q.mu is held.
-func (q *Queue) spare(b *batch) { q.batches = append(q.batches, b) }
-
-// fill moves pending requests to b. q.mu is held.
-func (q *Queue) fill(b *batch) {
+// fill moves pending requests to b.
+func (b *batch) fill(pending *fifo[*slot]) {
 	b.slots, b.iocbs = b.slots[:0], b.iocbs[:0]
-	for q.pending.len() > 0 && b.takes(*q.pending.at(0)) {
-		s, _ := q.pending.pop()
+	for pending.len() > 0 && b.takes(*pending.at(0)) {
+		s, _ := pending.pop()
 		if s.group != nil {
 			s.group.given = s == s.group.last()
 		}
@@ -191,105 +178,74 @@ func (b *batch) takes(s *slot) bool {
 	}
 }
 
-// push submits b. What the kernel does not take is refused, alone, or left pending.
-func (q *Queue) push(k kernel, b *batch) {
+// push submits b. A request that the kernel does not take is refused, alone, or left pending. push
+// returns false if it has left any.
+func (l *Lane) push(b *batch) bool {
 	slots, iocbs := b.slots, b.iocbs
-	// Counted before they are there, so that the count is never too low; see stall.
-	q.inKernel.Add(int64(len(slots)))
-	q.arm(k, slots)
-	q.clock(slots)
+	l.q.arm(slots)
+	l.q.clock(slots)
 	for len(slots) > 0 {
-		n, err := k.Submit(iocbs...)
+		n, err := l.q.kernel.Submit(iocbs...)
 		slots, iocbs = slots[n:], iocbs[n:]
 		if n > 0 {
+			l.taken.Add(int64(n))
+			l.q.inKernel.Add(int64(n))
 			b.calls, b.taken, b.largest = b.calls+1, b.taken+n, max(b.largest, n)
 			continue // a short submit: the next call tells why
 		}
+		refused, res := 1, int64(unavailable)
 		switch err {
 		case syscall.EINTR:
 			// io_submit(2) does not document it; nothing was taken.
+			refused = 0
 		case syscall.EAGAIN, nil:
 			// No free place in the context, or no memory for the request.
-			if q.stall(k, slots) {
-				return
+			if l.stall(slots) {
+				return false
 			}
-			slots, iocbs = q.refuse(slots, iocbs, unavailable)
 		case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
 			// A seccomp filter has been installed since; that does not pass.
-			q.retryAt.Store(never)
-			q.refusedWith(err)
-			for len(slots) > 0 {
-				slots, iocbs = q.refuse(slots, iocbs, unavailable)
-			}
-		case syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EBADF, syscall.EFAULT:
-			// EINVAL: offset and length beyond the largest file, or an opcode that this
-			// kernel lacks (fsync before Linux 4.18). EOPNOTSUPP: the file's driver has
-			// no asynchronous call. EBADF: not open for this. EFAULT: cannot happen.
-			slots, iocbs = q.refuse(slots, iocbs, -int64(err.(syscall.Errno)))
+			l.q.forbid(err)
+			refused = len(slots)
 		default:
-			// What else the kernel has against the first, the rest may not share.
-			slots, iocbs = q.refuse(slots, iocbs, refusal(err))
-		}
-	}
-}
-
-// arm makes the completion of each ring, unless the reaper waits for it elsewhere.
-func (q *Queue) arm(k kernel, slots []*slot) {
-	if slots[0].group != nil && q.markQuiet(slots) {
-		return
-	}
-	if q.collecting.Load() {
-		n := int64(len(slots))
-		q.quiet.Add(n)
-		if q.collecting.Load() {
-			for _, s := range slots {
-				s.quiet = true
+			// EINVAL: offset and length beyond the largest file, or an opcode that this kernel
+			// lacks (fsync before Linux 4.18). EOPNOTSUPP: the file's driver has no asynchronous
+			// call. EBADF: not open for this. EFAULT: cannot happen. What the kernel has against
+			// the first, the rest may not share.
+			if errno, ok := err.(syscall.Errno); ok {
+				res = -int64(errno)
 			}
-			return
 		}
-		q.quiet.Add(-n) // see stopCollecting
+		l.refused.Add(int64(refused))
+		for _, s := range slots[:refused] {
+			l.q.clearQuiet(s)
+			s.finish(res)
+		}
+		slots, iocbs = slots[refused:], iocbs[refused:]
 	}
-	for _, s := range slots {
-		k.arm(&s.iocb)
-	}
+	return true
 }
 
-func refusal(err error) int64 {
-	if errno, ok := err.(syscall.Errno); ok {
-		return -int64(errno)
-	}
-	return unavailable
-}
+// stallFor is how long requests wait after EAGAIN if no completion makes room before.
+const stallFor = 2 * time.Millisecond
 
-// refuse ends the first request with res and returns the others.
-func (q *Queue) refuse(slots []*slot, iocbs []*libaio.IOCB, res int64) ([]*slot, []*libaio.IOCB) {
-	q.inKernel.Add(-1)
-	q.clearQuiet(slots[0])
-	slots[0].finish(res)
-	return slots[1:], iocbs[1:]
-}
-
-// stall leaves slots pending until a completion makes room. It returns false if none
-// can come, because nothing is in the kernel. What is counted as in the kernel includes the
-// requests of submitters that are in io_submit(2), of which one may be stuck: so relieve is set.
-//
-// deliver lowers q.inKernel and then looks at q.stalled; here it is the other way round, so one of
-// the two sees the other. A submitter that has counted
-// requests which the kernel then refuses lowers q.inKernel too, here or in refuse, and
-// the last one finds zero, here or in submit.
-func (q *Queue) stall(k kernel, slots []*slot) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.stalled.Store(true)
-	if q.inKernel.Add(-int64(len(slots))) == 0 {
-		q.stalled.Store(false)
-		q.inKernel.Add(int64(len(slots)))
+// stall leaves slots pending until a completion of the device makes room, or the timer tries
+// again. It returns false if the kernel has no request of the device: what it lacks room for is
+// other devices' then, or it has no memory, and system calls do not need either.
+func (l *Lane) stall(slots []*slot) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalled.Store(true)
+	if l.inKernel() <= 0 {
+		l.stalled.Store(false)
 		return false
 	}
 	for i := len(slots) - 1; i >= 0; i-- {
-		q.clearQuiet(slots[i])
-		q.pending.unpop(slots[i])
+		l.q.clearQuiet(slots[i])
+		l.pending.unpop(slots[i])
 	}
-	q.watchSubmitters(k)
+	// The invariant of pending requests, and sooner than for a submitter that may be stuck.
+	l.watched, l.seen = true, l.pushes
+	l.relief.Reset(stallFor)
 	return true
 }

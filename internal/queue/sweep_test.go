@@ -27,8 +27,8 @@ func TestSweepOfSignalledCompletions(t *testing.T) {
 	}
 	k.complete(1) // signalled; the reaper drains, then collects: a crowd
 	want(t, 1, done[0], 1, nil)
-	aiotest.Until(t, "io_getevents is refused", func() bool { return q.noCollect.Load() })
-	aiotest.Until(t, "the first sweep is over", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "io_getevents is refused", func() bool { return q.collector.refused.Load() })
+	aiotest.Until(t, "the first sweep is over", func() bool { return !q.collector.held() })
 	k.complete(upTo(20)[1:]...)
 	wantDone(t, upTo(20)[1:], done[1:])
 }
@@ -41,7 +41,7 @@ func TestSweepUntilTheRingCanBeRead(t *testing.T) {
 	k.hold()
 	group := startGroup(q, upTo(20)...) // quiet: its owner collects
 	aiotest.Until(t, "the owner collects", func() bool {
-		return q.collecting.Load() && k.insideNow() == 20
+		return q.collector.held() && k.insideNow() == 20
 	})
 	n, m := k.calls(collecting), k.calls(reaping)
 	for i := 1; i <= 50; i++ {

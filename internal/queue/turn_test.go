@@ -4,7 +4,6 @@ package queue
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,52 +11,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// These tests cover the order of requests: the depth, the submitters, the batches.
-
-func TestDepthIsKept(t *testing.T) {
-	aiotest.NeedsTime(t)
-	for _, depth := range []int{1, 3, 32} {
-		t.Run(fmt.Sprint(depth), func(t *testing.T) {
-			k, q := newFake(t, depth)
-			k.hold()
-			offsets := upTo(depth + 50)
-			done := startAll(t, k, q, offsets...)
-			aiotest.Until(t, "the kernel has its requests", func() bool { return k.insideNow() == depth })
-			still(t, "at the depth", func() bool { return k.insideNow() == depth })
-			if n := countStarved(q); n != 50 {
-				t.Errorf("%d requests wait for a slot, want 50", n)
-			}
-			// First come, first served.
-			for i := range offsets {
-				aiotest.Until(t, "the next is in the kernel", func() bool {
-					return len(k.order()) == min(len(offsets), depth+i)
-				})
-				k.complete(k.order()[i])
-			}
-			wantDone(t, offsets, done)
-			if order := k.order(); !slices.Equal(order[depth:], offsets[depth:]) {
-				t.Errorf("taken in the order %d", order)
-			}
-			checkIdle(t, q)
-		})
-	}
-}
-
-// A burst of completions admits as many requests.
-func TestDepthIsUsedAgain(t *testing.T) {
-	const depth = 8
-	k, q := newFake(t, depth)
-	k.hold()
-	offsets := upTo(5 * depth)
-	done := startAll(t, k, q, offsets...)
-	for i := range 5 {
-		aiotest.Until(t, "the depth is used", func() bool { return k.insideNow() == depth })
-		order := k.order()
-		k.complete(order[i*depth:]...)
-	}
-	wantDone(t, offsets, done)
-	checkIdle(t, q)
-}
+// These tests cover the order of requests: the submitters, the batches.
 
 func TestNoRequestStarves(t *testing.T) {
 	for _, p := range []int{1, 2, 8} {

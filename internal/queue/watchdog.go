@@ -4,111 +4,126 @@ package queue
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-aio/aio/libaio"
 )
 
-// A forgotten request hangs its caller for ever, which is the worst fault of a queue. So
-// while any request is under way, a timer checks now and then for two faults: a completion in
-// the kernel that no goroutine collects, and a pending request that no goroutine submits. It
-// should never find any. If it does, it repairs the damage and counts it, and the tests fail.
+// A forgotten request hangs its caller for ever, which is the worst fault of a queue. So while any
+// request is under way, a timer checks now and then for two faults: a completion in the kernel that
+// no goroutine collects, and a pending request for which the relief timer is not set. It should
+// never find any. If it does, it repairs the damage and counts it, and the tests fail.
 //
-// The watchdog acts if it finds the same fault twice without any progress in between. A
-// completion that has just come will be taken before the second check.
+// The watchdog acts if it finds a fault twice without any progress in between. A completion that
+// has just come will be taken before the second check.
 
 // patrolEvery is the time between checks. An idle queue has no timer.
 const patrolEvery = time.Second
 
-// A watchdog is the state that one check leaves for the next.
+// A watchdog is the state that one check leaves for the next. All but the first field belongs to
+// the goroutine that checks.
 type watchdog struct {
-	timer *time.Timer   // nil until needed; guarded by Queue.mu, like set
-	set   bool          // a check is due
+	set   atomic.Bool // a check is due
+	timer *time.Timer
 	every time.Duration // patrolEvery, except in tests
 
 	last   progress // progress at the last check
 	stands bool     // the last check found a fault
+
+	overlooked atomic.Int64
+	incident   atomic.Pointer[string] // the first
 }
 
 // A progress changes with every step of any request.
 type progress struct {
-	completed, inKernel, collects int64
-	pushes                        uint64
+	delivered, collects int64
+	pushes              uint64
 }
 
-// guard starts the watchdog unless it runs. The caller holds q.mu.
-func (q *Queue) guard(k kernel) {
-	if q.dog.set {
-		return
+// guard starts the watchdog unless it runs.
+func (q *Queue) guard() {
+	if !q.dog.set.Load() && q.dog.set.CompareAndSwap(false, true) {
+		q.dog.timer.Reset(q.dog.every)
 	}
-	q.dog.set = true
-	if q.dog.timer == nil {
-		q.dog.timer = time.AfterFunc(q.dog.every, func() { q.patrol(k) })
-		return
-	}
-	q.dog.timer.Reset(q.dog.every)
 }
 
 // patrol makes one check; the timer calls it.
-func (q *Queue) patrol(k kernel) {
-	q.mu.Lock()
-	now := progress{q.counts.completed, q.inKernel.Load(), q.collects.Load(), q.pushes}
-	if now.completed == q.counts.submitted {
-		q.dog.set = false
-		q.mu.Unlock()
-		return
-	}
-	still := now == q.dog.last
-	forgotten := q.pending.len() > 0 && q.submitting == 0 && !q.stalled.Load()
-	q.mu.Unlock()
-
+func (q *Queue) patrol() {
+	now, forgotten := q.survey()
 	stood := q.dog.stands
-	q.dog.last, q.dog.stands = now, still && (forgotten || k.waiting())
+	q.dog.stands = now == q.dog.last && (forgotten || q.kernel.waiting())
+	q.dog.last = now
 	if stood && q.dog.stands {
-		q.rescue(k)
+		q.rescue()
 	}
-	q.mu.Lock()
-	q.dog.timer.Reset(q.dog.every)
-	q.mu.Unlock()
+	// A request that came after the survey has found set true.
+	if q.dog.set.Store(false); q.underWay() > 0 {
+		q.guard()
+	}
+}
+
+// survey returns what has been done so far, and whether a pending request is forgotten. It notes
+// how many requests are on devices that have completed none since the last survey.
+func (q *Queue) survey() (now progress, forgotten bool) {
+	hung := int64(0)
+	for l := range q.each {
+		delivered := l.delivered.Load()
+		if delivered == l.last {
+			hung += l.inKernel()
+		}
+		l.last = delivered
+		now.delivered += delivered
+		now.pushes += l.pushes
+		forgotten = forgotten || l.pending.len() > 0 && !l.watched
+	}
+	q.hung.Store(hung)
+	now.collects = q.collects.Load()
+	return now, forgotten
 }
 
 // rescue collects and submits what was forgotten.
-func (q *Queue) rescue(k kernel) {
-	q.mu.Lock()
-	q.counts.overlooked++
-	first := q.incident == ""
-	if first {
-		q.incident = q.state() + k.state()
-	}
-	q.mu.Unlock()
-	events := make([]libaio.Event, 128)
+func (q *Queue) rescue() {
+	q.dog.overlooked.Add(1)
+	state := q.state()
+	first := q.dog.incident.CompareAndSwap(nil, &state)
+	events := make([]libaio.Event, maxEvents)
 	for {
 		// This asks the kernel even if the mapped ring looks empty; reap does not.
-		n, err := k.collect(1, events, time.Nanosecond)
+		n, err := q.kernel.collect(1, events, time.Nanosecond)
 		if err != nil || n == 0 {
 			break
 		}
 		q.deliver(events[:n])
 	}
-	if q.collecting.Load() {
-		go q.collectFn() // the collector has not collected for long; two of them do no harm
+	if q.collector.held() {
+		go q.collector.collectFn() // the goroutine that has the token has not collected for long
 	}
 	wakes := q.wakes.Load()
-	k.ring()
-	q.resume(k)
+	q.kernel.ring()
+	q.mu.Lock()
+	lanes := q.lanes
+	q.mu.Unlock()
+	for _, l := range lanes {
+		l.resume()
+	}
 	if first {
 		time.Sleep(q.dog.every / 8)
-		q.mu.Lock()
-		q.incident += fmt.Sprintf("; a ring wakes the reaper: %t", q.wakes.Load() > wakes)
-		q.mu.Unlock()
+		more := state + fmt.Sprintf("; a ring wakes the reaper: %t", q.wakes.Load() > wakes)
+		q.dog.incident.Store(&more)
 	}
 }
 
-// state describes q for a report. The caller holds q.mu.
+// state describes q for a report.
 func (q *Queue) state() string {
-	return fmt.Sprintf("in the kernel %d, quiet %d, collecting %t, no collecting %t, stalled %t; "+
-		"pending %d, submitting %d of %d, starved %d, active %d; wakes %d, collects %d, pushes %d, %+v",
-		q.inKernel.Load(), q.quiet.Load(), q.collecting.Load(), q.noCollect.Load(), q.stalled.Load(),
-		q.pending.len(), q.submitting, q.procs.Load(), q.starved.len(), q.active.Load(),
-		q.wakes.Load(), q.collects.Load(), q.pushes, q.counts)
+	s := fmt.Sprintf("in the kernel %d, on devices that hang %d, collector %d, refused %t, "+
+		"wakes %d, collects %d",
+		q.inKernel.Load(), q.hung.Load(), q.collector.word.Load(), q.collector.refused.Load(),
+		q.wakes.Load(), q.collects.Load())
+	for l := range q.each {
+		s += fmt.Sprintf("; device: active %d, in the kernel %d, stalled %t, pending %d, watched %t, "+
+			"submitting %d, pushes %d, %+v", l.active.Load(), l.inKernel(), l.stalled.Load(),
+			l.pending.len(), l.watched, l.submitting, l.pushes, l.counts)
+	}
+	return s + q.kernel.state()
 }

@@ -17,7 +17,7 @@ type deaf struct{ kernel }
 func (deaf) arm(*libaio.IOCB) {}
 
 // patrolled returns a queue with a watchdog that checks often.
-func patrolled(t *testing.T, open func(int) (kernel, error)) *Queue {
+func patrolled(t *testing.T, open func(int) (kernel, error)) *testQueue {
 	q := newTestQueue(t, 64, open)
 	q.dog.every = 2 * time.Millisecond
 	return q
@@ -50,13 +50,13 @@ func TestWatchdogCollects(t *testing.T) {
 	want(t, 1, start(q, 1), 1, nil)
 	aiotest.Until(t, "the reaper has been woken", func() bool { return q.wakes.Load() == 1 })
 	k.hold()
-	q.collecting.Store(true)
+	q.collector.word.Store(token)
 	done := startAll(t, k, q, 2, 3)
 	k.letGo()
 	wantDone(t, []int64{2, 3}, done)
-	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collecting.Load() })
+	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collector.held() })
 	want(t, 4, start(q, 4), 4, nil)
-	if s := settledStats(t, q); s.Overlooked != 1 || !strings.Contains(s.Incident, "collecting true") {
+	if s := settledStats(t, q); s.Overlooked != 1 || !strings.Contains(s.Incident, "collector 5") {
 		t.Errorf("%+v", s)
 	}
 }
@@ -79,15 +79,17 @@ func TestWatchdogFindsPendingRequests(t *testing.T) {
 	k := newFakeKernel(t)
 	q := patrolled(t, func(int) (kernel, error) { return k, nil })
 	want(t, 1, start(q, 1), 1, nil)
-	q.mu.Lock()
-	q.submitting++ // a submitter that does not exist
-	q.mu.Unlock()
+	q.Lane.mu.Lock()
+	q.submitting++   // a submitter that does not exist
+	q.watched = true // and a timer that is not set
+	q.Lane.mu.Unlock()
 	done := start(q, 2)
 	aiotest.Until(t, "a request pends", func() bool { return countPending(q) == 1 })
 	still(t, "a request pends", func() bool { return countPending(q) == 1 })
-	q.mu.Lock()
+	q.Lane.mu.Lock()
 	q.submitting--
-	q.mu.Unlock()
+	q.watched = false
+	q.Lane.mu.Unlock()
 	want(t, 2, done, 2, nil)
 	if s := settledStats(t, q); s.Overlooked != 1 {
 		t.Errorf("%+v", s)
@@ -104,9 +106,7 @@ func TestWatchdogWaits(t *testing.T) {
 	k.letGo()
 	wantDone(t, upTo(20), done)
 	aiotest.Until(t, "the watchdog sleeps", func() bool {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		return !q.dog.set
+		return !q.dog.set.Load()
 	})
 	if s := settledStats(t, q); s.Overlooked != 0 {
 		t.Errorf("%+v", s)
@@ -118,7 +118,6 @@ func TestWatchdogOfGroup(t *testing.T) {
 	k, q := newFake(t, 64)
 	k.hold()
 	var g Group
-	q.Reserve(&g, 1)
 	g.Add(req(Read, 3, memory[:1], 1))
 	done := make(chan struct{})
 	go func() {
@@ -126,12 +125,10 @@ func TestWatchdogOfGroup(t *testing.T) {
 		close(done)
 	}()
 	aiotest.Until(t, "the kernel has it", func() bool { return k.insideNow() == 1 })
-	q.mu.Lock()
-	if !q.dog.set {
+	if !q.dog.set.Load() {
 		t.Error("the watchdog is not set")
 	}
-	q.mu.Unlock()
 	k.letGo()
 	<-done
-	q.Free(&g)
+	g.Free()
 }

@@ -13,20 +13,21 @@ import (
 	"github.com/go-aio/aio/internal/queue"
 )
 
-// makeBusy makes processors busy for q, and no few requests in flight, until over.
-func makeBusy(e *engine) (over func()) {
+// makeBusy makes processors busy, and no few requests of d in flight, until over.
+func makeBusy(d *Device) (over func()) {
+	e := use()
 	busy := reflect.ValueOf(e.queue).Elem().FieldByName("busy").FieldByName("on")
 	on := (*atomic.Bool)(unsafe.Pointer(busy.UnsafeAddr()))
 	on.Store(true)
 	const all = 1 << 30
 	n := max(e.syncReads, e.syncWrites)
 	for range n {
-		e.queue.TrySync(all)
+		d.lane.TrySync(all)
 	}
 	return func() {
 		on.Store(false)
 		for range n {
-			e.queue.Leave()
+			d.lane.Leave()
 		}
 	}
 }
@@ -35,7 +36,7 @@ func makeBusy(e *engine) (over func()) {
 // all in the page cache, on a disk that hangs; kernel AIO needs none.
 func TestBusyWithoutAThread(t *testing.T) {
 	aiotest.Guard(t)
-	e := shared()
+	d := NewDevice(64)
 	name := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(name, aiotest.Pattern(4096, 1), 0o600); err != nil {
 		t.Fatal(err)
@@ -46,19 +47,18 @@ func TestBusyWithoutAThread(t *testing.T) {
 	}
 	defer file.Close()
 	r := Request{Op: Read, Fd: int(file.Fd()), Bufs: One(make([]byte, 4096))}
-	if _, err := e.queue.Do(r); err == queue.ErrUnavailable {
+	if _, err := d.lane.Do(r); err == queue.ErrUnavailable {
 		aiotest.Needs(t, "kernel AIO", "go test ./internal/sched where io_setup(2) is allowed")
 	}
-
-	defer makeBusy(e)()
-	e.threads.Acquire(e.threads.Limit())
-	if c := EnterSync(Sync); c == BusyCall {
+	defer makeBusy(d)()
+	d.threads.Acquire(d.threads.Limit())
+	if c := d.EnterSync(Sync); c == BusyCall {
 		t.Error("a Sync waits for a thread")
-		c.Leave()
+		d.LeaveSync(c)
 	}
 	read := make(chan error, 1)
 	go func() {
-		_, err := NewDevice(0).Do(r, false)
+		_, err := d.Do(r, false)
 		read <- err
 	}()
 	select {
@@ -70,6 +70,6 @@ func TestBusyWithoutAThread(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		t.Error("a read waits for a thread")
 	}
-	e.threads.Release(e.threads.Limit())
+	d.threads.Release(d.threads.Limit())
 	<-read
 }

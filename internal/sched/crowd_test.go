@@ -14,7 +14,7 @@ func TestSemaphoreInACrowd(t *testing.T) {
 	handedOn := func(n int) time.Duration {
 		best := time.Hour
 		for range 5 {
-			s := NewSemaphore(1)
+			s := NewSemaphore(1).Share(0)
 			s.Acquire(1)
 			waiting := make([]*acquirer, n)
 			for i := range waiting {

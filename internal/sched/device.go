@@ -1,20 +1,25 @@
 package sched
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-aio/aio/internal/dio"
+	"github.com/go-aio/aio/internal/queue"
 )
 
-// A Device is what all direct files on one device share: how many requests it takes at a time, and
-// how promptly.
+// A Device is what all files on one device, or one filesystem without a device, share: its way to
+// the kernel, and its shares of what the process bounds. Whatever waits for a device that hangs
+// holds nothing of another.
 type Device struct {
-	// places bounds the requests that kernel AIO has for it; it is nil if the device does not say
-	// how many it takes.
-	places *Semaphore
+	lane     *queue.Lane
+	requests *Share // in the kernel's queue
+	threads  *Share // system calls, each of which may hold a thread
+	bounce   *Share // bytes of bounce buffers
+	copies   *Share // bytes of calls that may be abandoned
 
 	// score is positive if system calls have lately returned promptly.
 	score atomic.Int32
@@ -28,11 +33,11 @@ func DeviceOf(dev uint64) *Device {
 	if d, ok := devices.Load(dev); ok {
 		return d.(*Device)
 	}
-	// A request beyond these waits in io_submit(2) for a tag, and with it the thread, whatever
-	// else is to be submitted, and the runtime's monitor: 1024 reads at a time cost half as much
-	// again as 128 do (blk_mq_get_tag). Three quarters, because mq-deadline leaves writes no
-	// more than that (dd_limit_depth), and others use the device too.
-	places := 0
+	// A request beyond these waits in io_submit(2) for a tag, and with it the thread, whatever else
+	// is to be submitted, and the runtime's monitor: 1024 reads at a time cost half as much again
+	// as 128 do (blk_mq_get_tag). Three quarters, because mq-deadline leaves writes no more than
+	// that (dd_limit_depth), and others use the device too.
+	places := unknownDepth
 	if tags := dio.Tags(dev); tags > 0 {
 		places = max(tags*3/4, 1)
 	}
@@ -40,31 +45,54 @@ func DeviceOf(dev uint64) *Device {
 	return known.(*Device)
 }
 
-// NewDevice returns a Device that takes so many requests at a time, or any number with 0.
+// unknownDepth bounds the requests of a device that does not say how many it takes.
+const unknownDepth = 256
+
+// NewDevice returns a Device that takes so many requests at a time.
 func NewDevice(places int) *Device {
-	d := new(Device)
-	if places > 0 {
-		d.places = NewSemaphore(places)
-	}
-	return d
-}
-
-// acquire waits for a place of the device.
-func (d *Device) acquire() {
-	if d.places != nil {
-		d.places.Acquire(1)
+	return &Device{
+		lane:     process.queue.Lane(),
+		requests: process.requests.Share(places),
+		threads:  process.threads.Share(0),
+		bounce:   process.bounce.Share(0),
+		copies:   process.copies.Share(0),
 	}
 }
 
-// TryAcquire takes a place for a request of a Group. It returns false if none is free.
-func (d *Device) TryAcquire() bool { return d.places == nil || d.places.TryAcquire(1) }
-
-// Release gives a place back.
-func (d *Device) Release() {
-	if d.places != nil {
-		d.places.Release(1)
-	}
+// Thread waits for one of the bounded number of threads, for a system call. The caller holds its
+// locks by then, and waits for nothing but I/O until it releases the one unit that it has of the
+// Share.
+func (d *Device) Thread() *Share {
+	use()
+	d.threads.Acquire(1)
+	return d.threads
 }
+
+// PageCache is Thread for a call through the page cache.
+func (d *Device) PageCache() *Share {
+	use().pageCache.Add()
+	d.threads.Acquire(1)
+	return d.threads
+}
+
+// AcquireBounce waits until n bytes of bounce buffers are free. ReleaseBounce gives them back.
+func (d *Device) AcquireBounce(n int) { d.bounce.Acquire(n) }
+
+// ReleaseBounce gives back n bytes of bounce buffers.
+func (d *Device) ReleaseBounce(n int) { d.bounce.Release(n) }
+
+// AcquireCopy waits, as long as ctx lasts, until a call that may be abandoned may use n bytes of
+// the library's memory. ReleaseCopy gives them back.
+func (d *Device) AcquireCopy(ctx context.Context, n int) bool {
+	return d.copies.AcquireContext(ctx, max(n, leastCopy))
+}
+
+// ReleaseCopy gives back the bytes of a call that may have been abandoned.
+func (d *Device) ReleaseCopy(n int) { d.copies.Release(max(n, leastCopy)) }
+
+// leastCopy is what such a call counts for at least, in bytes: its goroutine and what belongs to
+// that.
+const leastCopy = 16 << 10
 
 // A call that returns promptly keeps its P: the runtime takes it from a thread after 20 us at the
 // earliest (runtime.sysmon). So on a device that is memory, or as good as that, a system call is

@@ -51,7 +51,8 @@ func One(p []byte) Buffers { return queue.One(p) }
 // Many returns the Buffers of several. It is not ok if an int cannot count their bytes.
 func Many(bufs [][]byte) (b Buffers, ok bool) { return queue.Many(bufs) }
 
-// A Config has the limits of the process. A field of 0 stands for its default.
+// A Config has the limits of one device; all together have twice as much. A field of 0 stands for
+// its default.
 type Config struct {
 	Depth     int // requests in the kernel at a time
 	Threads   int // system calls at a time, each of which may hold a thread
@@ -60,16 +61,23 @@ type Config struct {
 
 const (
 	defaultThreads = 256
+	defaultBounce  = 32 << 20 // bytes of bounce buffers
+	defaultCopies  = 64 << 20 // bytes of calls that may be abandoned
 	// maxSyncDefault caps the default of SyncLimit, because each such request occupies a thread.
 	maxSyncDefault = 8
 )
 
 // An engine is what all files of the process share.
 type engine struct {
-	queue      *queue.Queue
+	queue *queue.Queue
+
+	requests *Semaphore // in the kernel's queue
+	threads  *Semaphore
+	bounce   *Semaphore // bytes of bounce buffers
+	copies   *Semaphore // bytes of calls that may be abandoned
+
 	syncReads  int // SyncLimit, for reads and for the others
 	syncWrites int
-	threads    *Semaphore
 
 	sync      Counter // direct requests, and syncs, that were system calls because few were in flight
 	busy      Counter // the same, because processors were busy
@@ -78,12 +86,19 @@ type engine struct {
 	unavailable, extending atomic.Int64 // requests that could not go to the queue
 }
 
-var (
-	current     atomic.Pointer[engine]
-	configuring sync.Mutex
-	configured  bool // guarded by configuring, as is the next
+// process is that of this process. To make it asks nothing of the kernel.
+var process = &engine{
+	queue:    queue.New(2 * queue.DefaultDepth),
+	requests: NewSemaphore(queue.DefaultDepth),
+	threads:  NewSemaphore(defaultThreads),
+	bounce:   NewSemaphore(defaultBounce),
+	copies:   NewSemaphore(defaultCopies),
+}
 
-	recordLatency bool
+var (
+	configuring sync.Mutex
+	configured  bool        // guarded by configuring
+	used        atomic.Bool // set under configuring
 )
 
 var errConfigured = errors.New("aio: Configure called twice, or after the first use")
@@ -92,57 +107,43 @@ var errConfigured = errors.New("aio: Configure called twice, or after the first 
 func Configure(c Config) error {
 	configuring.Lock()
 	defer configuring.Unlock()
-	if configured || current.Load() != nil {
+	if configured || used.Load() {
 		return errConfigured
 	}
 	configured = true
-	current.Store(newEngine(c))
+	if c.Depth > 0 {
+		process.queue.SetDepth(2 * c.Depth)
+		process.requests.SetLimit(c.Depth)
+	}
+	if c.Threads > 0 {
+		process.threads.SetLimit(c.Threads)
+	}
+	process.syncReads, process.syncWrites = c.SyncLimit, c.SyncLimit
 	return nil
 }
 
-// RecordLatency switches the recording of latency on or off.
-func RecordLatency(on bool) {
-	configuring.Lock()
-	defer configuring.Unlock()
-	recordLatency = on
-	if e := current.Load(); e != nil {
-		e.queue.RecordLatency(on)
+// use returns process. Its limits do not change any more.
+func use() *engine {
+	if !used.Load() {
+		firstUse()
 	}
+	return process
 }
 
-func newEngine(c Config) *engine {
-	if c.Depth == 0 {
-		c.Depth = queue.DefaultDepth
+func firstUse() {
+	configuring.Lock()
+	defer configuring.Unlock()
+	if used.Load() {
+		return
 	}
-	if c.Threads == 0 {
-		c.Threads = defaultThreads
-	}
-	e := &engine{queue: queue.New(c.Depth), threads: NewSemaphore(c.Threads)}
-	e.queue.RecordLatency(recordLatency)
-	switch procs := runtime.GOMAXPROCS(0); {
-	case c.SyncLimit == 0:
+	if e, procs := process, runtime.GOMAXPROCS(0); e.syncReads == 0 {
 		e.syncReads, e.syncWrites = min(procs, maxSyncDefault), min(2*procs, maxSyncDefault)
-	case c.SyncLimit > 0:
-		e.syncReads, e.syncWrites = c.SyncLimit, c.SyncLimit
 	}
-	return e
+	used.Store(true)
 }
 
-// shared returns the engine of the process, made on first use. To make it asks nothing of the
-// kernel.
-func shared() *engine {
-	if e := current.Load(); e != nil {
-		return e
-	}
-	configuring.Lock()
-	defer configuring.Unlock()
-	if e := current.Load(); e != nil {
-		return e
-	}
-	e := newEngine(Config{})
-	current.Store(e)
-	return e
-}
+// RecordLatency switches the recording of latency on or off.
+func RecordLatency(on bool) { process.queue.RecordLatency(on) }
 
 // syncLimit returns how many requests may be in flight before the next one goes to kernel AIO. As
 // long as no more threads wait in the kernel than there are Ps, they keep no goroutine from
@@ -159,42 +160,42 @@ func (e *engine) syncLimit(op Op) int {
 // extends says that the request is a write that extends its file, for which io_submit(2) would
 // block. Do returns a bare syscall.Errno.
 func (d *Device) Do(r Request, extends bool) (int, error) {
-	e := shared()
+	e := use()
 	limit := e.syncLimit(r.Op)
-	if e.queue.TrySync(d.syncLimit(limit)) {
+	if d.lane.TrySync(d.syncLimit(limit)) {
 		n, err := d.timed(r)
-		e.queue.Leave()
+		d.lane.Leave()
 		e.sync.Add()
 		return n, err
 	}
 	switch {
-	case limit > 0 && e.tryBusy():
-		defer e.leaveBusy()
+	case limit > 0 && d.tryBusy(e):
+		defer d.leaveBusy()
 		return Transfer(r)
 	case extends:
 		e.extending.Add(1)
 	default:
-		d.acquire()
-		n, err := e.queue.Do(r)
-		d.Release()
+		d.requests.Acquire(1)
+		n, err := d.lane.Do(r)
+		d.requests.Release(1)
 		if err != queue.ErrUnavailable {
 			return n, err
 		}
 		e.unavailable.Add(1)
 	}
-	e.threads.Acquire(1)
-	defer e.threads.Release(1)
+	d.threads.Acquire(1)
+	defer d.threads.Release(1)
 	return Transfer(r)
 }
 
 // tryBusy takes a thread if processors are busy and one is free. If none is, the threads may all be
 // on a disk that hangs, and kernel AIO needs none.
-func (e *engine) tryBusy() bool {
-	if !e.queue.TryBusy() {
+func (d *Device) tryBusy(e *engine) bool {
+	if !d.lane.TryBusy() {
 		return false
 	}
-	if !e.threads.TryAcquire(1) {
-		e.queue.LeaveBusy()
+	if !d.threads.TryAcquire(1) {
+		d.lane.LeaveBusy()
 		return false
 	}
 	e.busy.Add()
@@ -202,9 +203,9 @@ func (e *engine) tryBusy() bool {
 }
 
 // leaveBusy ends what a successful tryBusy began.
-func (e *engine) leaveBusy() {
-	e.threads.Release(1)
-	e.queue.LeaveBusy()
+func (d *Device) leaveBusy() {
+	d.threads.Release(1)
+	d.lane.LeaveBusy()
 }
 
 // Transfer makes the system call, of at most MaxBuffers buffers, on the thread of its caller.
@@ -233,63 +234,52 @@ const (
 	BusyCall          // processors are busy; the caller has a thread
 )
 
-// EnterSync reports whether a Sync or Datasync is to be a system call. Then Leave ends it.
-func EnterSync(op Op) SyncCall {
-	e := shared()
+// EnterSync reports whether a Sync or Datasync is to be a system call. Then LeaveSync ends it.
+func (d *Device) EnterSync(op Op) SyncCall {
+	e := use()
 	limit := e.syncLimit(op)
 	switch {
-	case e.queue.TrySync(limit):
+	case d.lane.TrySync(limit):
 		e.sync.Add()
 		return FewCalls
-	case limit > 0 && e.tryBusy():
+	case limit > 0 && d.tryBusy(e):
 		return BusyCall
 	}
 	return NoCall
 }
 
-// Leave ends what EnterSync began.
-func (c SyncCall) Leave() {
+// LeaveSync ends what EnterSync began.
+func (d *Device) LeaveSync(c SyncCall) {
 	switch c {
 	case FewCalls:
-		shared().queue.Leave()
+		d.lane.Leave()
 	case BusyCall:
-		shared().leaveBusy()
+		d.leaveBusy()
 	}
 }
 
 // DoSync gives a Sync or Datasync to the kernel's queue. The error is ErrUnavailable, or EINVAL
 // before Linux 4.18 and for a file that cannot be synced, where a system call is to tell.
-func DoSync(r Request) error {
-	e := shared()
-	_, err := e.queue.Do(r)
+func (d *Device) DoSync(r Request) error {
+	e := use()
+	d.requests.Acquire(1)
+	_, err := d.lane.Do(r)
+	d.requests.Release(1)
 	if err == queue.ErrUnavailable {
 		e.unavailable.Add(1)
 	}
 	return err
 }
 
-// AcquireThread waits for one of the bounded number of threads, for a system call. The caller holds
-// its locks by then, and waits for nothing but I/O until it releases the one unit that it has of
-// the Semaphore.
-func AcquireThread() *Semaphore {
-	t := shared().threads
-	t.Acquire(1)
-	return t
+// TryReserve takes room in the kernel's queue for a request of a Group. It returns false if there is
+// none now. Unreserve gives it back.
+func (d *Device) TryReserve() bool {
+	use()
+	return d.requests.TryAcquire(1)
 }
 
-// AcquirePageCache is AcquireThread for a call through the page cache.
-func AcquirePageCache() *Semaphore {
-	e := shared()
-	e.pageCache.Add()
-	e.threads.Acquire(1)
-	return e.threads
-}
-
-// Reserve takes places for up to most requests of g and returns how many.
-func Reserve(g *Group, most int) int { return shared().queue.Reserve(g, most) }
+// Unreserve gives back the room of a request of a Group, when that is done.
+func (d *Device) Unreserve() { d.requests.Release(1) }
 
 // Run gives the requests of g to the kernel and waits for all of them.
-func Run(g *Group) { shared().queue.Run(g) }
-
-// Free gives back the places of g.
-func Free(g *Group) { shared().queue.Free(g) }
+func (d *Device) Run(g *Group) { d.lane.Run(g) }

@@ -2,25 +2,54 @@ package sched
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// A Semaphore bounds what is in use at a time: calls, buffers or bytes, in units that its user
-// chooses. It is first come, first served: an Acquire for many units is not overtaken by one for
-// few. It allocates nothing in steady state. All methods may be called concurrently.
+// A Semaphore bounds what all devices together have in use at a time: requests, calls or bytes. A
+// device uses its Share. It has at most half of what the other devices leave. So a device that
+// hangs, with any number of calls, leaves as much as it has to the others, and two that hang leave
+// a quarter of all.
 type Semaphore struct {
-	limit int64
+	limit   int64
+	used    atomic.Int64 // units in use
+	waiting atomic.Int64 // calls of Acquire that wait
 
-	// state is twice the number of units in use, plus 1 while an Acquire waits. While it is odd,
-	// units are given out under mu only; so what grant reads can become less meanwhile, not more.
-	state atomic.Int64
-	waits atomic.Int64
+	mu     sync.Mutex
+	queued []*Share // those with calls that wait
+}
 
-	mu      sync.Mutex
-	first   *acquirer // those that wait, in order of arrival; mu is held, as for the next two
-	last    *acquirer
-	waiting int
+// NewSemaphore returns a Semaphore that grants limit units, at least one, to a single device, and
+// twice as many to all.
+func NewSemaphore(limit int) *Semaphore {
+	s := new(Semaphore)
+	s.SetLimit(limit)
+	return s
+}
+
+// SetLimit changes the limit. It must not be called once units have been acquired.
+func (s *Semaphore) SetLimit(limit int) { s.limit = 2 * int64(max(limit, 1)) }
+
+// Limit returns the largest number of units that a device has at a time.
+func (s *Semaphore) Limit() int { return int(s.limit / 2) }
+
+// Share returns the Share of a device. If most is not 0, it is a bound of the device's own.
+func (s *Semaphore) Share(most int) *Share { return &Share{sem: s, most: int64(most)} }
+
+// A Share is what one device has of a Semaphore. It is first come, first served: an Acquire for many
+// units is not overtaken by one for few. It allocates nothing in steady state. All methods may be
+// called concurrently.
+type Share struct {
+	sem  *Semaphore
+	most int64
+
+	used    atomic.Int64 // units in use
+	waiting atomic.Int64 // calls of Acquire that wait
+	waits   atomic.Int64 // calls that have had to
+
+	// first and last are the calls that wait, in order of arrival; guarded by sem.mu.
+	first, last *acquirer
 }
 
 // An acquirer is an Acquire that waits.
@@ -33,15 +62,9 @@ type acquirer struct {
 
 var acquirers = sync.Pool{New: func() any { return &acquirer{ready: make(chan struct{}, 1)} }}
 
-// NewSemaphore returns a Semaphore of limit units, at least one.
-func NewSemaphore(limit int) *Semaphore { return &Semaphore{limit: int64(max(limit, 1))} }
-
-// Limit returns the largest number of units in use at a time.
-func (s *Semaphore) Limit() int { return int(s.limit) }
-
-// Acquire waits until n units are free and takes them. More than the limit is the limit, here and
-// in Release.
-func (s *Semaphore) Acquire(n int) {
+// Acquire waits until n units are free and takes them. More than the device may have is as many as
+// it may, here and in Release.
+func (s *Share) Acquire(n int) {
 	if s.TryAcquire(n) {
 		return
 	}
@@ -52,7 +75,7 @@ func (s *Semaphore) Acquire(n int) {
 
 // AcquireContext is Acquire for as long as ctx lasts. It returns false, and takes nothing, if ctx
 // ends first.
-func (s *Semaphore) AcquireContext(ctx context.Context, n int) bool {
+func (s *Share) AcquireContext(ctx context.Context, n int) bool {
 	if ctx.Err() != nil {
 		return false
 	}
@@ -74,92 +97,96 @@ func (s *Semaphore) AcquireContext(ctx context.Context, n int) bool {
 }
 
 // TryAcquire is Acquire where that does not wait, and returns false where it would.
-func (s *Semaphore) TryAcquire(n int) bool {
-	units := s.units(n)
-	for {
-		state := s.state.Load()
-		if state&1 != 0 || state>>1+units > s.limit {
-			return false
-		}
-		if s.state.CompareAndSwap(state, state+units<<1) {
-			return true
-		}
+func (s *Share) TryAcquire(n int) bool {
+	if s.waiting.Load() > 0 {
+		return false
 	}
+	units := s.units(n)
+	if s.take(units) {
+		return true
+	}
+	s.sem.wake() // take may have been in the way of another call
+	return false
 }
 
 // Release gives back n units that were acquired together.
-func (s *Semaphore) Release(n int) {
-	if s.state.Add(-s.units(n)<<1)&1 == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.grant()
+func (s *Share) Release(n int) {
+	s.give(s.units(n))
+	s.sem.wake()
 }
 
 // Load returns the number of units in use and the number of calls that wait.
-func (s *Semaphore) Load() (used int64, waiting int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state.Load() >> 1, s.waiting
-}
+func (s *Share) Load() (used, waiting int64) { return s.used.Load(), s.waiting.Load() }
 
 // Waits returns the number of calls that have had to wait.
-func (s *Semaphore) Waits() int64 { return s.waits.Load() }
+func (s *Share) Waits() int64 { return s.waits.Load() }
 
-func (s *Semaphore) units(n int) int64 { return min(int64(n), s.limit) }
+// Limit returns the largest number of units in use at a time.
+func (s *Share) Limit() int {
+	if s.most > 0 {
+		return int(min(s.most, s.sem.limit/2))
+	}
+	return s.sem.Limit()
+}
 
-// wait joins those that wait. It may have been granted its units at once.
-func (s *Semaphore) wait(n int) *acquirer {
+func (s *Share) units(n int) int64 { return min(int64(n), int64(s.Limit())) }
+
+// take takes n units if they are free.
+func (s *Share) take(n int64) bool {
+	used, all := s.used.Add(n), s.sem.used.Add(n)
+	left := s.sem.limit - (all - used) // what the other devices leave
+	if all <= s.sem.limit && (used <= (left+1)/2 || used == n) && (s.most == 0 || used <= s.most) {
+		return true
+	}
+	s.give(n)
+	return false
+}
+
+func (s *Share) give(n int64) {
+	s.used.Add(-n)
+	s.sem.used.Add(-n)
+}
+
+// wait joins the calls that wait. It may have been granted its units at once.
+func (s *Share) wait(n int) *acquirer {
 	a := acquirers.Get().(*acquirer)
 	a.n = s.units(n)
 	s.waits.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.sem.mu.Lock()
+	defer s.sem.mu.Unlock()
 	s.push(a)
-	s.state.Or(1)
-	s.grant() // units may have become free before the state was odd
+	s.sem.grant() // units may have become free before waiting was seen
 	return a
 }
 
 // leave takes a back. It returns false if a has its units.
-func (s *Semaphore) leave(a *acquirer) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Share) leave(a *acquirer) bool {
+	s.sem.mu.Lock()
+	defer s.sem.mu.Unlock()
 	if !a.listed {
 		return false
 	}
 	s.remove(a)
-	s.grant() // those behind may need less
+	s.sem.grant() // the calls behind may need less
 	return true
 }
 
-// grant gives units to those that wait, in order, as long as there are enough. mu is held.
-func (s *Semaphore) grant() {
-	for a := s.first; a != nil && s.state.Load()>>1+a.n <= s.limit; a = s.first {
-		s.state.Add(a.n << 1)
-		s.remove(a)
-		a.ready <- struct{}{} // it may be another call's from here on
-	}
+// push makes a the last of the calls that wait. sem.mu is held.
+func (s *Share) push(a *acquirer) {
 	if s.first == nil {
-		s.state.And(^1)
-	}
-}
-
-// push makes a the last of those that wait. mu is held.
-func (s *Semaphore) push(a *acquirer) {
-	a.prev, a.next, a.listed = s.last, nil, true
-	if s.last == nil {
 		s.first = a
+		s.sem.queued = append(s.sem.queued, s)
 	} else {
 		s.last.next = a
 	}
+	a.prev, a.next, a.listed = s.last, nil, true
 	s.last = a
-	s.waiting++
+	s.waiting.Add(1)
+	s.sem.waiting.Add(1)
 }
 
-// remove takes a out of those that wait. mu is held.
-func (s *Semaphore) remove(a *acquirer) {
+// remove takes a out of the calls that wait. sem.mu is held.
+func (s *Share) remove(a *acquirer) {
 	if a.prev == nil {
 		s.first = a.next
 	} else {
@@ -171,5 +198,34 @@ func (s *Semaphore) remove(a *acquirer) {
 		a.next.prev = a.prev
 	}
 	a.prev, a.next, a.listed = nil, nil, false
-	s.waiting--
+	s.waiting.Add(-1)
+	s.sem.waiting.Add(-1)
+	if s.first == nil {
+		i := slices.Index(s.sem.queued, s)
+		s.sem.queued = slices.Delete(s.sem.queued, i, i+1)
+	}
+}
+
+// wake grants units to calls that wait.
+func (s *Semaphore) wake() {
+	if s.waiting.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grant()
+}
+
+// grant gives units to the calls that wait, in order for each device and to one device after the
+// other, as long as there are enough. mu is held.
+func (s *Semaphore) grant() {
+	for i, refused := 0, 0; refused < len(s.queued); i++ {
+		share := s.queued[i%len(s.queued)]
+		a := share.first
+		if refused++; share.take(a.n) {
+			refused = 0
+			share.remove(a)
+			a.ready <- struct{}{} // it may be another call's from here on
+		}
+	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // check fails the test unless s has so many units in use and so many calls that wait.
-func check(t *testing.T, s *Semaphore, used int64, waiting int) {
+func check(t *testing.T, s *Share, used, waiting int64) {
 	t.Helper()
 	if u, w := s.Load(); u != used || w != waiting {
 		t.Errorf("%d in use, %d wait; want %d, %d", u, w, used, waiting)
@@ -21,7 +21,7 @@ func check(t *testing.T, s *Semaphore, used int64, waiting int) {
 }
 
 // acquire calls Acquire(n) and returns a channel that is closed when it has returned.
-func acquire(t *testing.T, s *Semaphore, n int) <-chan struct{} {
+func acquire(t *testing.T, s *Share, n int) <-chan struct{} {
 	t.Helper()
 	_, before := s.Load()
 	done := make(chan struct{})
@@ -47,7 +47,7 @@ func closed(c <-chan struct{}) bool {
 
 func TestSemaphoreIsFirstComeFirstServed(t *testing.T) {
 	aiotest.Guard(t)
-	s := NewSemaphore(4)
+	s := NewSemaphore(4).Share(0)
 	s.Acquire(3)
 	many := acquire(t, s, 2)
 	few := acquire(t, s, 1)
@@ -73,7 +73,7 @@ func TestSemaphoreIsFirstComeFirstServed(t *testing.T) {
 // What is more than all is all.
 func TestSemaphoreOfMoreThanTheLimit(t *testing.T) {
 	aiotest.Guard(t)
-	s := NewSemaphore(4)
+	s := NewSemaphore(4).Share(0)
 	s.Acquire(100)
 	check(t, s, 4, 0)
 	all := acquire(t, s, 5)
@@ -86,7 +86,7 @@ func TestSemaphoreOfMoreThanTheLimit(t *testing.T) {
 
 func TestSemaphoreContext(t *testing.T) {
 	aiotest.Guard(t)
-	s := NewSemaphore(2)
+	s := NewSemaphore(2).Share(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	if !s.AcquireContext(ctx, 1) {
 		t.Fatal("no unit of two")
@@ -115,7 +115,7 @@ func TestSemaphoreStress(t *testing.T) {
 	aiotest.Guard(t)
 	for _, limit := range []int{1, 3, 64} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			s := NewSemaphore(limit)
+			s := NewSemaphore(limit).Share(0)
 			var used atomic.Int64
 			var users sync.WaitGroup
 			for range 32 {
@@ -147,15 +147,87 @@ func TestSemaphoreStress(t *testing.T) {
 			}
 			users.Wait()
 			check(t, s, 0, 0)
-			if n := s.state.Load(); n != 0 {
-				t.Errorf("the state is %d at rest", n)
-			}
 		})
 	}
 }
 
+// A device that has all that it may have leaves half to another, and these two a quarter to a third.
+// None of them waits for the others.
+func TestShares(t *testing.T) {
+	aiotest.Guard(t)
+	const limit = 64
+	s := NewSemaphore(limit)
+	taken := func(d *Share) (n int) {
+		for d.TryAcquire(1) {
+			n++
+		}
+		return n
+	}
+	var hung []*Share
+	for i, want := range []int{limit, limit / 2, limit / 4, limit / 8} {
+		d := s.Share(0)
+		hung = append(hung, d)
+		if got := taken(d); got != want {
+			t.Errorf("device %d gets %d units, want %d", i, got, want)
+		}
+	}
+	waits := acquire(t, hung[0], 1)
+	good := s.Share(2)
+	if got := taken(good); got != 2 {
+		t.Errorf("a device with a bound of 2 gets %d units", got)
+	}
+	next := acquire(t, good, 1)
+	good.Release(1)
+	<-next
+	if closed(waits) {
+		t.Error("a device has more than half of what the others leave")
+	}
+	check(t, hung[0], limit, 1)
+	hung[0].Release(limit / 2)
+	<-waits
+	check(t, hung[0], limit/2+1, 0)
+}
+
+// Many goroutines on several devices never have more than a device may, nor all together more than
+// twice that, and all of them come through.
+func TestSharesStress(t *testing.T) {
+	aiotest.Guard(t)
+	const limit = 5
+	s := NewSemaphore(limit)
+	var all atomic.Int64
+	var users sync.WaitGroup
+	shares := []*Share{s.Share(0), s.Share(0), s.Share(2)}
+	for _, d := range shares {
+		used := new(atomic.Int64)
+		for range 16 {
+			users.Go(func() {
+				for range aiotest.Scaled(2000) {
+					n := 1 + rand.IntN(d.Limit())
+					d.Acquire(n)
+					if got := used.Add(int64(n)); got > int64(d.Limit()) {
+						t.Errorf("a device has %d of %d", got, d.Limit())
+					}
+					if got := all.Add(int64(n)); got > 2*limit {
+						t.Errorf("all have %d of %d", got, 2*limit)
+					}
+					all.Add(int64(-n))
+					used.Add(int64(-n))
+					d.Release(n)
+				}
+			})
+		}
+	}
+	users.Wait()
+	for _, d := range shares {
+		check(t, d, 0, 0)
+	}
+	if n := s.used.Load(); n != 0 || len(s.queued) != 0 {
+		t.Errorf("%d units in use and %d devices queued at rest", n, len(s.queued))
+	}
+}
+
 func TestSemaphoreAllocs(t *testing.T) {
-	s := NewSemaphore(1)
+	s := NewSemaphore(1).Share(0)
 	if n := testing.AllocsPerRun(100, func() {
 		s.Acquire(1)
 		s.Release(1)
@@ -167,7 +239,7 @@ func TestSemaphoreAllocs(t *testing.T) {
 func BenchmarkSemaphore(b *testing.B) {
 	for _, limit := range []int{4, 1 << 20} {
 		b.Run(fmt.Sprintf("limit=%d", limit), func(b *testing.B) {
-			s := NewSemaphore(limit)
+			s := NewSemaphore(limit).Share(0)
 			b.SetParallelism(32)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

@@ -16,7 +16,7 @@ type Stats struct {
 	PageCache int64 // calls through the page cache
 
 	Threads, ThreadsQueued, ThreadWaits int64 // gauge, gauge, and calls that had to wait
-	PlacesQueued, PlaceWaits            int64 // of devices: gauge, and requests that had to wait
+	RequestsQueued, RequestWaits        int64 // gauge, and requests that had to wait for room
 
 	Unavailable, Extending int64 // requests that could not go to the queue
 }
@@ -32,24 +32,24 @@ var LatencyBound = queue.LatencyBound
 
 // ReadStats returns what has been counted, and false if there has been no use yet.
 func ReadStats() (Stats, bool) {
-	e := current.Load()
-	if e == nil {
+	if !used.Load() {
 		return Stats{}, false
 	}
+	e := process
 	s := Stats{
 		Queue: e.queue.Stats(),
 		Sync:  e.sync.Load(), Busy: e.busy.Load(), PageCache: e.pageCache.Load(),
-		ThreadWaits: e.threads.Waits(),
 		Unavailable: e.unavailable.Load(), Extending: e.extending.Load(),
 	}
-	threads, waiting := e.threads.Load()
-	s.Threads, s.ThreadsQueued = threads, int64(waiting)
-	devices.Range(func(_, d any) bool {
-		if places := d.(*Device).places; places != nil {
-			_, waiting := places.Load()
-			s.PlacesQueued += int64(waiting)
-			s.PlaceWaits += places.Waits()
-		}
+	devices.Range(func(_, v any) bool {
+		d := v.(*Device)
+		threads, waiting := d.threads.Load()
+		s.Threads += threads
+		s.ThreadsQueued += waiting
+		s.ThreadWaits += d.threads.Waits()
+		_, waiting = d.requests.Load()
+		s.RequestsQueued += waiting
+		s.RequestWaits += d.requests.Waits()
 		return true
 	})
 	return s, true
