@@ -13,10 +13,11 @@ import (
 // a quarter of all.
 type Semaphore struct {
 	limit   int64
-	used    atomic.Int64 // units in use
 	waiting atomic.Int64 // calls of Acquire that wait
 
 	mu     sync.Mutex
+	shares []*Share // all that there are; mu guards this and what follows
+	leased int64    // sum of their leases, at most limit
 	queued []*Share // those with calls that wait
 }
 
@@ -34,23 +35,38 @@ func (s *Semaphore) SetLimit(limit int) { s.limit = 2 * int64(max(limit, 1)) }
 // Limit returns the largest number of units that a device has at a time.
 func (s *Semaphore) Limit() int { return int(s.limit / 2) }
 
-// Share returns the Share of a device. If most is not 0, it is a bound of the device's own.
-func (s *Semaphore) Share(most int) *Share { return &Share{sem: s, most: int64(most)} }
+// Share returns the Share of a device. If most is not 0, it is a bound of the device's own. Shares
+// live as long as the Semaphore.
+func (s *Semaphore) Share(most int) *Share {
+	share := &Share{sem: s, most: int64(most)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares = append(s.shares, share)
+	return share
+}
 
 // A Share is what one device has of a Semaphore. It is first come, first served: an Acquire for many
 // units is not overtaken by one for few. It allocates nothing in steady state. All methods may be
 // called concurrently.
+//
+// A Share takes units from a lease of its own, so that calls on one device write to one word only.
+// What it has leased and does not use goes back when another Share needs it.
 type Share struct {
 	sem  *Semaphore
 	most int64
 
-	used    atomic.Int64 // units in use
+	word    atomic.Int64 // the units in use, plus the lease << leaseShift
 	waiting atomic.Int64 // calls of Acquire that wait
 	waits   atomic.Int64 // calls that have had to
 
 	// first and last are the calls that wait, in order of arrival; guarded by sem.mu.
 	first, last *acquirer
 }
+
+const (
+	leaseShift = 32
+	usedMask   = 1<<leaseShift - 1
+)
 
 // An acquirer is an Acquire that waits.
 type acquirer struct {
@@ -105,18 +121,26 @@ func (s *Share) TryAcquire(n int) bool {
 	if s.take(units) {
 		return true
 	}
-	s.sem.wake() // take may have been in the way of another call
-	return false
+	s.sem.mu.Lock()
+	defer s.sem.mu.Unlock()
+	return s.first == nil && s.leaseAndTake(units)
 }
 
 // Release gives back n units that were acquired together.
 func (s *Share) Release(n int) {
-	s.give(s.units(n))
-	s.sem.wake()
+	s.word.Add(-s.units(n))
+	if s.sem.waiting.Load() == 0 {
+		return
+	}
+	s.sem.mu.Lock()
+	defer s.sem.mu.Unlock()
+	s.sem.grant()
 }
 
 // Load returns the number of units in use and the number of calls that wait.
-func (s *Share) Load() (used, waiting int64) { return s.used.Load(), s.waiting.Load() }
+func (s *Share) Load() (used, waiting int64) {
+	return s.word.Load() & usedMask, s.waiting.Load()
+}
 
 // Waits returns the number of calls that have had to wait.
 func (s *Share) Waits() int64 { return s.waits.Load() }
@@ -131,20 +155,48 @@ func (s *Share) Limit() int {
 
 func (s *Share) units(n int) int64 { return min(int64(n), int64(s.Limit())) }
 
-// take takes n units if they are free.
+// take takes n units of the lease, if that has them.
 func (s *Share) take(n int64) bool {
-	used, all := s.used.Add(n), s.sem.used.Add(n)
-	left := s.sem.limit - (all - used) // what the other devices leave
-	if all <= s.sem.limit && (used <= (left+1)/2 || used == n) && (s.most == 0 || used <= s.most) {
-		return true
+	for {
+		w := s.word.Load()
+		if w&usedMask+n > w>>leaseShift {
+			return false
+		}
+		if s.word.CompareAndSwap(w, w+n) {
+			return true
+		}
 	}
-	s.give(n)
-	return false
 }
 
-func (s *Share) give(n int64) {
-	s.used.Add(-n)
-	s.sem.used.Add(-n)
+// leaseAndTake takes n units, of a larger lease if need be. sem.mu is held.
+func (s *Share) leaseAndTake(n int64) bool {
+	if s.take(n) {
+		return true
+	}
+	for _, other := range s.sem.shares {
+		other.lease(0)
+	}
+	left := s.sem.limit - s.sem.leased + s.word.Load()>>leaseShift // what the others leave
+	may := (left + 1) / 2
+	if s.most > 0 {
+		may = min(may, s.most)
+	}
+	// A call for more than that must not wait for ever.
+	s.lease(min(max(may, n), left))
+	return s.take(n)
+}
+
+// lease makes the lease n units, or as many as are in use if these are more. sem.mu is held.
+func (s *Share) lease(n int64) {
+	for {
+		w := s.word.Load()
+		used, old := w&usedMask, w>>leaseShift
+		now := max(n, used)
+		if s.word.CompareAndSwap(w, now<<leaseShift|used) {
+			s.sem.leased += now - old
+			return
+		}
+	}
 }
 
 // wait joins the calls that wait. It may have been granted its units at once.
@@ -206,23 +258,13 @@ func (s *Share) remove(a *acquirer) {
 	}
 }
 
-// wake grants units to calls that wait.
-func (s *Semaphore) wake() {
-	if s.waiting.Load() == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.grant()
-}
-
 // grant gives units to the calls that wait, in order for each device and to one device after the
 // other, as long as there are enough. mu is held.
 func (s *Semaphore) grant() {
 	for i, refused := 0, 0; refused < len(s.queued); i++ {
 		share := s.queued[i%len(s.queued)]
 		a := share.first
-		if refused++; share.take(a.n) {
+		if refused++; share.leaseAndTake(a.n) {
 			refused = 0
 			share.remove(a)
 			a.ready <- struct{}{} // it may be another call's from here on

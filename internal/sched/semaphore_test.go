@@ -221,8 +221,12 @@ func TestSharesStress(t *testing.T) {
 	for _, d := range shares {
 		check(t, d, 0, 0)
 	}
-	if n := s.used.Load(); n != 0 || len(s.queued) != 0 {
-		t.Errorf("%d units in use and %d devices queued at rest", n, len(s.queued))
+	leased := int64(0)
+	for _, d := range shares {
+		leased += d.word.Load() >> leaseShift
+	}
+	if leased != s.leased || leased > s.limit || len(s.queued) != 0 {
+		t.Errorf("%d units leased, counted %d, and %d devices queued at rest", leased, s.leased, len(s.queued))
 	}
 }
 
