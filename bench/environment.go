@@ -159,6 +159,21 @@ func fioVersion(path string) string {
 	return firstLine(string(out))
 }
 
+// command is what to type to measure the same again.
+func (e environment) command() string {
+	s := "go -C bench run ."
+	for i, arg := range e.Command {
+		if i == 0 {
+			continue
+		}
+		if arg == "" || strings.ContainsAny(arg, " \t\n'\"\\$`*?[]&|;<>()#~!") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		s += " " + arg
+	}
+	return s
+}
+
 // String is the heading of the table.
 func (e environment) String() string {
 	var b strings.Builder

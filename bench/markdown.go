@@ -16,6 +16,9 @@ func (rep *report) writeMarkdown(path string) error {
 }
 
 func (rep *report) markdown() string {
+	if _, layout := rep.Plan.layouts(); layout != nil {
+		return rep.gridMarkdown(layout)
+	}
 	var b strings.Builder
 	fmt.Fprintln(&b, "| workload | goroutines | against | its ops/s | ours | ratio | its CPU/op | ours | ratio | its p99 | ours | ratio | threads |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
