@@ -94,4 +94,12 @@ func TestFioArgs(t *testing.T) {
 	if slices.Contains(args, "--fsync=1") || !slices.Contains(args, "--rw=randread") {
 		t.Errorf("reading: %q", args)
 	}
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--rate") }) {
+		t.Errorf("no rate was asked for: %q", args)
+	}
+	f.poisson = true
+	args = f.args(readWork, 1, 1234.5, time.Second)
+	if !slices.Contains(args, "--rate_iops=1235") || !slices.Contains(args, "--rate_process=poisson") {
+		t.Errorf("at a rate: %q", args)
+	}
 }

@@ -20,10 +20,12 @@ type grid struct {
 	lines [][]cell
 }
 
-// A cell is worse if aio.File is worse than even there. A document shows that in bold.
+// A cell is worse if aio.File is worse than even there. A document then shows the text in bold, and
+// the rest as it is.
 type cell struct {
 	text  string
 	worse bool
+	rest  string
 }
 
 func plain(texts ...string) []cell {
@@ -55,7 +57,7 @@ func (g grid) unrepeated() [][]cell {
 			if i == 0 || line[k] != g.lines[i-1][k] {
 				break
 			}
-			shown[k].text = ""
+			shown[k] = cell{}
 		}
 		lines = append(lines, shown)
 	}
@@ -80,7 +82,7 @@ func (g grid) text() string {
 	for _, line := range g.unrepeated() {
 		var cells table.Row
 		for _, c := range line {
-			cells = append(cells, c.text)
+			cells = append(cells, c.text+c.rest)
 		}
 		t.AppendRow(cells)
 	}
@@ -94,7 +96,7 @@ func (g grid) markdown(w workload) string {
 	for _, line := range g.unrepeated() {
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, c := range line {
-			fmt.Fprintf(&b, " %s |", bold(c.worse, c.text))
+			fmt.Fprintf(&b, " %s |", bold(c.worse, c.text)+c.rest)
 		}
 		fmt.Fprintln(&b)
 		name = ""
@@ -150,20 +152,12 @@ func busyGrid(rows []*row) grid {
 			line = append(line, res.Latency.cells()[:2]...)
 			line = append(line, formatWork(res.Work), busyCell(res))
 			if ra := r.against(res.Engine); ra != nil && ra.Ops.N > 0 {
-				line = append(line, formatSpread(ra.Ops), workRatio(ra))
+				line = append(line, formatRatio(ra.Ops.Median)+formatQuartiles(ra.Ops), workRatio(ra))
 			}
 			g.lines = append(g.lines, plain(line...))
 		}
-		g.addFailure(r, keys)
 	}
 	return g
-}
-
-// addFailure says in a line of its own that the row has an error, which the notes show.
-func (g *grid) addFailure(r *row, keys []string) {
-	if r.Error != "" {
-		g.lines = append(g.lines, plain(append(keys, "FAILED", "see below")...))
-	}
 }
 
 // busyPairs has a line for each engine that aio.File is compared with.
@@ -182,10 +176,14 @@ func busyPairs(rows []*row) grid {
 			theirLatency, ourLatency := other.Latency.cells(), ours.Latency.cells()
 			line := plain(fmt.Sprint(r.Computing), fmt.Sprint(r.Depth), string(ra.Against),
 				formatCount(other.OpsPerSecond.Median), formatCount(ours.OpsPerSecond.Median))
-			line = append(line, cell{formatSpread(ra.Ops), ra.Ops.Median < 1/closeGap})
+			line = append(line, cell{
+				text: formatRatio(ra.Ops.Median), worse: ra.Ops.Median < 1/closeGap, rest: formatQuartiles(ra.Ops),
+			})
 			line = append(line, plain(theirLatency[0], ourLatency[0], theirLatency[1], ourLatency[1],
 				formatWork(other.Work), formatWork(ours.Work))...)
-			line = append(line, cell{workRatio(&ra), ra.Work.N > 0 && ra.Work.Median < 1/closeGap}, cell{text: busyCell(ours)})
+			line = append(line,
+				cell{text: workRatio(&ra), worse: ra.Work.N > 0 && ra.Work.Median < 1/closeGap},
+				cell{text: busyCell(ours)})
 			g.lines = append(g.lines, line)
 		}
 	}
@@ -207,7 +205,6 @@ func rateGrid(rows []*row) grid {
 		for _, res := range r.Engines {
 			g.lines = append(g.lines, rateLine(keys, r, res))
 		}
-		g.addFailure(r, keys)
 	}
 	return g
 }
@@ -217,7 +214,7 @@ func rateLine(keys []string, r *row, res *result) []cell {
 	worse := func(value func(*result) float64) bool { return res.worse(r.engine(osEngine), value) }
 	served := cell{text: "-"}
 	if r.Rate > 0 {
-		served = cell{formatShare(res.Served.Median), worse(func(x *result) float64 { return 1 / x.Served.Median })}
+		served = cell{text: formatShare(res.Served.Median), worse: worse(func(x *result) float64 { return 1 / x.Served.Median })}
 	}
 	line = append(line, served)
 	cells := res.MedianLatency.cells()
@@ -226,7 +223,7 @@ func rateLine(keys []string, r *row, res *result) []cell {
 		func(p *percentiles) float64 { return p.P99 },
 		func(p *percentiles) float64 { return p.P999 },
 	} {
-		line = append(line, cell{cells[i], worse(func(x *result) float64 {
+		line = append(line, cell{text: cells[i], worse: worse(func(x *result) float64 {
 			if x.MedianLatency == nil {
 				return 0
 			}

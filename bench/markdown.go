@@ -42,8 +42,7 @@ func (r *row) markdownCells(ra ratio) string {
 	cells := []string{
 		string(ra.Against),
 		formatCount(other.OpsPerSecond.Median), formatCount(ours.OpsPerSecond.Median),
-		bold(ra.Ops.Median < 1/closeGap, formatRatio(ra.Ops.Median)) +
-			fmt.Sprintf(" [%s-%s]", formatRatio(ra.Ops.Q1), formatRatio(ra.Ops.Q3)),
+		bold(ra.Ops.Median < 1/closeGap, formatRatio(ra.Ops.Median)) + formatQuartiles(ra.Ops),
 		formatMicroseconds(other.CPUPerOp), formatMicroseconds(ours.CPUPerOp),
 		bold(ra.CPU.Median > closeGap, formatRatio(ra.CPU.Median)),
 	}

@@ -8,14 +8,15 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// mostOutstanding bounds the operations of an open loop that have begun and are not done.
-const mostOutstanding = 10_000
+// mostUnderWay bounds the operations of an open loop that are under way.
+const mostUnderWay = 10_000
 
 // An openLoop begins operations at times that are set beforehand, whether earlier ones are done or
 // not. Each is made by a lane of its own. Lanes are kept, and one is added if all are at work.
@@ -25,15 +26,17 @@ type openLoop struct {
 	limit    int           // of lanes
 	wait     func(until time.Time) error
 	newLane  func(i int) *lane
+
+	underWay atomic.Int64 // operations that have been handed out and are not done
 }
 
 // newOpenLoop offers j.Offered operations a second.
 func newOpenLoop(w *worker, j job, wait func(time.Time) error) *openLoop {
 	// Go ends a program that has more threads, and an operation may hold one.
-	debug.SetMaxThreads(2 * mostOutstanding)
+	debug.SetMaxThreads(2 * mostUnderWay)
 	o := &openLoop{
 		interval: time.Duration(float64(time.Second) / j.Offered),
-		limit:    mostOutstanding,
+		limit:    mostUnderWay,
 		wait:     wait,
 		newLane:  func(i int) *lane { return newLane(w, j, uint64(i), samplesPerPooledLane) },
 	}
@@ -54,13 +57,13 @@ func (o *openLoop) gap() time.Duration {
 // run offers operations for d, and waits for those that it began. It returns all lanes, and the
 // number of operations that it offered. Those that found all lanes at work were not begun.
 func (o *openLoop) run(lanes []*lane, d time.Duration) (_ []*lane, offered int64, err error) {
-	starts := make(chan time.Time)
+	starts := make(chan time.Time, o.limit) // a lane that is free may not be waiting yet
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	defer close(starts)
 	for _, l := range lanes {
 		l.ops, l.err = 0, nil
-		serving.Go(func() { l.serve(starts) })
+		serving.Go(func() { o.serve(l, starts) })
 	}
 	begin := time.Now()
 	for at := time.Duration(0); at < d; at += o.gap() {
@@ -69,19 +72,15 @@ func (o *openLoop) run(lanes []*lane, d time.Duration) (_ []*lane, offered int64
 			return lanes, offered, err
 		}
 		offered++
-		select {
-		case starts <- intended:
+		if o.underWay.Load() == int64(o.limit) {
 			continue
-		default:
 		}
-		if len(lanes) < o.limit {
+		if o.underWay.Add(1) > int64(len(lanes)) {
 			l := o.newLane(len(lanes))
 			lanes = append(lanes, l)
-			serving.Go(func() {
-				l.operate(intended)
-				l.serve(starts)
-			})
+			serving.Go(func() { o.serve(l, starts) })
 		}
+		starts <- intended
 	}
 	return lanes, offered, nil
 }
@@ -89,9 +88,10 @@ func (o *openLoop) run(lanes []*lane, d time.Duration) (_ []*lane, offered int64
 // samplesPerPooledLane is small, because there may be ten thousand lanes.
 const samplesPerPooledLane = 64
 
-func (l *lane) serve(starts <-chan time.Time) {
+func (o *openLoop) serve(l *lane, starts <-chan time.Time) {
 	for intended := range starts {
 		l.operate(intended)
+		o.underWay.Add(-1)
 	}
 }
 

@@ -96,7 +96,7 @@ func tableLine(depth string, r *row, res *result) table.Row {
 		return line
 	}
 	return append(line,
-		formatSpread(ra.Ops), formatRatio(ra.CPU.Median), winner(judge(ra.OpsEach), res.Engine))
+		formatRatio(ra.Ops.Median)+formatQuartiles(ra.Ops), formatRatio(ra.CPU.Median), winner(judge(ra.OpsEach), res.Engine))
 }
 
 func winner(v verdict, against engine) string {
@@ -113,11 +113,15 @@ func winner(v verdict, against engine) string {
 // summary counts, and says what the table cannot.
 func (rep *report) summary() string {
 	var b strings.Builder
-	for _, other := range allEngines {
+	compared := allEngines
+	if len(rep.Plan.Rates) > 0 {
+		compared = nil // no engine does more than is offered
+	}
+	for _, other := range compared {
 		count := make(map[verdict]int)
 		rows := 0
 		for _, r := range rep.Rows {
-			if ra := r.against(other); ra != nil && ra.Ops.N > 0 && r.Rate == 0 {
+			if ra := r.against(other); ra != nil && ra.Ops.N > 0 {
 				count[judge(ra.OpsEach)]++
 				rows++
 			}
@@ -156,7 +160,8 @@ func (rep *report) notes() []string {
 		"aio.File found no direct I/O on this filesystem and used the page cache, where os.File did not.")
 	add(any(func(r *row, res *result) bool { return r.Workload == syncWork && res.Engine == fioEngine }),
 		"fio does not wait for a write before it syncs, and times the two apart: its latency is not comparable.")
-	add(any(func(r *row, _ *result) bool { return r.Workload == syncWork }),
+	people, _ := rep.Plan.layouts()
+	add(people == nil && any(func(r *row, _ *result) bool { return r.Workload == syncWork }),
 		"CPU/op leaves out kernel threads, where an fsync that is submitted as an iocb runs.")
 	notes = append(notes, rep.Plan.explanation()...)
 	for _, r := range rep.Rows {
@@ -229,9 +234,9 @@ func formatMicroseconds(us float64) string {
 // formatRatio has no unit: 1.08, 12.3, 140.
 func formatRatio(x float64) string { return threeDigits(x) }
 
-// formatSpread has the median, and the middle half in brackets.
-func formatSpread(s spread) string {
-	return fmt.Sprintf("%s [%s-%s]", formatRatio(s.Median), formatRatio(s.Q1), formatRatio(s.Q3))
+// formatQuartiles is the middle half in brackets, behind the median.
+func formatQuartiles(s spread) string {
+	return fmt.Sprintf(" [%s-%s]", formatRatio(s.Q1), formatRatio(s.Q3))
 }
 
 func threeDigits(x float64) string {
