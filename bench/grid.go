@@ -131,7 +131,7 @@ func (p plan) explanation() []string {
 		return []string{
 			"The rates are shares of what the slower of os.File and aio.File does in a closed loop.",
 			"All figures are medians of the rounds.",
-			"Latency counts from an operation's intended start; \"begun late\" is the part before its call, at the median.",
+			"Latency counts from an operation's intended start; \"late\" is how long after that its call began.",
 			"An operation is not served if 10,000 others are under way.",
 			"fio delays submissions instead, and its latency counts from these.",
 		}
@@ -194,7 +194,7 @@ func busyPairs(rows []*row) grid {
 // os.File's is better by more than a twentieth.
 func rateGrid(rows []*row) grid {
 	g := grid{
-		head: []string{"goroutines", "offered", "a second", "engine", "ops/s", "served", "p50", "p99", "p99.9", "begun late"},
+		head: []string{"goroutines", "offered", "a second", "engine", "ops/s", "served", "p50", "p99", "p99.9", "late p50", "late p99"},
 		keys: 3,
 	}
 	for _, r := range rows {
@@ -230,7 +230,7 @@ func rateLine(keys []string, r *row, res *result) []cell {
 			return of(x.MedianLatency)
 		})})
 	}
-	return append(line, cell{text: res.MedianDelay.cells()[0]})
+	return append(line, plain(res.MedianDelay.cells()[:2]...)...)
 }
 
 // worse reports whether aio.File has more of a value, by more than a twentieth.
