@@ -159,19 +159,23 @@ func fioVersion(path string) string {
 	return firstLine(string(out))
 }
 
-// command is what to type to measure the same again.
+// command returns the command line that measures the same again.
 func (e environment) command() string {
-	s := "go -C bench run ."
+	words := []string{"go -C bench run ."}
 	for i, arg := range e.Command {
-		if i == 0 {
-			continue
+		if i > 0 {
+			words = append(words, quoted(arg))
 		}
-		if arg == "" || strings.ContainsAny(arg, " \t\n'\"\\$`*?[]&|;<>()#~!") {
-			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-		}
-		s += " " + arg
 	}
-	return s
+	return strings.Join(words, " ")
+}
+
+// quoted returns arg as a word of the shell.
+func quoted(arg string) string {
+	if arg != "" && !strings.ContainsAny(arg, " \t\n'\"\\$`*?[]&|;<>()#~!") {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
 // String is the heading of the table.

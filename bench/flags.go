@@ -212,7 +212,7 @@ func (o *options) settleLoad(given map[string]bool) error {
 	}
 	for _, w := range o.Workloads {
 		if s := w.spec(); rate && (s.once || s.batched != nil) {
-			return fmt.Errorf("-rate offers single operations, which %s does not have: want another workload", w)
+			return fmt.Errorf("-rate offers single operations, not %s: want another workload", w)
 		}
 	}
 	return nil

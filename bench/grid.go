@@ -74,7 +74,8 @@ func (g grid) text() string {
 		if name == "engine" {
 			align = text.AlignLeft
 		}
-		configs = append(configs, table.ColumnConfig{Number: i + 1, WidthMin: 7, Align: align, AlignHeader: align})
+		config := table.ColumnConfig{Number: i + 1, WidthMin: 7, Align: align, AlignHeader: align}
+		configs = append(configs, config)
 		head = append(head, name)
 	}
 	t.SetColumnConfigs(configs)
@@ -107,7 +108,8 @@ func (g grid) markdown(w workload) string {
 // gridMarkdown returns a whole document's table, with the command that made it.
 func (rep *report) gridMarkdown(layout func([]*row) grid) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "`%s`\n\n%s. %s\n\n", rep.Environment.command(), rep.Plan, strings.Join(rep.Plan.explanation(), " "))
+	explanation := strings.Join(rep.Plan.explanation(), " ")
+	fmt.Fprintf(&b, "`%s`\n\n%s. %s\n\n", rep.Environment.command(), rep.Plan, explanation)
 	head := append([]string{"workload"}, layout(nil).head...)
 	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
 	for _, w := range rep.Plan.Workloads {
@@ -121,17 +123,20 @@ func (p plan) explanation() []string {
 	switch {
 	case len(p.Computing) > 0:
 		return []string{
-			"Ops/s and work are medians of the rounds; ratios are the median of aio.File ÷ the other, round by round.",
+			"Ops/s and work are medians of the rounds.",
+			"Ratios are the median of aio.File ÷ the other, round by round.",
 			"Percentiles are of all rounds together.",
 			"The work is millions of steps a second of the goroutines that compute.",
-			"Busy is the share of aio.File's requests that were system calls because processors were busy.",
+			"Busy is the share of aio.File's requests that were system calls, because processors " +
+				"were busy.",
 			"The latency of a Batch is that of all its members.",
 		}
 	case len(p.Rates) > 0:
 		return []string{
 			"The rates are shares of what the slower of os.File and aio.File does in a closed loop.",
 			"All figures are medians of the rounds.",
-			"Latency counts from an operation's intended start; \"late\" is how long after that its call began.",
+			"Latency counts from an operation's intended start.",
+			"\"late\" is how long after that its call began.",
 			"An operation is not served if 10,000 others are under way.",
 			"fio delays submissions instead, and its latency counts from these.",
 		}
@@ -142,7 +147,9 @@ func (p plan) explanation() []string {
 // busyGrid has a line for each engine.
 func busyGrid(rows []*row) grid {
 	g := grid{
-		head: []string{"computing", "goroutines", "engine", "ops/s", "p50", "p99", "work", "Busy", "ops/s ÷", "work ÷"},
+		head: []string{
+			"computing", "goroutines", "engine", "ops/s", "p50", "p99", "work", "Busy", "ops/s ÷", "work ÷",
+		},
 		keys: 2,
 	}
 	for _, r := range rows {
@@ -177,7 +184,9 @@ func busyPairs(rows []*row) grid {
 			line := plain(fmt.Sprint(r.Computing), fmt.Sprint(r.Depth), string(ra.Against),
 				formatCount(other.OpsPerSecond.Median), formatCount(ours.OpsPerSecond.Median))
 			line = append(line, cell{
-				text: formatRatio(ra.Ops.Median), worse: ra.Ops.Median < 1/closeGap, rest: formatQuartiles(ra.Ops),
+				text:  formatRatio(ra.Ops.Median),
+				worse: ra.Ops.Median < 1/closeGap,
+				rest:  formatQuartiles(ra.Ops),
 			})
 			line = append(line, plain(theirLatency[0], ourLatency[0], theirLatency[1], ourLatency[1],
 				formatWork(other.Work), formatWork(ours.Work))...)
@@ -194,7 +203,10 @@ func busyPairs(rows []*row) grid {
 // os.File's is better by more than a twentieth.
 func rateGrid(rows []*row) grid {
 	g := grid{
-		head: []string{"goroutines", "offered", "a second", "engine", "ops/s", "served", "p50", "p99", "p99.9", "late p50", "late p99"},
+		head: []string{
+			"goroutines", "offered", "a second", "engine", "ops/s", "served", "p50", "p99", "p99.9",
+			"late p50", "late p99",
+		},
 		keys: 3,
 	}
 	for _, r := range rows {
@@ -214,7 +226,10 @@ func rateLine(keys []string, r *row, res *result) []cell {
 	worse := func(value func(*result) float64) bool { return res.worse(r.engine(osEngine), value) }
 	served := cell{text: "-"}
 	if r.Rate > 0 {
-		served = cell{text: formatShare(res.Served.Median), worse: worse(func(x *result) float64 { return 1 / x.Served.Median })}
+		served = cell{
+			text:  formatShare(res.Served.Median),
+			worse: worse(func(x *result) float64 { return 1 / x.Served.Median }),
+		}
 	}
 	line = append(line, served)
 	cells := res.MedianLatency.cells()

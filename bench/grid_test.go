@@ -117,7 +117,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestCommand(t *testing.T) {
-	e := environment{Command: []string{"/tmp/bench", "-busy", "1,2", "-dir", "/mnt/a disk", "-json", "it's.json"}}
+	e := environment{Command: []string{"bench", "-busy", "1,2", "-dir", "/mnt/a disk", "-json", "it's.json"}}
 	want := `go -C bench run . -busy 1,2 -dir '/mnt/a disk' -json 'it'\''s.json'`
 	if got := e.command(); got != want {
 		t.Errorf("got %s, want %s", got, want)

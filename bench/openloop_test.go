@@ -69,7 +69,8 @@ func TestStalledOperation(t *testing.T) {
 			}
 		}
 		p := w.latency.percentiles()
-		if !about(p.P50, 100*time.Microsecond) || !about(p.P99, 100*time.Microsecond) || !about(p.Max, 700*time.Millisecond) {
+		if !about(p.P50, 100*time.Microsecond) || !about(p.P99, 100*time.Microsecond) ||
+			!about(p.Max, 700*time.Millisecond) {
 			t.Errorf("latency %+v", p)
 		}
 		if n := len(w.lanes); n > 3 {
@@ -197,7 +198,7 @@ func TestChildServesRate(t *testing.T) {
 						t.Errorf("round: %+v", r)
 					}
 					if r.Latency.P50 < r.Delay.P50 {
-						t.Errorf("half of the operations took %v µs and began %v µs late", r.Latency.P50, r.Delay.P50)
+						t.Errorf("the median took %v µs and began %v µs late", r.Latency.P50, r.Delay.P50)
 					}
 				}
 			})

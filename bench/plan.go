@@ -15,7 +15,7 @@ type plan struct {
 	FioRounds int           `json:"fio_rounds"` // of Rounds, those in which fio has a turn
 	RoundTime time.Duration `json:"round_time_ns"`
 
-	Computing []int `json:"computing,omitempty"`    // numbers of goroutines that compute beside the others
+	Computing []int `json:"computing,omitempty"`    // numbers of goroutines beside the others
 	Rates     []int `json:"rate_percent,omitempty"` // of the closed loop, offered in open loops
 	Poisson   bool  `json:"poisson,omitempty"`      // operations of an open loop begin at random
 }

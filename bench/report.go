@@ -51,7 +51,7 @@ type result struct {
 	BusyShare     spread       `json:"busy_share,omitzero"`      // see busyShare
 	Served        spread       `json:"served_share,omitzero"`    // of the operations that were offered
 	MedianLatency *percentiles `json:"median_latency,omitempty"` // medians of the rounds
-	MedianDelay   *percentiles `json:"median_delay,omitempty"`   // the same, from intended to actual start in an open loop
+	MedianDelay   *percentiles `json:"median_delay,omitempty"`   // from intended to actual start
 
 	merged latency
 }
