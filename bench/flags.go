@@ -96,7 +96,7 @@ Ctrl-C ends a run early; the table then has what was measured so far.
 Examples:
   go -C bench run . -quick
   go -C bench run . -dir /mnt/disk -json run.json -svg run.svg
-  go -C bench run . -busy 1,2,4,8 -rounds 3 -round-time 500ms
+  go -C bench run . -busy 1,2,4,8 -rounds 3 -round-time 300ms
   go -C bench run . -rate 25,50,75,90 -rounds 5 -round-time 1s -fio-rounds 2
   go -C bench run . -workloads read -depths 1,32 -rounds 20 -round-time 1s -fio-rounds 0
 
