@@ -14,8 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // patience is how long past its time a round may take before its worker counts as hung.
@@ -142,12 +140,17 @@ func (c *child) measure(ctx context.Context, index int, d time.Duration) (round,
 	if err != nil {
 		return round{}, err
 	}
-	h, err := hdrhistogram.Decode([]byte(a.Latency))
-	if err != nil {
+	h, err := decodeLatency(a.Latency)
+	delay, errDelay := decodeLatency(a.Delay)
+	if err := errors.Join(err, errDelay); err != nil {
 		return round{}, fmt.Errorf("%s: latencies: %w", c.engine, err)
 	}
-	r := newRound(index, a.Ops, a.Elapsed, a.CPU, peak, latency{h})
-	r.Cached = a.Cached
+	r := newRound(index, a.Ops, a.Elapsed, a.CPU, peak, h)
+	r.Cached, r.BusyShare, r.Delay = a.Cached, a.BusyShare, delay.percentiles()
+	r.Work = float64(a.Work) / a.Elapsed.Seconds()
+	if a.Offered > 0 {
+		r.Served = float64(a.Ops) / float64(a.Offered)
+	}
 	return r, nil
 }
 

@@ -69,7 +69,7 @@ func TestWorkloads(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer worker.file.Close()
+				defer worker.close()
 				for range 2 {
 					if a := worker.round(5 * time.Millisecond); a.Error != "" || a.Ops < 1 {
 						t.Errorf("%+v", a)
@@ -87,7 +87,7 @@ func TestLaneFlushes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.file.Close()
+	defer w.close()
 	for _, l := range w.lanes {
 		l.do = func(*lane) error { return nil }
 	}

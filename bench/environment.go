@@ -159,6 +159,25 @@ func fioVersion(path string) string {
 	return firstLine(string(out))
 }
 
+// command returns the command line that measures the same again.
+func (e environment) command() string {
+	words := []string{"go -C bench run ."}
+	for i, arg := range e.Command {
+		if i > 0 {
+			words = append(words, quoted(arg))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// quoted returns arg as a word of the shell.
+func quoted(arg string) string {
+	if arg != "" && !strings.ContainsAny(arg, " \t\n'\"\\$`*?[]&|;<>()#~!") {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
+
 // String is the heading of the table.
 func (e environment) String() string {
 	var b strings.Builder

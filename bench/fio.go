@@ -22,12 +22,15 @@ type fio struct {
 	file   string
 	size   int64
 	direct bool
+
+	poisson bool // with a rate, requests are submitted at random
 }
 
 // args: one job that, like the goroutines, picks any block each time (norandommap), draws
 // differently every time (randrepeat=0), finds the file as it is, and times a request from before
 // it is submitted (lat, not clat).
-func (f fio) args(w workload, depth int, d time.Duration) []string {
+// With a rate it submits no more than that many a second, and no more than depth at a time.
+func (f fio) args(w workload, depth int, rate float64, d time.Duration) []string {
 	rw := "randwrite"
 	if w.reads() {
 		rw = "randread"
@@ -49,14 +52,20 @@ func (f fio) args(w workload, depth int, d time.Duration) []string {
 	if w == syncWork {
 		args = append(args, "--fsync=1")
 	}
+	if rate > 0 {
+		args = append(args, "--rate_iops="+strconv.FormatFloat(math.Ceil(rate), 'f', 0, 64))
+		if f.poisson {
+			args = append(args, "--rate_process=poisson")
+		}
+	}
 	return args
 }
 
 // measure runs one round: a fresh process, as always with fio.
-func (f fio) measure(ctx context.Context, w workload, depth, index int, d time.Duration) (round, error) {
+func (f fio) measure(ctx context.Context, row *row, index int, d time.Duration) (round, error) {
 	ctx, cancel := context.WithTimeout(ctx, d+patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, f.path, f.args(w, depth, d)...)
+	cmd := exec.CommandContext(ctx, f.path, f.args(row.Workload, row.Depth, row.Offered, d)...)
 	// A group of its own, or Ctrl-C would have fio end the round and report half of it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithParent(cmd)
@@ -76,11 +85,15 @@ func (f fio) measure(ctx context.Context, w workload, depth, index int, d time.D
 	if err != nil {
 		return round{}, fmt.Errorf("fio: %w: %s", err, firstLine(stderr.String()+stdout.String()))
 	}
-	r, err := parseFio(stdout.Bytes(), w)
+	r, err := parseFio(stdout.Bytes(), row.Workload)
 	if err != nil {
 		return round{}, fmt.Errorf("fio: %w", err)
 	}
-	return newRound(index, r.ops, r.elapsed, r.cpu, peak, r.latency), nil
+	rd := newRound(index, r.ops, r.elapsed, r.cpu, peak, r.latency)
+	if row.Offered > 0 {
+		rd.Served = min(1, rd.OpsPerSecond/row.Offered)
+	}
+	return rd, nil
 }
 
 type fioResult struct {

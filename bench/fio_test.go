@@ -81,7 +81,7 @@ func TestParseFioErrors(t *testing.T) {
 
 func TestFioArgs(t *testing.T) {
 	f := fio{file: "/mnt/a:b/file", size: 1 << 24, direct: true}
-	args := f.args(syncWork, 32, 70*time.Millisecond)
+	args := f.args(syncWork, 32, 0, 70*time.Millisecond)
 	for _, want := range []string{
 		`--filename=/mnt/a\:b/file`, "--iodepth=32", "--rw=randwrite", "--fsync=1", "--direct=1",
 		"--runtime=70ms", "--bs=4096", "--size=16777216", "--thread", "--norandommap", "--randrepeat=0",
@@ -90,8 +90,16 @@ func TestFioArgs(t *testing.T) {
 			t.Errorf("%s is not in %q", want, args)
 		}
 	}
-	args = f.args(readWork, 1, time.Second)
+	args = f.args(readWork, 1, 0, time.Second)
 	if slices.Contains(args, "--fsync=1") || !slices.Contains(args, "--rw=randread") {
 		t.Errorf("reading: %q", args)
+	}
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--rate") }) {
+		t.Errorf("no rate was asked for: %q", args)
+	}
+	f.poisson = true
+	args = f.args(readWork, 1, 1234.5, time.Second)
+	if !slices.Contains(args, "--rate_iops=1235") || !slices.Contains(args, "--rate_process=poisson") {
+		t.Errorf("at a rate: %q", args)
 	}
 }

@@ -40,6 +40,8 @@ const (
 	mostDepth      = 8192 // Go ends a program that has 10000 threads
 	shortestRound  = time.Millisecond
 	longestRound   = time.Minute
+	mostComputing  = 1024
+	mostPercent    = 400
 	defaultSize    = 1 << 30
 	largestSize    = 1 << 50
 	quickRounds    = 3
@@ -72,6 +74,13 @@ What:
                     batch-read, batch-sync: aio.File has one goroutine with a Batch
   -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024",
                     for workloads beyond the first three what suits them)
+  -busy LIST        beside goroutines that compute, in the same process: how many, in turn, such as
+                    1,2,4,8; 0 for none. It measures no fio, by default workloads read, write,
+                    sync and batch-read at 1, 8, 32 and 128 goroutines, and warms up for 400 ms
+  -rate LIST        an open loop: operations begin at set times, whether earlier ones are done or
+                    not, at these percentages of what the slower of os.File and aio.File does
+                    with -depths goroutines (default 32); at most 10000 are under way
+  -poisson          with -rate: these times are random; without it they are equally far apart
   -trace-submit     add how long calls of io_submit(2) took in aio.File's rounds, from the kernel's
                     tracefs (root); tracing slows these rounds down a little
 
@@ -87,6 +96,8 @@ Ctrl-C ends a run early; the table then has what was measured so far.
 Examples:
   go -C bench run . -quick
   go -C bench run . -dir /mnt/disk -json run.json -svg run.svg
+  go -C bench run . -busy 1,2,4,8 -rounds 3 -round-time 300ms
+  go -C bench run . -rate 25,50,75,90 -rounds 5 -round-time 1s -fio-rounds 2
   go -C bench run . -workloads read -depths 1,32 -rounds 20 -round-time 1s -fio-rounds 0
 
 What the columns mean:
@@ -138,7 +149,10 @@ func (o *options) define(fs *flag.FlagSet) {
 	intFlag(fs, "fio-rounds", &o.FioRounds, 0, mostRounds)
 	fs.Func("round-time", "", o.setRoundTime)
 	fs.Func("workloads", "", o.setWorkloads)
-	fs.Func("depths", "", o.setDepths)
+	listFlag(fs, "depths", &o.Depths, 1, mostDepth)
+	listFlag(fs, "busy", &o.Computing, 0, mostComputing)
+	listFlag(fs, "rate", &o.Rates, 1, mostPercent)
+	boolFlag(fs, "poisson", &o.Poisson)
 	outputFlag(fs, "json", &o.json)
 	outputFlag(fs, "svg", &o.svg)
 	outputFlag(fs, "markdown", &o.markdown)
@@ -159,6 +173,9 @@ func (o *options) settle(given map[string]bool) error {
 		}
 	}
 	o.fioAsked = given["fio-rounds"] && o.FioRounds > 0
+	if err := o.settleLoad(given); err != nil {
+		return err
+	}
 	if o.FioRounds > o.Rounds {
 		if o.fioAsked {
 			return fmt.Errorf("invalid value \"%d\" for flag -fio-rounds: want at most as many as -rounds, %d", o.FioRounds, o.Rounds)
@@ -170,6 +187,33 @@ func (o *options) settle(given map[string]bool) error {
 	}
 	if o.markdown != "" && (o.markdown == o.json || o.markdown == o.svg) {
 		return errors.New("-markdown names the file of another flag: want one of its own")
+	}
+	return nil
+}
+
+// settleLoad is for -busy and -rate.
+func (o *options) settleLoad(given map[string]bool) error {
+	busy, rate := len(o.Computing) > 0, len(o.Rates) > 0
+	switch {
+	case busy && rate:
+		return errors.New("-busy and -rate make a table each: want one of them")
+	case o.Poisson && !rate:
+		return errors.New("-poisson is for the times of -rate: want both")
+	case (busy || rate) && o.svg != "":
+		return errors.New("-svg draws no table of -busy or -rate: want -markdown")
+	case busy && o.fioAsked:
+		return errors.New("-fio-rounds: want 0 with -busy, because fio has no goroutines")
+	}
+	if busy {
+		o.FioRounds = 0
+		if !given["workloads"] {
+			o.Workloads = append(slices.Clone(defaultWorkloads), batchReadWork)
+		}
+	}
+	for _, w := range o.Workloads {
+		if s := w.spec(); rate && (s.once || s.batched != nil) {
+			return fmt.Errorf("-rate offers single operations, not %s: want another workload", w)
+		}
 	}
 	return nil
 }
@@ -210,6 +254,20 @@ func intFlag(fs *flag.FlagSet, name string, to *int, least, most int) {
 			return fmt.Errorf("want a number from %d to %d", least, most)
 		}
 		*to = n
+		return nil
+	})
+}
+
+func listFlag(fs *flag.FlagSet, name string, to *[]int, least, most int) {
+	fs.Func(name, "", func(s string) error {
+		*to = nil
+		for text := range strings.SplitSeq(s, ",") {
+			n, err := strconv.Atoi(strings.TrimSpace(text))
+			if err != nil || n < least || n > most || slices.Contains(*to, n) {
+				return fmt.Errorf("want numbers from %d to %d, each once, with commas between them", least, most)
+			}
+			*to = append(*to, n)
+		}
 		return nil
 	})
 }
@@ -272,18 +330,6 @@ func (o *options) setWorkloads(s string) error {
 			return errors.New("want some of those that -h names, each once, with commas between them")
 		}
 		o.Workloads = append(o.Workloads, w)
-	}
-	return nil
-}
-
-func (o *options) setDepths(s string) error {
-	o.Depths = nil
-	for text := range strings.SplitSeq(s, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 || n > mostDepth || slices.Contains(o.Depths, n) {
-			return fmt.Errorf("want numbers from 1 to %d, each once, with commas between them", mostDepth)
-		}
-		o.Depths = append(o.Depths, n)
 	}
 	return nil
 }

@@ -31,6 +31,17 @@ func (l latency) record(nanoseconds, n int64) {
 	_ = l.RecordValues(min(max(nanoseconds, 0), int64(longestLatency)), n)
 }
 
+// encode returns the histogram as decodeLatency takes it.
+func (l latency) encode() (string, error) {
+	text, err := l.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return string(text), err
+}
+
+func decodeLatency(text string) (latency, error) {
+	h, err := hdrhistogram.Decode([]byte(text))
+	return latency{h}, err
+}
+
 // percentiles are the ones that are reported, in microseconds.
 type percentiles struct {
 	P50  float64 `json:"p50_us"`

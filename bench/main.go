@@ -159,7 +159,7 @@ func bench(ctx context.Context, o options, stderr *os.File, warn func(string, ..
 		job:    job{File: name, Size: size, Direct: d.direct},
 		fresh:  fresh,
 		trace:  trace,
-		fio:    fio{path: fioPath, file: name, size: size, direct: d.direct},
+		fio:    fio{path: fioPath, file: name, size: size, direct: d.direct, poisson: o.Poisson},
 		report: rep,
 		bar:    newBar(stderr, int64(o.steps()), "measuring", false),
 		warn:   warn,

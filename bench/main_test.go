@@ -151,7 +151,16 @@ func checkResult(ts *testscript.TestScript, r *row, res *result, rounds int) {
 		ts.Fatalf("%s: latency %+v", where, *l)
 	}
 	for _, rd := range res.Rounds {
-		if rd.Ops < 1 || rd.Seconds <= 0 || (res.Engine != fioEngine && (rd.Ops < int64(r.Depth) || rd.Latency == nil)) {
+		if rd.Ops < 1 || rd.Seconds <= 0 || (res.Engine != fioEngine && rd.Latency == nil) {
+			ts.Fatalf("%s: round %+v", where, rd)
+		}
+		if closed := r.Rate == 0; closed && res.Engine != fioEngine && rd.Ops < int64(r.Depth) {
+			ts.Fatalf("%s: round %+v", where, rd)
+		}
+		if open := r.Rate > 0; open && (rd.Served <= 0 || rd.Served > 1 || r.Offered <= 0) {
+			ts.Fatalf("%s: %v a second offered: round %+v", where, r.Offered, rd)
+		}
+		if (rd.Work > 0) != (r.Computing > 0) {
 			ts.Fatalf("%s: round %+v", where, rd)
 		}
 	}

@@ -16,6 +16,9 @@ func (rep *report) writeMarkdown(path string) error {
 }
 
 func (rep *report) markdown() string {
+	if _, layout := rep.Plan.layouts(); layout != nil {
+		return rep.gridMarkdown(layout)
+	}
 	var b strings.Builder
 	fmt.Fprintln(&b, "| workload | goroutines | against | its ops/s | ours | ratio | its CPU/op | ours | ratio | its p99 | ours | ratio | threads |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
@@ -39,8 +42,7 @@ func (r *row) markdownCells(ra ratio) string {
 	cells := []string{
 		string(ra.Against),
 		formatCount(other.OpsPerSecond.Median), formatCount(ours.OpsPerSecond.Median),
-		bold(ra.Ops.Median < 1/closeGap, formatRatio(ra.Ops.Median)) +
-			fmt.Sprintf(" [%s-%s]", formatRatio(ra.Ops.Q1), formatRatio(ra.Ops.Q3)),
+		bold(ra.Ops.Median < 1/closeGap, formatRatio(ra.Ops.Median)) + formatQuartiles(ra.Ops),
 		formatMicroseconds(other.CPUPerOp), formatMicroseconds(ours.CPUPerOp),
 		bold(ra.CPU.Median > closeGap, formatRatio(ra.CPU.Median)),
 	}

@@ -27,9 +27,8 @@ type measurer struct {
 // the next one tried.
 func (m *measurer) run(ctx context.Context) {
 	for _, w := range m.plan.Workloads {
-		for _, depth := range m.plan.depths(w) {
-			r := &row{Workload: w, Depth: depth}
-			m.bar.describe(fmt.Sprintf("%-12s × %-4d", w.call(), depth))
+		for _, r := range m.plan.rows(w) {
+			m.bar.describe(fmt.Sprintf("%-12s × %-4d%s", w.call(), r.Depth, r.condition()))
 			before := m.bar.done
 			err := m.measureRow(ctx, r)
 			if ctx.Err() != nil {
@@ -53,7 +52,7 @@ func (m *measurer) run(ctx context.Context) {
 
 func (m *measurer) warnRow(r *row, err error) {
 	m.bar.clear()
-	m.warn("%s, %d goroutines: %v", r.Workload.call(), r.Depth, err)
+	m.warn("%s, %d goroutines%s: %v", r.Workload.call(), r.Depth, r.condition(), err)
 	if hang, ok := errors.AsType[*hangError](err); ok {
 		m.warn("stacks of %s:\n%s", hang.engine, strings.TrimSpace(hang.stacks))
 	}
@@ -63,6 +62,12 @@ func (m *measurer) warnRow(r *row, err error) {
 // it on, and which that disturbs the disk's interrupts, makes a tenth of difference at one
 // goroutine, and must not be decided once for all.
 func (m *measurer) measureRow(ctx context.Context, r *row) error {
+	if r.Rate > 0 {
+		r.Offered = m.report.closedLoop(r.Workload, r.Depth) * float64(r.Rate) / 100
+		if r.Offered == 0 {
+			return errors.New("the closed loop has no rate to offer a share of")
+		}
+	}
 	for i := range m.plan.Rounds {
 		for _, e := range m.plan.turn(r.Workload, i) {
 			if err := m.measureRound(ctx, r, e, i); err != nil {
@@ -76,7 +81,7 @@ func (m *measurer) measureRow(ctx context.Context, r *row) error {
 
 func (m *measurer) measureRound(ctx context.Context, r *row, e engine, index int) error {
 	if e == fioEngine {
-		rd, err := m.fio.measure(ctx, r.Workload, r.Depth, index, m.plan.RoundTime)
+		rd, err := m.fio.measure(ctx, r, index, m.plan.RoundTime)
 		if err == nil {
 			r.add(e, m.job.Direct, rd)
 		}
@@ -103,15 +108,24 @@ func (m *measurer) measureRound(ctx context.Context, r *row, e engine, index int
 // and fills pools.
 const warmUp = 50 * time.Millisecond
 
+// busyWarmUp is that beside goroutines that compute: aio.File has to notice that processors are
+// busy.
+const busyWarmUp = 400 * time.Millisecond
+
 func (m *measurer) start(ctx context.Context, r *row, e engine) (*child, error) {
 	j := m.job
 	j.Engine, j.Workload, j.Depth, j.Seed = e, r.Workload, r.Depth, rand.Uint64()
+	j.Computing, j.Offered, j.Poisson = r.Computing, r.Offered, m.plan.Poisson
 	if r.Workload.spec().fresh {
 		j.File = m.fresh
 	}
 	c, err := startChild(ctx, workerCommand(), j)
 	if err != nil || r.Workload.spec().once {
 		return c, err
+	}
+	warmUp := warmUp
+	if r.Computing > 0 {
+		warmUp = busyWarmUp
 	}
 	if _, err := c.measure(ctx, -1, min(warmUp, m.plan.RoundTime)); err != nil {
 		c.kill()

@@ -14,14 +14,42 @@ type plan struct {
 	Rounds    int           `json:"rounds"`
 	FioRounds int           `json:"fio_rounds"` // of Rounds, those in which fio has a turn
 	RoundTime time.Duration `json:"round_time_ns"`
+
+	Computing []int `json:"computing,omitempty"`    // numbers of goroutines beside the others
+	Rates     []int `json:"rate_percent,omitempty"` // of the closed loop, offered in open loops
+	Poisson   bool  `json:"poisson,omitempty"`      // operations of an open loop begin at random
 }
 
 // depths are the numbers of goroutines for w. One that is a pass through the file is for one.
 func (p plan) depths(w workload) []int {
-	if len(p.Depths) > 0 && !w.spec().once {
+	switch {
+	case len(p.Depths) > 0 && !w.spec().once:
 		return p.Depths
+	case len(p.Computing) > 0 && slices.Contains(defaultWorkloads, w):
+		return busyDepths
+	case len(p.Rates) > 0 && slices.Contains(defaultWorkloads, w):
+		return rateDepths
 	}
 	return w.spec().depths
+}
+
+// rows returns the rows of w, in order. Rows of an open loop follow that of the closed loop which
+// they offer a share of.
+func (p plan) rows(w workload) []*row {
+	computing := p.Computing
+	if len(computing) == 0 {
+		computing = []int{0}
+	}
+	var rows []*row
+	for _, n := range computing {
+		for _, depth := range p.depths(w) {
+			rows = append(rows, &row{Workload: w, Depth: depth, Computing: n})
+			for _, percent := range p.Rates {
+				rows = append(rows, &row{Workload: w, Depth: depth, Computing: n, Rate: percent})
+			}
+		}
+	}
+	return rows
 }
 
 // turn is who is measured in round i of a row, in order. The order is turned round every time, so
@@ -60,7 +88,7 @@ func (p plan) fioTurn(i int) bool {
 func (p plan) steps() int {
 	n := 0
 	for _, w := range p.Workloads {
-		n += len(p.depths(w)) * p.rowSteps(w)
+		n += len(p.rows(w)) * p.rowSteps(w)
 	}
 	return n
 }

@@ -39,3 +39,30 @@ func TestNoFioTurns(t *testing.T) {
 		}
 	}
 }
+
+func TestRows(t *testing.T) {
+	type key struct{ depth, computing, rate int }
+	for _, tt := range []struct {
+		name string
+		plan plan
+		w    workload
+		want []key
+	}{
+		{"plain", plan{Depths: []int{1, 2}}, readWork, []key{{1, 0, 0}, {2, 0, 0}}},
+		{"busy", plan{Depths: []int{1, 2}, Computing: []int{0, 4}}, readWork, []key{{1, 0, 0}, {2, 0, 0}, {1, 4, 0}, {2, 4, 0}}},
+		{"busy, depths by default", plan{Computing: []int{4}}, syncWork, []key{{1, 4, 0}, {8, 4, 0}, {32, 4, 0}, {128, 4, 0}}},
+		{"busy batch", plan{Computing: []int{4}}, batchReadWork, []key{{32, 4, 0}}},
+		{"rate", plan{Depths: []int{1, 2}, Rates: []int{25, 90}}, readWork, []key{{1, 0, 0}, {1, 0, 25}, {1, 0, 90}, {2, 0, 0}, {2, 0, 25}, {2, 0, 90}}},
+		{"rate, depths by default", plan{Rates: []int{25}}, readWork, []key{{32, 0, 0}, {32, 0, 25}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []key
+			for _, r := range tt.plan.rows(tt.w) {
+				got = append(got, key{r.Depth, r.Computing, r.Rate})
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}

@@ -4,6 +4,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -17,14 +19,20 @@ type report struct {
 	Rows        []*row      `json:"rows"`
 }
 
-// A row is one workload at one number of goroutines.
+// A row is one workload at one number of goroutines. In an open loop it has as many as it takes,
+// and Depth is that of the closed loop which it offers a share of.
 type row struct {
-	Workload workload  `json:"workload"`
-	Depth    int       `json:"goroutines"`
-	Engines  []*result `json:"engines"`
-	Ratios   []ratio   `json:"ratios"`
-	Submits  *submits  `json:"io_submit,omitempty"` // aio.File's, with -trace-submit
-	Error    string    `json:"error,omitempty"`     // why it has fewer rounds than planned
+	Workload workload `json:"workload"`
+	Depth    int      `json:"goroutines"`
+
+	Computing int     `json:"computing,omitempty"`          // goroutines that compute beside these
+	Rate      int     `json:"rate_percent,omitempty"`       // of the closed loop; 0: this is one
+	Offered   float64 `json:"offered_per_second,omitempty"` // operations, in an open loop
+
+	Engines []*result `json:"engines"`
+	Ratios  []ratio   `json:"ratios"`
+	Submits *submits  `json:"io_submit,omitempty"` // aio.File's, with -trace-submit
+	Error   string    `json:"error,omitempty"`     // why it has fewer rounds than planned
 }
 
 // A result is what one engine did in a row.
@@ -38,6 +46,12 @@ type result struct {
 	PeakThreads  int          `json:"peak_threads"`
 	Rounds       []round      `json:"rounds"`
 	Cached       spread       `json:"cached_bytes,omitzero"` // left in the page cache by a round
+
+	Work          spread       `json:"work_per_second,omitzero"` // steps of the goroutines that compute
+	BusyShare     spread       `json:"busy_share,omitzero"`      // see busyShare
+	Served        spread       `json:"served_share,omitzero"`    // of the operations that were offered
+	MedianLatency *percentiles `json:"median_latency,omitempty"` // medians of the rounds
+	MedianDelay   *percentiles `json:"median_delay,omitempty"`   // from intended to actual start
 
 	merged latency
 }
@@ -53,6 +67,11 @@ type round struct {
 	CPUPerOp     float64      `json:"cpu_us_per_op"`
 	PeakThreads  int          `json:"peak_threads"`
 	Cached       int64        `json:"cached_bytes,omitempty"` // left in the page cache, where that is measured
+
+	Work      float64      `json:"work_per_second,omitempty"` // steps of the goroutines that compute
+	BusyShare float64      `json:"busy_share,omitempty"`      // see busyShare
+	Served    float64      `json:"served_share,omitempty"`    // of the operations that were offered
+	Delay     *percentiles `json:"start_delay,omitempty"`     // from intended to actual start
 
 	histogram latency
 }
@@ -81,6 +100,41 @@ type ratio struct {
 	CPU     spread    `json:"cpu"` // below 1: aio.File uses less for each operation
 	OpsEach []float64 `json:"ops_by_round"`
 	CPUEach []float64 `json:"cpu_by_round"`
+	Work    spread    `json:"work,omitzero"` // above 1: more is computed beside aio.File
+}
+
+// condition says what is particular about the row, after its name.
+func (r *row) condition() string {
+	s := ""
+	if r.Computing > 0 {
+		s += fmt.Sprintf(", beside %d that compute", r.Computing)
+	}
+	if r.Rate > 0 {
+		s += fmt.Sprintf(", offered %d%%", r.Rate)
+	}
+	return s
+}
+
+// closedLoop returns the operations a second of the slower of os.File and aio.File in the closed
+// loop of w, or 0 if one of them is missing.
+func (rep *report) closedLoop(w workload, depth int) float64 {
+	i := slices.IndexFunc(rep.Rows, func(r *row) bool {
+		return r.Workload == w && r.Depth == depth && r.Rate == 0
+	})
+	if i < 0 {
+		return 0
+	}
+	slowest, engines := math.Inf(1), 0
+	for _, res := range rep.Rows[i].Engines {
+		if res.Engine != fioEngine {
+			slowest = min(slowest, res.OpsPerSecond.Median)
+			engines++
+		}
+	}
+	if engines < 2 {
+		return 0
+	}
+	return slowest
 }
 
 // engine returns the row's result for e, or nil.
@@ -121,6 +175,15 @@ func (r *row) finish() {
 	})
 	for _, res := range r.Engines {
 		res.finish()
+		res.MedianLatency = res.medians(func(x round) *percentiles { return x.Latency })
+		if r.Rate > 0 {
+			res.Served = res.spread(func(x round) float64 { return x.Served })
+			res.MedianDelay = res.medians(func(x round) *percentiles { return x.Delay })
+		}
+		if r.Computing > 0 {
+			res.Work = res.spread(func(x round) float64 { return x.Work })
+			res.BusyShare = res.spread(func(x round) float64 { return x.BusyShare })
+		}
 	}
 	if r.Submits != nil {
 		r.Submits.finish()
@@ -137,6 +200,7 @@ func (r *row) finish() {
 		ra.OpsEach = ratios(aio.Rounds, other.Rounds, func(x round) float64 { return x.OpsPerSecond })
 		ra.CPUEach = ratios(aio.Rounds, other.Rounds, func(x round) float64 { return x.CPUPerOp })
 		ra.Ops, ra.CPU = spreadOf(ra.OpsEach), spreadOf(ra.CPUEach)
+		ra.Work = spreadOf(ratios(aio.Rounds, other.Rounds, func(x round) float64 { return x.Work }))
 		r.Ratios = append(r.Ratios, ra)
 	}
 }
@@ -158,6 +222,32 @@ func (res *result) finish() {
 	res.Latency = res.merged.percentiles()
 	if ops > 0 {
 		res.CPUPerOp = cpu * 1e6 / float64(ops)
+	}
+}
+
+func (res *result) spread(value func(round) float64) spread {
+	var each []float64
+	for _, rd := range res.Rounds {
+		each = append(each, value(rd))
+	}
+	return spreadOf(each)
+}
+
+// medians returns the median of each percentile over the rounds, or nil if no round has any.
+func (res *result) medians(of func(round) *percentiles) *percentiles {
+	var p50, p99, p999, longest []float64
+	for _, rd := range res.Rounds {
+		if p := of(rd); p != nil {
+			p50, p99 = append(p50, p.P50), append(p99, p.P99)
+			p999, longest = append(p999, p.P999), append(longest, p.Max)
+		}
+	}
+	if len(p50) == 0 {
+		return nil
+	}
+	return &percentiles{
+		P50: spreadOf(p50).Median, P99: spreadOf(p99).Median,
+		P999: spreadOf(p999).Median, Max: spreadOf(longest).Median,
 	}
 }
 

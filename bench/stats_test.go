@@ -149,3 +149,39 @@ func TestRowFinish(t *testing.T) {
 		t.Error("a ratio against fio, which had no turn")
 	}
 }
+
+// The rate of a closed loop is that of the slower of os.File and aio.File, whatever fio does.
+func TestClosedLoop(t *testing.T) {
+	rep := &report{}
+	if got := rep.closedLoop(readWork, 8); got != 0 {
+		t.Errorf("without rows: %v", got)
+	}
+	r := &row{Workload: readWork, Depth: 8}
+	rep.Rows = []*row{{Workload: readWork, Depth: 8, Rate: 50}, {Workload: readWork, Depth: 4}, r}
+	r.add(aioEngine, true, newRound(0, 3000, time.Second, 0, 1, newLatency()))
+	r.finish()
+	if got := rep.closedLoop(readWork, 8); got != 0 {
+		t.Errorf("without os.File: %v", got)
+	}
+	r.add(osEngine, true, newRound(0, 2000, time.Second, 0, 1, newLatency()))
+	r.add(fioEngine, true, newRound(0, 1000, time.Second, 0, 1, newLatency()))
+	r.finish()
+	if got := rep.closedLoop(readWork, 8); got != 2000 {
+		t.Errorf("got %v, want 2000", got)
+	}
+}
+
+func TestMedians(t *testing.T) {
+	res := &result{}
+	latency := func(rd round) *percentiles { return rd.Latency }
+	if got := res.medians(latency); got != nil {
+		t.Errorf("of no rounds: %+v", got)
+	}
+	for _, x := range []float64{1, 9, 2} {
+		res.Rounds = append(res.Rounds, round{Latency: &percentiles{P50: x, P99: 10 * x, P999: 100 * x, Max: 1000 * x}})
+	}
+	res.Rounds = append(res.Rounds, round{})
+	if got, want := *res.medians(latency), (percentiles{P50: 2, P99: 20, P999: 200, Max: 2000}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -17,22 +17,32 @@ func (rep *report) table() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, rep.Environment)
 	p := rep.Plan
-	fmt.Fprintf(&b, "%d rounds of %v of each engine, in turns", p.Rounds, p.RoundTime)
-	if p.FioRounds > 0 {
-		fmt.Fprintf(&b, "; fio in %d of them", p.FioRounds)
+	fmt.Fprintln(&b, p)
+	render := tableOf
+	if layout, _ := p.layouts(); layout != nil {
+		fmt.Fprintln(&b, rep.Environment.command())
+		render = func(rows []*row) string { return layout(rows).text() }
 	}
-	fmt.Fprintln(&b)
 	if len(rep.Rows) == 0 {
 		fmt.Fprintln(&b, "\nNothing was measured.")
 		return b.String()
 	}
 	for _, w := range p.Workloads {
 		if rows := rep.rowsOf(w); len(rows) > 0 {
-			fmt.Fprintf(&b, "\n%s: %s\n%s\n", w.call(), w.describe(), tableOf(rows))
+			fmt.Fprintf(&b, "\n%s: %s\n%s\n", w.call(), w.describe(), render(rows))
 		}
 	}
 	fmt.Fprintf(&b, "\n%s", rep.summary())
 	return b.String()
+}
+
+// String says how often each engine was measured.
+func (p plan) String() string {
+	s := fmt.Sprintf("%d rounds of %v of each engine, in turns", p.Rounds, p.RoundTime)
+	if p.FioRounds > 0 {
+		s += fmt.Sprintf("; fio in %d of them", p.FioRounds)
+	}
+	return s
 }
 
 func (rep *report) rowsOf(w workload) []*row {
@@ -86,8 +96,7 @@ func tableLine(depth string, r *row, res *result) table.Row {
 		return line
 	}
 	return append(line,
-		fmt.Sprintf("%s [%s-%s]", formatRatio(ra.Ops.Median), formatRatio(ra.Ops.Q1), formatRatio(ra.Ops.Q3)),
-		formatRatio(ra.CPU.Median), winner(judge(ra.OpsEach), res.Engine))
+		formatRatio(ra.Ops.Median)+formatQuartiles(ra.Ops), formatRatio(ra.CPU.Median), winner(judge(ra.OpsEach), res.Engine))
 }
 
 func winner(v verdict, against engine) string {
@@ -104,7 +113,11 @@ func winner(v verdict, against engine) string {
 // summary counts, and says what the table cannot.
 func (rep *report) summary() string {
 	var b strings.Builder
-	for _, other := range allEngines {
+	compared := allEngines
+	if len(rep.Plan.Rates) > 0 {
+		compared = nil // no engine does more than is offered
+	}
+	for _, other := range compared {
 		count := make(map[verdict]int)
 		rows := 0
 		for _, r := range rep.Rows {
@@ -147,16 +160,18 @@ func (rep *report) notes() []string {
 		"aio.File found no direct I/O on this filesystem and used the page cache, where os.File did not.")
 	add(any(func(r *row, res *result) bool { return r.Workload == syncWork && res.Engine == fioEngine }),
 		"fio does not wait for a write before it syncs, and times the two apart: its latency is not comparable.")
-	add(any(func(r *row, _ *result) bool { return r.Workload == syncWork }),
+	people, _ := rep.Plan.layouts()
+	add(people == nil && any(func(r *row, _ *result) bool { return r.Workload == syncWork }),
 		"CPU/op leaves out kernel threads, where an fsync that is submitted as an iocb runs.")
+	notes = append(notes, rep.Plan.explanation()...)
 	for _, r := range rep.Rows {
-		add(r.Submits != nil, fmt.Sprintf("io_submit of aio.File in %s, %d goroutines: %v", r.Workload.call(), r.Depth, r.Submits))
+		add(r.Submits != nil, fmt.Sprintf("io_submit of aio.File in %s, %d goroutines%s: %v", r.Workload.call(), r.Depth, r.condition(), r.Submits))
 	}
 	for _, r := range rep.Rows {
 		add(r.Workload.spec().cached, fmt.Sprintf("Left in the page cache by %s: %s", r.Workload.call(), r.cached()))
 	}
 	for _, r := range rep.Rows {
-		add(r.Error != "", fmt.Sprintf("FAILED: %s, %d goroutines: %s", r.Workload.call(), r.Depth, r.Error))
+		add(r.Error != "", fmt.Sprintf("FAILED: %s, %d goroutines%s: %s", r.Workload.call(), r.Depth, r.condition(), r.Error))
 	}
 	add(rep.Interrupted, "Stopped early: not all rows are here, and the last may have fewer rounds.")
 	return notes
@@ -218,6 +233,11 @@ func formatMicroseconds(us float64) string {
 
 // formatRatio has no unit: 1.08, 12.3, 140.
 func formatRatio(x float64) string { return threeDigits(x) }
+
+// formatQuartiles is the middle half in brackets, behind the median.
+func formatQuartiles(s spread) string {
+	return fmt.Sprintf(" [%s-%s]", formatRatio(s.Q1), formatRatio(s.Q3))
+}
 
 func threeDigits(x float64) string {
 	switch {

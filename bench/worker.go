@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/go-aio/aio"
 	"github.com/ncw/directio"
 )
@@ -36,6 +35,10 @@ type job struct {
 	Workload workload `json:"workload"`
 	Depth    int      `json:"depth"`
 	Seed     uint64   `json:"seed"`
+
+	Computing int     `json:"computing,omitempty"` // goroutines that compute beside the others
+	Offered   float64 `json:"offered,omitempty"`   // operations a second of an open loop; 0: closed
+	Poisson   bool    `json:"poisson,omitempty"`   // operations of an open loop begin at random
 }
 
 // An order is every further line: run one round for this long.
@@ -53,6 +56,11 @@ type answer struct {
 	Threads int           `json:"threads,omitempty"` // when the round had ended
 	Latency string        `json:"latency,omitempty"` // a histogram, as hdrhistogram encodes it
 	Cached  int64         `json:"cached,omitempty"`  // bytes of the file in the page cache, when the round had ended
+
+	Work      int64   `json:"work,omitempty"`       // steps of the goroutines that compute
+	BusyShare float64 `json:"busy_share,omitempty"` // see busyShare
+	Offered   int64   `json:"offered,omitempty"`    // operations of an open loop, begun or not
+	Delay     string  `json:"delay,omitempty"`      // a histogram: from intended to actual start
 }
 
 // runWorker is the whole life of a worker; it returns the exit code.
@@ -70,7 +78,7 @@ func runWorker(in io.Reader, out io.Writer) int {
 		_ = answers.Encode(answer{Error: err.Error()})
 		return 1
 	}
-	defer w.file.Close()
+	defer w.close()
 	if answers.Encode(answer{Direct: w.direct}) != nil {
 		return 1
 	}
@@ -116,7 +124,8 @@ func openFile(j job) (f file, direct bool, err error) {
 	return a, a.Direct(), nil
 }
 
-// A worker has one file and as many lanes as the row has goroutines.
+// A worker has one file and as many lanes as the row has goroutines. In an open loop lanes are
+// added while it runs.
 type worker struct {
 	spec   spec
 	name   string
@@ -125,12 +134,16 @@ type worker struct {
 	direct bool
 	warm   bool // the file has been brought into the page cache
 	lanes  []*lane
+	load   *load
+	alarm  *alarm    // of open, or nil
+	open   *openLoop // or nil
 
 	next atomic.Int64 // for operations that go through the file in order
 	log  log          // of logAppendWork
 
 	mu      sync.Mutex // held once per 1024 operations of a lane
 	latency latency
+	delay   latency // from intended to actual start, in an open loop
 }
 
 func newWorker(j job) (*worker, error) {
@@ -140,37 +153,54 @@ func newWorker(j job) (*worker, error) {
 	}
 	w := &worker{
 		spec: j.Workload.spec(), name: j.File, size: j.Size,
-		file: f, direct: direct, latency: newLatency(),
+		file: f, direct: direct, latency: newLatency(), delay: newLatency(),
+		load: startLoad(j.Computing),
+	}
+	if j.Offered > 0 {
+		if w.alarm, err = newAlarm(); err != nil {
+			w.close()
+			return nil, err
+		}
+		w.open = newOpenLoop(w, j, w.alarm.wait)
+		return w, nil
 	}
 	if j.Engine == aioEngine && w.spec.batched != nil {
 		w.lanes = []*lane{newBatchLane(w, j)}
 		return w, nil
 	}
 	for i := range j.Depth {
-		w.lanes = append(w.lanes, newLane(w, j, uint64(i)))
+		w.lanes = append(w.lanes, newLane(w, j, uint64(i), samplesPerLane))
 	}
 	return w, nil
+}
+
+func (w *worker) close() {
+	w.load.stop()
+	if w.alarm != nil {
+		w.alarm.close()
+	}
+	_ = w.file.Close()
 }
 
 // round lets all lanes run for d and then finish what they are at: it ends with the last of them.
 func (w *worker) round(d time.Duration) answer {
 	w.latency.Reset()
+	w.delay.Reset()
 	if w.spec.before != nil {
 		if err := w.spec.before(w); err != nil {
 			return answer{Error: firstLine(err.Error())}
 		}
 	}
-	cpu := processCPU()
+	cpu, work, stats := processCPU(), w.load.work(), aio.ReadStats()
 	start := time.Now()
-	deadline := start.Add(d)
-	var wg sync.WaitGroup
-	for _, l := range w.lanes {
-		wg.Go(func() { l.run(deadline) })
+	offered, err := w.run(d)
+	elapsed := time.Since(start)
+	a := answer{
+		Elapsed: elapsed, CPU: processCPU() - cpu, Threads: ownThreads(), Offered: offered,
+		Work: w.load.work() - work, BusyShare: busyShare(stats, aio.ReadStats()),
 	}
-	wg.Wait()
-	a := answer{Elapsed: time.Since(start), CPU: processCPU() - cpu, Threads: ownThreads()}
 
-	var errs []error
+	errs := []error{err}
 	if w.spec.cached {
 		var err error
 		a.Cached, err = cachedBytes(w.name)
@@ -188,12 +218,29 @@ func (w *worker) round(d time.Duration) answer {
 		a.Ops *= w.spec.weight(w.size)
 		w.latency.Reset() // of something else than one of these
 	}
-	encoded, err := w.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-	if err != nil {
+	var errDelay error
+	a.Latency, err = w.latency.encode()
+	a.Delay, errDelay = w.delay.encode()
+	if err := errors.Join(err, errDelay); err != nil {
 		return answer{Error: fmt.Sprintf("encoding latencies: %v", err)}
 	}
-	a.Latency = string(encoded)
 	return a
+}
+
+// run returns when all operations that began within d are done. The number of those that were
+// offered is that of an open loop, otherwise 0.
+func (w *worker) run(d time.Duration) (offered int64, err error) {
+	if w.open != nil {
+		w.lanes, offered, err = w.open.run(w.lanes, d)
+		return offered, err
+	}
+	deadline := time.Now().Add(d)
+	var wg sync.WaitGroup
+	for _, l := range w.lanes {
+		wg.Go(func() { l.run(deadline) })
+	}
+	wg.Wait()
+	return 0, nil
 }
 
 // A lane is what one goroutine has to itself, so that nothing is shared between two operations but
@@ -210,6 +257,7 @@ type lane struct {
 	bufs    [][]byte        // of the members of batch
 	weight  int64           // operations in one call of do
 	samples []time.Duration // latencies that are not in the histogram yet
+	delays  []time.Duration // the same, from intended to actual start; of an open loop
 	ops     int64
 	err     error
 }
@@ -218,7 +266,8 @@ type lane struct {
 // and makes the histogram's lock one in a thousand operations.
 const samplesPerLane = 1024
 
-func newLane(w *worker, j job, i uint64) *lane {
+// newLane has room for so many samples until they are flushed.
+func newLane(w *worker, j job, i uint64, samples int) *lane {
 	// Aligned, but for operations that are not; and of whole blocks, so as not to touch two more.
 	stride := (w.spec.length + blockSize - 1) &^ (blockSize - 1)
 	l := &lane{
@@ -230,7 +279,7 @@ func newLane(w *worker, j job, i uint64) *lane {
 		buf:     directio.AlignedBlock(stride)[:w.spec.length],
 		rng:     rand.NewPCG(j.Seed, i),
 		weight:  1,
-		samples: make([]time.Duration, 0, samplesPerLane),
+		samples: make([]time.Duration, 0, samples),
 	}
 	fillRandom(l.buf, l.rng)
 	return l
@@ -238,7 +287,7 @@ func newLane(w *worker, j job, i uint64) *lane {
 
 // newBatchLane makes one lane that does the work of all.
 func newBatchLane(w *worker, j job) *lane {
-	l := newLane(w, j, 0)
+	l := newLane(w, j, 0, samplesPerLane)
 	l.do, l.weight = w.spec.batched, int64(j.Depth)
 	for range j.Depth {
 		l.bufs = append(l.bufs, directio.AlignedBlock(len(l.buf)))
@@ -287,7 +336,10 @@ func (l *lane) flush() {
 	for _, s := range l.samples {
 		l.w.latency.record(int64(s), 1)
 	}
-	l.samples = l.samples[:0]
+	for _, s := range l.delays {
+		l.w.delay.record(int64(s), 1)
+	}
+	l.samples, l.delays = l.samples[:0], l.delays[:0]
 }
 
 // processCPU is the user and system time of this process so far. What the kernel does on threads of

@@ -49,6 +49,12 @@ var allWorkloads = []workload{
 // defaultDepths are the numbers of goroutines, and of fio's requests in flight.
 var defaultDepths = []int{1, 2, 4, 8, 32, 128, 1024}
 
+// busyDepths and rateDepths are those of the default workloads with -busy and with -rate.
+var (
+	busyDepths = []int{1, 8, 32, 128}
+	rateDepths = []int{32}
+)
+
 // A spec is what there is to know of a workload.
 type spec struct {
 	call   string // as a Go programmer writes it
