@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // Files of one device share what is known of it, and no more than three quarters of its tags are
@@ -20,7 +20,7 @@ func TestDeviceOfFiles(t *testing.T) {
 	}
 	var files []*aio.File
 	for _, name := range []string{"a", "b"} {
-		files = append(files, subject.Open(t, filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|aio.O_DIRECT))
+		files = append(files, aiofile.Open(t, filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|aio.O_DIRECT))
 	}
 	if !aio.SameDevice(files[0], files[1]) {
 		t.Error("two Files of one directory are on two devices")
@@ -44,7 +44,7 @@ func TestDeviceBoundsRequests(t *testing.T) {
 		aiotest.NeedsDirect(t)
 	}
 	const limit, blocks = 4, 256
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(blocks*4096, 1)), os.O_RDONLY|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(blocks*4096, 1)), os.O_RDONLY|aio.O_DIRECT)
 	aio.LimitDevice(f, limit)
 	var all sync.WaitGroup
 	for i := range 64 {
@@ -82,7 +82,7 @@ func TestPromptDeviceHasPlainCalls(t *testing.T) {
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
 	aio.LimitDevice(f, 1000)
 	const prompt = 1 << 20 // for as long as no call is timed that was prompt
 	before := aio.ReadStats()

@@ -22,7 +22,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // The oracle of these tests is os.File: what is asked of an aio.File is asked of an
@@ -41,8 +41,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	subject.Main(m, map[string]func(args []string){
-		"hideproc": func([]string) { subject.Must(aiotest.HideProc()) },
+	aiofile.Main(m, map[string]func(args []string){
+		"hideproc": func([]string) { aiofile.Must(aiotest.HideProc()) },
 		"nobody":   func([]string) {},
 		"nothing":  func([]string) {},
 	})
@@ -95,13 +95,13 @@ func TestInvalidFile(t *testing.T) {
 func TestClosedFile(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, busy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/busy=%t", m.Name, busy), func(t *testing.T) {
 				if busy {
-					defer crowded(t, subject.Put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
+					defer crowded(t, aiofile.Put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
 				}
-				aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+				aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 					s.Put("file", aiotest.Pattern(10000, 1))
 					f := s.MustOpen("file", os.O_RDWR)
 					if g, ok := f.(*aio.File); ok {
@@ -136,7 +136,7 @@ func TestContractByOtherForms(t *testing.T) {
 		}
 		t.Run(c.Name, func(t *testing.T) {
 			aiotest.Guard(t)
-			aiotest.Compare(t, dir, subject.Roundabout(t, aio.O_DIRECT), c.Do)
+			aiotest.Compare(t, dir, aiofile.Roundabout(t, aio.O_DIRECT), c.Do)
 		})
 	}
 }
@@ -148,7 +148,7 @@ func TestContractTmpfs(t *testing.T) {
 }
 
 func testContract(t *testing.T, dir string, direct bool) {
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, c := range aiotest.Contract {
 			if c.Root && aiotest.InChild() && os.Geteuid() != 0 {
 				continue // it runs in the parent, which is root
@@ -158,7 +158,7 @@ func testContract(t *testing.T, dir string, direct bool) {
 			}
 			t.Run(m.Name+"/"+c.Name, func(t *testing.T) {
 				aiotest.Guard(t)
-				p := subject.Package(t, m.Flag)
+				p := aiofile.Package(t, m.Flag)
 				p.Direct = p.Direct && direct
 				aiotest.Compare(t, dir, p, c.Do)
 			})
@@ -182,7 +182,7 @@ func withContract(other string) string {
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Beside(t)
-	subject.Refused(t, withContract("TestContract"))
+	aiofile.Refused(t, withContract("TestContract"))
 }
 
 // What a directory alone does not show of the contract: other processes, and filesystems
@@ -190,7 +190,7 @@ func TestRefused(t *testing.T) {
 
 // withoutDirect is package aio, opening with O_DIRECT what cannot be direct.
 func withoutDirect(t *testing.T) aiotest.Package {
-	p := subject.Package(t, aio.O_DIRECT)
+	p := aiofile.Package(t, aio.O_DIRECT)
 	p.OpenFile = func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
 		f, err := aio.OpenFile(name, flag|aio.O_DIRECT, perm)
 		if f.Direct() {
@@ -265,8 +265,8 @@ func TestDescriptorLimit(t *testing.T) {
 		return
 	}
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
-		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+	for _, m := range aiofile.Modes {
+		aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 			name := s.Put("file", aiotest.Pattern(10000, 1))
 			release := aiotest.LeaveDescriptors(s, 0)
 			s.Defer(release)
@@ -291,7 +291,7 @@ func TestDescriptorLimit(t *testing.T) {
 		transfers(s, f)
 		aiotest.Every(s, f)
 	})
-	aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
+	aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
 		name := s.Put("file", aiotest.Pattern(10000, 1))
 		f := s.MustOpen("file", os.O_RDWR)
 		release := aiotest.LeaveDescriptors(s, 0)
@@ -353,18 +353,18 @@ func together(s *aiotest.Side, what string, call func() (int, error)) {
 }
 
 // TestReadOnlyFilesystem is for filesystems that are mounted read-only.
-func TestReadOnlyFilesystem(t *testing.T) { subject.OnSmall(t, aiotest.ReadOnly) }
+func TestReadOnlyFilesystem(t *testing.T) { aiofile.OnSmall(t, aiotest.ReadOnly) }
 
 // TestFullFilesystem is for filesystems where nothing is left.
 func TestFullFilesystem(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.OnSmall(t, aiotest.Full)
+	aiofile.OnSmall(t, aiotest.Full)
 }
 
 // TestAlmostFullFilesystem is for filesystems where less is left than is written.
 func TestAlmostFullFilesystem(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.OnSmall(t, aiotest.AlmostFull)
+	aiofile.OnSmall(t, aiotest.AlmostFull)
 }
 
 // TestCopyWaits copies to a plain File while a direct write of the same pages is under way: whichever way, it waits.
@@ -372,9 +372,9 @@ func TestCopyWaits(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	from := subject.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
-	to := subject.Put(t, dir, "to", make([]byte, 100_000))
-	direct := subject.Open(t, to, os.O_RDWR|aio.O_DIRECT)
+	from := aiofile.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
+	to := aiofile.Put(t, dir, "to", make([]byte, 100_000))
+	direct := aiofile.Open(t, to, os.O_RDWR|aio.O_DIRECT)
 	if !direct.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -388,7 +388,7 @@ func TestCopyWaits(t *testing.T) {
 			over := aio.DirectWrite(direct, 0, 4096)
 			done := make(chan error, 1)
 			go func() {
-				_, err := do(subject.Open(t, to, os.O_RDWR), subject.Open(t, from, os.O_RDONLY))
+				_, err := do(aiofile.Open(t, to, os.O_RDWR), aiofile.Open(t, from, os.O_RDONLY))
 				done <- err
 			}()
 			select {
@@ -414,8 +414,8 @@ func TestCloseMeanwhile(t *testing.T) {
 	dir := aiotest.Dir(t)
 	content := aiotest.Pattern(300_000, 1)
 	for n, direct := range map[int]bool{4096: true, 65536: true, 100_001: false} {
-		name := subject.Put(t, dir, "file", content)
-		f, other := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+		name := aiofile.Put(t, dir, "file", content)
+		f, other := aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT), aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		if !f.Direct() {
 			aiotest.NeedsDirect(t)
 		}
@@ -462,22 +462,22 @@ func TestHugeTransfers(t *testing.T) {
 	const begin, end = 4096, aiotest.HugeSize - 8192
 	t.Run("read at the end", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, end))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, end))
 	})
 	if testing.Short() || aiotest.Race || aiotest.Chosen() || !aiotest.FullLength() {
 		return // it takes its time, and room on the filesystem
 	}
 	t.Run("read/a page more", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, begin, end))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, begin, end))
 	})
 	t.Run("read/a byte more", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore], begin, end))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore], begin, end))
 	})
 	t.Run("write/direct", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeWrites(p))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeWrites(p))
 	})
 }
 
@@ -488,7 +488,7 @@ func TestConfigure(t *testing.T) {
 			t.Errorf("Configure(%+v): %v", c, err)
 		}
 	}
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", []byte("text")), os.O_RDONLY)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", []byte("text")), os.O_RDONLY)
 	if _, err := f.ReadAt(make([]byte, 4), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -499,7 +499,7 @@ func TestConfigure(t *testing.T) {
 		return // called twice, by now
 	}
 	aiotest.Beside(t)
-	subject.Cramped(t, withContract("TestConfigure"))
+	aiofile.Cramped(t, withContract("TestConfigure"))
 }
 
 // TestFileSizeLimit is for writes that run into RLIMIT_FSIZE within a block.
@@ -514,8 +514,8 @@ func TestFileSizeLimit(t *testing.T) {
 		return
 	}
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
-		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+	for _, m := range aiofile.Modes {
+		aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 			for _, off := range []int64{0, 1, 4096, 8192, 9999, limit, 12288} {
 				for _, n := range []int{1, 1808, 4096, 8192, 70000} {
 					os.Remove(s.Path("file"))
@@ -544,9 +544,9 @@ func TestTwin(t *testing.T) {
 		aiotest.NeedsDirect(t)
 	}
 	const kept = os.O_RDWR | os.O_WRONLY | os.O_SYNC | aiotest.O_DSYNC | os.O_APPEND
-	name := subject.Put(t, aiotest.Dir(t), "file", nil)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 	for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_SYNC, os.O_RDWR | aiotest.O_DSYNC, os.O_WRONLY | os.O_APPEND} {
-		f := subject.Open(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
+		f := aiofile.Open(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
 		got, closed := aiotest.OpenFlags(t, aio.DirectFd(f))
 		if want := flag &^ os.O_APPEND; got&kept != want || got&aio.O_DIRECT == 0 || !closed {
 			t.Errorf("opened with %#x: the twin has %#x; closed by exec %t", flag, got, closed)
@@ -563,11 +563,11 @@ func TestDatasync(t *testing.T) {
 	if !aiotest.Linux {
 		aiotest.Needs(t, "/proc", "go test ./... on Linux")
 	}
-	other := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	other := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
 	for _, name := range []string{other, "/proc/version", "/dev/null"} {
 		for _, crowd := range []int{0, 16} {
 			stop := crowded(t, other, crowd)
-			f, g := subject.Open(t, name, os.O_RDONLY), subject.OpenOS(t, name, os.O_RDONLY)
+			f, g := aiofile.Open(t, name, os.O_RDONLY), aiofile.OpenOS(t, name, os.O_RDONLY)
 			if got, want := aiotest.Describe(f.Datasync()), aiotest.Describe(g.Sync()); got != want {
 				t.Errorf("%s: %s; want %s", name, got, want)
 			}
@@ -584,11 +584,11 @@ func TestThreads(t *testing.T) {
 		aiotest.RunChild(t, "^TestThreads$", "configure", "64", "4")
 		return
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
 	before := pprof.Lookup("threadcreate").Count()
 	var wg sync.WaitGroup
 	for i := range 500 {
-		f := subject.Open(t, name, os.O_RDWR|os.O_SYNC|subject.Modes[i%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|os.O_SYNC|aiofile.Modes[i%2].Flag)
 		wg.Go(func() {
 			if _, err := f.WriteAt([]byte("some text"), int64(i)); err != nil {
 				t.Error(err)
@@ -607,9 +607,9 @@ func TestReader(t *testing.T) {
 	if aiotest.Brief() {
 		content = content[:700]
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for _, m := range subject.Modes {
-		if err := iotest.TestReader(subject.Open(t, name, m.Flag), content); err != nil {
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range aiofile.Modes {
+		if err := iotest.TestReader(aiofile.Open(t, name, m.Flag), content); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
@@ -638,10 +638,10 @@ func TestFS(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	subject.Put(t, dir, "empty", nil)
-	subject.Put(t, dir, "a/some", aiotest.Pattern(600, 1))
-	subject.Put(t, dir, "a/b/block", aiotest.Pattern(512, 1))
-	for _, m := range subject.Modes {
+	aiofile.Put(t, dir, "empty", nil)
+	aiofile.Put(t, dir, "a/some", aiotest.Pattern(600, 1))
+	aiofile.Put(t, dir, "a/b/block", aiotest.Pattern(512, 1))
+	for _, m := range aiofile.Modes {
 		if err := fstest.TestFS(aioFS{dir, m.Flag}, "empty", "a/some", "a/b/block"); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
@@ -650,9 +650,9 @@ func TestFS(t *testing.T) {
 
 func TestDirect(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
-	for _, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	for _, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		if want := aiotest.Direct && m.Flag != 0; f.Direct() != want {
 			t.Errorf("%s: Direct is %t", m.Name, f.Direct())
 		}
@@ -666,7 +666,7 @@ func TestDirect(t *testing.T) {
 // TestExtendingWrites are those that io_submit(2) would block for.
 func TestExtendingWrites(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -707,7 +707,7 @@ func TestExtendingWrites(t *testing.T) {
 // kernel would have to write it first.
 func TestReadOfWhatWasJustWritten(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -770,14 +770,14 @@ func TestAllocs(t *testing.T) {
 	if aiotest.Race {
 		aiotest.NeedsNoRace(t)
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, crowd := range []int{0, 16} {
 		if crowd > 0 && aiotest.Brief() {
 			continue
 		}
-		for _, m := range subject.Modes {
+		for _, m := range aiofile.Modes {
 			t.Run(fmt.Sprintf("%s/crowd=%d", m.Name, crowd), func(t *testing.T) {
-				f := subject.Open(t, name, os.O_RDWR|m.Flag)
+				f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 				defer crowded(t, name, crowd)()
 				testAllocs(t, f)
 				testVectoredAllocs(t, f)
@@ -791,7 +791,7 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 	var quit atomic.Bool
 	var wg, started sync.WaitGroup
 	for range n {
-		f, p := subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
+		f, p := aiofile.Open(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
 		started.Add(1)
 		wg.Go(func() {
 			started.Done()
@@ -856,7 +856,7 @@ func TestDescriptors(t *testing.T) {
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", nil)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 	count := func() (n int) {
 		for _, open := range aiotest.Descriptors() {
 			if open == name {
@@ -865,8 +865,8 @@ func TestDescriptors(t *testing.T) {
 		}
 		return n
 	}
-	for i, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for i, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		if n := count(); n != 1+i {
 			t.Errorf("%s: %d descriptors", m.Name, n)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // FuzzFile runs sequences of operations on os.Files and on aio.Files; see
@@ -23,9 +23,9 @@ func FuzzFile(f *testing.F) {
 	}
 	if flag.Lookup("test.fuzz").Value.String() != "" {
 		// One operation at a time would never come to kernel AIO.
-		subject.Must(aio.Configure(aio.Config{SyncLimit: -1}))
+		aiofile.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
-	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Roundabout(f, 0), aiotest.Options{})
+	m := aiotest.NewMachine(f, aiotest.Dir(f), aiofile.Roundabout(f, 0), aiotest.Options{})
 	f.Fuzz(func(t *testing.T, program []byte) {
 		aiotest.Guard(t)
 		m.Run(t, program)

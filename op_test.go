@@ -18,16 +18,16 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // An Op returns what the call returns, to all who ask and as often as they ask.
 func TestOp(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name, func(t *testing.T) {
-			f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDWR|m.Flag)
+			f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", content), os.O_RDWR|m.Flag)
 			p := make([]byte, 300)
 			op := f.StartReadAt(p, 9900)
 			for range 2 {
@@ -59,7 +59,7 @@ func TestOp(t *testing.T) {
 
 func TestOpUnderWay(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", []byte("content")), os.O_RDONLY)
+	f := aiofile.Open(t, aiofile.Put(t, t.TempDir(), "file", []byte("content")), os.O_RDONLY)
 	release := aio.HoldThreads()
 	p := make([]byte, 7)
 	op := f.StartReadAt(p, 0)
@@ -81,10 +81,10 @@ func TestOpUnderWay(t *testing.T) {
 func TestOpsAndClose(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(1<<20, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for _, m := range subject.Modes {
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range aiofile.Modes {
 		for range aiotest.Scaled(20) {
-			f := subject.Open(t, name, os.O_RDWR|m.Flag)
+			f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 			ops, bufs := make([]*aio.Op, 100), make([][]byte, 100)
 			for i := range ops {
 				bufs[i] = make([]byte, 4096)
@@ -134,12 +134,12 @@ func TestContextThatLasts(t *testing.T) {
 	aiotest.Guard(t)
 	ctx := t.Context()
 	const size = 3<<20 + 777
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, flag := range []int{os.O_RDWR, os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND} {
 			dir := aiotest.Dir(t)
 			var files [2]*aio.File
 			for i := range files {
-				files[i] = subject.Open(t, subject.Put(t, dir, fmt.Sprint(i), aiotest.Pattern(size, 1)), flag|m.Flag)
+				files[i] = aiofile.Open(t, aiofile.Put(t, dir, fmt.Sprint(i), aiotest.Pattern(size, 1)), flag|m.Flag)
 			}
 			for _, c := range contextuals {
 				for i, n := range []int{0, 1, 4096, 5000, 1 << 20, 1<<20 + 1, 2<<20 + 4096} {
@@ -188,9 +188,9 @@ func TestContextThatHasEnded(t *testing.T) {
 	cancel(errCause)
 	late, cancelLate := context.WithTimeout(context.Background(), -1)
 	defer cancelLate()
-	for _, m := range subject.Modes {
-		name := subject.Put(t, aiotest.Dir(t), "file", content)
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for _, m := range aiofile.Modes {
+		name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		for _, c := range contextuals {
 			for _, ctx := range []context.Context{cancelled, late} {
 				p := aiotest.Pattern(4096, 9)
@@ -230,7 +230,7 @@ func TestContextAllocs(t *testing.T) {
 	if aiotest.Race {
 		aiotest.NeedsNoRace(t)
 	}
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1)), os.O_RDWR|aio.O_DIRECT)
 	p := aio.AlignedBuffer(4096)
 	for _, c := range contextuals {
 		aiotest.AllocsAtMost(t, 0, c.name, func() error { return second(c.context(context.Background(), f, p, 0)) })
@@ -263,8 +263,8 @@ func settleDetached(t *testing.T, goroutines int) {
 func TestContextGivenUp(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	f := subject.Open(t, name, os.O_RDWR)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	f := aiofile.Open(t, name, os.O_RDWR)
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads()
 	p := aiotest.Pattern(4096, 9)
@@ -314,10 +314,10 @@ func TestContextLaterWrites(t *testing.T) {
 			return err
 		}, nil},
 	} {
-		for _, m := range subject.Modes {
+		for _, m := range aiofile.Modes {
 			t.Run(name+"/"+m.Name, func(t *testing.T) {
-				file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
-				f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|m.Flag)
+				file := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+				f, g := aiofile.Open(t, file, os.O_RDWR), aiofile.Open(t, file, os.O_RDWR|m.Flag)
 				goroutines := runtime.NumGoroutine()
 				release := aio.HoldThreads()
 				var holding sync.WaitGroup
@@ -351,8 +351,8 @@ func TestContextAndBatch(t *testing.T) {
 		aiotest.NeedsDirect(t)
 	}
 	const far = 4 << 20
-	file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, far+3*4096))
-	f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|aio.O_DIRECT)
+	file := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, far+3*4096))
+	f, g := aiofile.Open(t, file, os.O_RDWR), aiofile.Open(t, file, os.O_RDWR|aio.O_DIRECT)
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads()
 	givenUp(t, contextuals[1], f, aiotest.Pattern(100, 7), 0)        // waits for a thread
@@ -379,7 +379,7 @@ func TestContextAndBatch(t *testing.T) {
 // Close leaves the descriptor to what was given up, and nobody else.
 func TestContextAndClose(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
 	goroutines := runtime.NumGoroutine()
 	before := aiotest.OpenFiles()
 	f, err := aio.OpenFile(name, os.O_RDWR, 0)
@@ -403,7 +403,7 @@ func TestContextBudget(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	name := filepath.Join(aiotest.Dir(t), "file")
-	f := subject.Open(t, name, os.O_RDWR|os.O_CREATE)
+	f := aiofile.Open(t, name, os.O_RDWR|os.O_CREATE)
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads()
 	p := make([]byte, 1<<20)
@@ -440,12 +440,12 @@ func TestContextBudget(t *testing.T) {
 func TestContextStorm(t *testing.T) {
 	aiotest.Guard(t)
 	const writers, block = 32, 4096
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, writers*block))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, writers*block))
 	goroutines := runtime.NumGoroutine()
 	var all sync.WaitGroup
 	for i := range writers {
 		all.Go(func() {
-			f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+			f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -481,7 +481,7 @@ func TestContextStorm(t *testing.T) {
 // TestContextBeyondAllOffsets reads, in more than one piece of the library's, to beyond the largest offset.
 func TestContextBeyondAllOffsets(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
 	oracle, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
@@ -493,13 +493,13 @@ func TestContextBeyondAllOffsets(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for _, flag := range []int{0, aio.O_DIRECT} {
-		n, err := subject.Open(t, name, os.O_RDONLY|flag).ReadAtContext(ctx, p, off)
+		n, err := aiofile.Open(t, name, os.O_RDONLY|flag).ReadAtContext(ctx, p, off)
 		if n != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
 			t.Errorf("flag %#x: %d, %v; os.File: %d, %v", flag, n, err, want, wantErr)
 		}
 	}
 	cancel()
-	if _, err := subject.Open(t, name, os.O_RDONLY).ReadAtContext(ctx, p, off); !errors.Is(err, context.Canceled) {
+	if _, err := aiofile.Open(t, name, os.O_RDONLY).ReadAtContext(ctx, p, off); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of the context: %v", err)
 	}
 }

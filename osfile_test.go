@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // A File takes over what another package has opened, direct or not as the caller says.
@@ -130,9 +130,9 @@ func TestOSFileIsStdout(t *testing.T) {
 	if !aiotest.Linux {
 		t.Skip("needs echo(1): run go test . on Linux")
 	}
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		name := filepath.Join(aiotest.Dir(t), "out")
-		f := subject.Open(t, name, os.O_RDWR|os.O_CREATE|m.Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|os.O_CREATE|m.Flag)
 		cmd := exec.Command("echo", "hello")
 		cmd.Stdout = f.OSFile()
 		if err := cmd.Run(); err != nil {
@@ -159,18 +159,18 @@ func TestWhyNotDirect(t *testing.T) {
 		t.Errorf("a nil File: %v", err)
 	}
 	dir := aiotest.Dir(t)
-	f := subject.Open(t, filepath.Join(dir, "file"), os.O_RDWR|os.O_CREATE)
+	f := aiofile.Open(t, filepath.Join(dir, "file"), os.O_RDWR|os.O_CREATE)
 	if err := f.WhyNotDirect(); err == nil || !strings.Contains(err.Error(), "without O_DIRECT") {
 		t.Errorf("opened without O_DIRECT: %v", err)
 	}
-	d := subject.Open(t, dir, os.O_RDONLY|aio.O_DIRECT)
+	d := aiofile.Open(t, dir, os.O_RDONLY|aio.O_DIRECT)
 	if err := d.WhyNotDirect(); err == nil || !strings.Contains(err.Error(), "regular file") {
 		t.Errorf("a directory: %v", err)
 	}
 	if !aiotest.Linux {
 		return
 	}
-	g := subject.Open(t, filepath.Join(aiotest.TmpfsDir(t), "file"), os.O_RDWR|os.O_CREATE|aio.O_DIRECT)
+	g := aiofile.Open(t, filepath.Join(aiotest.TmpfsDir(t), "file"), os.O_RDWR|os.O_CREATE|aio.O_DIRECT)
 	if err := g.WhyNotDirect(); !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("tmpfs: %v", err)
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // moved returns the counters that differ, by field, and by how much. Gauges, and what the
@@ -65,7 +65,7 @@ func wantMoved(t *testing.T, what string, want map[string]int64, do func()) {
 // directFile makes a file of 1 MiB, opened direct, in place.
 func directFile(t *testing.T) *aio.File {
 	t.Helper()
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() || f.Alignment().Write == 0 {
 		aiotest.NeedsDirect(t)
 	}
@@ -113,7 +113,7 @@ func TestStatsAlone(t *testing.T) {
 func TestStatsOfBouncedReads(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(4<<20, 1)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -139,7 +139,7 @@ func TestStatsOfBouncedReads(t *testing.T) {
 
 func TestStatsOfPlainFile(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", aiotest.Pattern(8192, 1)), os.O_RDWR)
+	f := aiofile.Open(t, aiofile.Put(t, t.TempDir(), "file", aiotest.Pattern(8192, 1)), os.O_RDWR)
 	p := make([]byte, 100)
 	want := map[string]int64{"PageCache": 1}
 	wantMoved(t, "ReadAt", want, func() { _, err := f.ReadAt(p, 10); must(t, err) })
@@ -213,7 +213,7 @@ func readByMany(t *testing.T, f *aio.File, n, times int) {
 // Where the kernel refuses, it is told why, and how many requests that concerned.
 func TestStatsRefused(t *testing.T) {
 	if !aiotest.InChild() {
-		subject.Refused(t, "^TestStatsRefused$")
+		aiofile.Refused(t, "^TestStatsRefused$")
 		return
 	}
 	aiotest.Guard(t)
@@ -359,7 +359,7 @@ func TestTraceRegions(t *testing.T) {
 
 // BenchmarkReadStats is what a reading costs the reader.
 func BenchmarkReadStats(b *testing.B) {
-	f := subject.Open(b, subject.Put(b, b.TempDir(), "file", aiotest.Pattern(4096, 1)), os.O_RDONLY)
+	f := aiofile.Open(b, aiofile.Put(b, b.TempDir(), "file", aiotest.Pattern(4096, 1)), os.O_RDONLY)
 	if _, err := f.ReadAt(make([]byte, 10), 0); err != nil {
 		b.Fatal(err)
 	}
@@ -371,12 +371,12 @@ func BenchmarkReadStats(b *testing.B) {
 
 // BenchmarkCachedRead is a read through the page cache, where a counter would show most.
 func BenchmarkCachedRead(b *testing.B) {
-	name := subject.Put(b, b.TempDir(), "file", aiotest.Pattern(1<<20, 1))
+	name := aiofile.Put(b, b.TempDir(), "file", aiotest.Pattern(1<<20, 1))
 	for _, n := range []int{64, 4096} {
 		for _, side := range []struct {
 			name string
 			file io.ReaderAt
-		}{{"os", subject.OpenOS(b, name, os.O_RDONLY)}, {"aio", subject.Open(b, name, os.O_RDONLY)}} {
+		}{{"os", aiofile.OpenOS(b, name, os.O_RDONLY)}, {"aio", aiofile.Open(b, name, os.O_RDONLY)}} {
 			b.Run(fmt.Sprintf("bytes=%d/impl=%s", n, side.name), func(b *testing.B) {
 				b.RunParallel(func(pb *testing.PB) {
 					p := make([]byte, n)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // TestVectorTooLong has more bytes than an int can count: the same few again and again, which say
@@ -20,9 +20,9 @@ func TestVectorTooLong(t *testing.T) {
 	aiotest.Guard(t)
 	piece := aiotest.Endless(math.MaxInt>>17 + 1)
 	many := slices.Repeat([][]byte{piece}, 1<<17)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
-	for _, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	for _, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		if n, err := f.ReadvAt(many, 0); n != 0 || !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%s: ReadvAt: %d, %v", m.Name, n, err)
 		}

@@ -65,8 +65,8 @@ type Options struct {
 	JournalAhead bool
 }
 
-// open is a variable because the judge puts Open in the place of storage.OpenFile, and this
-// still has to be goleveldb's.
+// open is a variable because the program upstream replaces storage.OpenFile by Open, and this must
+// stay goleveldb's.
 var open = storage.OpenFile
 
 // Open opens the database directory path, makes it if need be, and locks it until Close.

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/go-aio/aio/internal/aiotest/tally"
+	"github.com/go-aio/aio/internal/aiotest/iocount"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
 // A tracer counts the calls of a storage's files.
 type tracer struct {
 	storage.Storage
-	tally.Calls
+	iocount.Calls
 }
 
 // A traced is a file of a tracer.

@@ -10,13 +10,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/go-aio/aio/internal/aiotest/tally"
+	"github.com/go-aio/aio/internal/aiotest/iocount"
 )
 
 // A tracer counts the calls of an FS's files.
 type tracer struct {
 	vfs.FS
-	tally.Calls
+	iocount.Calls
 }
 
 // A traced is a file of a tracer.

@@ -1,14 +1,14 @@
 package main
 
 import (
-	"github.com/go-aio/aio/internal/aiotest/tally"
+	"github.com/go-aio/aio/internal/aiotest/iocount"
 	"github.com/hashicorp/raft-wal/types"
 )
 
 // A tracer counts the calls of a VFS.
 type tracer struct {
 	types.VFS
-	tally.Calls
+	iocount.Calls
 }
 
 type traced struct {

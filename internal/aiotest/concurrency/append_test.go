@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // recordSizes are the lengths in bytes of an appender's records, in order.
@@ -42,9 +42,9 @@ func record(appender, k int) []byte {
 // and in the order of its appender.
 func TestAppenders(t *testing.T) {
 	conditions(t, func(t *testing.T) {
-		name := subject.Put(t, aiotest.Dir(t), "file", nil)
+		name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 		records := aiotest.Scaled(20)
-		defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
+		defer aiotest.WatchSize(t, aiofile.OpenOS(t, name, os.O_RDONLY))()
 		var wg sync.WaitGroup
 		for i := range processes - 1 {
 			ask := partner(t, "appenders", name, strconv.Itoa(i+1), strconv.Itoa(records))
@@ -57,7 +57,7 @@ func TestAppenders(t *testing.T) {
 		for _, way := range ways {
 			f := way.open(t, name, os.O_RDONLY)
 			fi, err := f.Stat()
-			subject.Must(err)
+			aiofile.Must(err)
 			content := make([]byte, fi.Size())
 			if n, err := f.ReadAt(content, 0); n != len(content) {
 				t.Fatal(n, err)
@@ -74,17 +74,17 @@ func appenderFiles(name string) (files []aiotest.File) {
 	const flag = os.O_WRONLY | os.O_APPEND
 	for _, direct := range []int{aio.O_DIRECT, 0, aio.O_DIRECT} {
 		f, err := aio.OpenFile(name, flag|direct, 0)
-		subject.Must(err)
+		aiofile.Must(err)
 		files = append(files, f)
 	}
 	f, err := os.OpenFile(name, flag, 0)
-	subject.Must(err)
+	aiofile.Must(err)
 	return append(files, f)
 }
 
 func appendersChild(args []string) {
 	files := appenderFiles(args[0])
-	serve(func(string) { subject.Must(appendRecords(files, subject.Number(args[1]), subject.Number(args[2]))) })
+	serve(func(string) { aiofile.Must(appendRecords(files, aiofile.Number(args[1]), aiofile.Number(args[2]))) })
 }
 
 // appendRecords has the appenders of one process append, two through each File.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // TestOpenedWhileCopying opens a direct File while somebody copies to a plain one, which
@@ -20,9 +20,9 @@ func TestOpenedWhileCopying(t *testing.T) {
 	aiotest.Guard(t)
 	const blocks = 16
 	want := aiotest.Pattern(blocks*4096, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", want)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", want)
 	for range aiotest.Scaled(20) {
-		plain := subject.Open(t, name, os.O_RDWR)
+		plain := aiofile.Open(t, name, os.O_RDWR)
 		r, w := io.Pipe()
 		var writers, copying sync.WaitGroup
 		copying.Go(func() {
@@ -31,7 +31,7 @@ func TestOpenedWhileCopying(t *testing.T) {
 			}
 		})
 		w.Write(want[:4096])
-		direct := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+		direct := aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		var written atomic.Bool
 		for range 32 { // so many that they are in the kernel at the same time
 			writers.Go(func() {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // contentLimit is the largest file of this content, in bytes.
@@ -54,7 +54,7 @@ func TestReadersBesideExtension(t *testing.T) {
 	for _, l := range lengths {
 		t.Run(l.name, func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
-				name := subject.Put(t, aiotest.Dir(t), "file", nil)
+				name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 				var quit atomic.Bool
 				var readers sync.WaitGroup
 				for i, way := range ways {
@@ -187,9 +187,9 @@ func TestSize(t *testing.T) {
 	dir := aiotest.Dir(t)
 	for _, flag := range []int{0, os.O_APPEND} {
 		t.Run(fmt.Sprintf("O_APPEND=%t", flag != 0), func(t *testing.T) {
-			name := subject.Put(t, dir, "file", nil)
-			f := subject.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
-			defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
+			name := aiofile.Put(t, dir, "file", nil)
+			f := aiofile.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
+			defer aiotest.WatchSize(t, aiofile.OpenOS(t, name, os.O_RDONLY))()
 			size := int64(0)
 			for i := range aiotest.Scaled(2000) {
 				// Every other one begins at a block.

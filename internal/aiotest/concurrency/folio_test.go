@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // blocksAndBytes is blocks for direct writes and bytes for buffered ones, in turns, in one
@@ -32,7 +32,7 @@ func TestBlocksBesideBytes(t *testing.T) {
 var common = span{int64(blocksAndBytes.size()), 64 << 10}
 
 func newFolio(t *testing.T) string {
-	return subject.Put(t, aiotest.Dir(t), "file", content()[:common.end()])
+	return aiofile.Put(t, aiotest.Dir(t), "file", content()[:common.end()])
 }
 
 // share writes some of what is common: blocks, if unit is 4096.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // children are what other processes do instead of the tests.
@@ -22,7 +22,7 @@ var children = map[string]func(args []string){
 	"appenders": appendersChild,
 }
 
-func TestMain(m *testing.M) { subject.Main(m, children) }
+func TestMain(m *testing.M) { aiofile.Main(m, children) }
 
 // withoutKernel are the tests that must pass in any process.
 const withoutKernel = "^(TestStripes|TestConcurrent|TestAppenders)$"
@@ -31,13 +31,13 @@ const withoutKernel = "^(TestStripes|TestConcurrent|TestAppenders)$"
 // of it.
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Refused(t, withoutKernel)
+	aiofile.Refused(t, withoutKernel)
 }
 
 // TestCramped is for a process with room for one request.
 func TestCramped(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Cramped(t, withoutKernel)
+	aiofile.Cramped(t, withoutKernel)
 }
 
 // conditions runs a test as it is, then with one P and with eight while signals and
@@ -70,8 +70,8 @@ type way struct {
 }
 
 var (
-	byOS     = way{"os.File", func(t testing.TB, name string, flag int) aiotest.File { return subject.OpenOS(t, name, flag) }}
-	byPlain  = way{"plain", func(t testing.TB, name string, flag int) aiotest.File { return subject.Open(t, name, flag) }}
+	byOS     = way{"os.File", func(t testing.TB, name string, flag int) aiotest.File { return aiofile.OpenOS(t, name, flag) }}
+	byPlain  = way{"plain", func(t testing.TB, name string, flag int) aiotest.File { return aiofile.Open(t, name, flag) }}
 	byDirect = way{"direct", openDirect}
 	ways     = []way{byOS, byPlain, byDirect}
 )
@@ -79,7 +79,7 @@ var (
 // openDirect fails the test if the File is not direct where that is to be had.
 func openDirect(t testing.TB, name string, flag int) aiotest.File {
 	t.Helper()
-	f, err := subject.Package(t, aio.O_DIRECT).OpenFile(name, flag, 0)
+	f, err := aiofile.Package(t, aio.O_DIRECT).OpenFile(name, flag, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,9 +93,9 @@ func partner(t *testing.T, function ...string) (ask func(line string)) {
 	t.Helper()
 	cmd := aiotest.Child(t, "^$", function...)
 	in, err := cmd.StdinPipe()
-	subject.Must(err)
+	aiofile.Must(err)
 	out, err := cmd.StdoutPipe()
-	subject.Must(err)
+	aiofile.Must(err)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/inode"
 )
 
@@ -26,7 +26,7 @@ var names = []struct {
 }
 
 func hardLinks(t *testing.T, dir string) []string {
-	name := subject.Put(t, dir, "file", nil)
+	name := aiofile.Put(t, dir, "file", nil)
 	again := filepath.Join(dir, "link")
 	if err := os.Link(name, again); err != nil {
 		t.Fatal(err)
@@ -45,12 +45,12 @@ func twoMounts(t *testing.T, dir string) []string {
 			t.Error(err)
 		}
 	})
-	return []string{subject.Put(t, dir, "file", nil), filepath.Join(there, "file")}
+	return []string{aiofile.Put(t, dir, "file", nil), filepath.Join(there, "file")}
 }
 
 // linkedLater names a file twice after it was opened without a name.
 func linkedLater(t *testing.T, dir string) (list []string) {
-	f := subject.Open(t, dir, os.O_RDWR|aiotest.O_TMPFILE|aio.O_DIRECT)
+	f := aiofile.Open(t, dir, os.O_RDWR|aiotest.O_TMPFILE|aio.O_DIRECT)
 	for _, name := range []string{"file", "again"} {
 		list = append(list, filepath.Join(dir, name))
 		fd := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
@@ -79,12 +79,12 @@ func TestNames(t *testing.T) {
 			list := n.give(t, aiotest.Dir(t))
 			before := inode.Count() // 1 if the file is open already
 			for _, name := range list {
-				subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+				aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 			}
 			if count := inode.Count(); count > max(1, before) {
 				t.Errorf("%q: %d inodes are open, and %d were before", list, count, before)
 			}
-			subject.Must(os.WriteFile(list[0], content()[:common.end()], 0))
+			aiofile.Must(os.WriteFile(list[0], content()[:common.end()], 0))
 			testStripes(t, 0, list...)
 			testBlocksAndBytes(t, list...)
 			for _, o := range overlaps()[8:14] {
@@ -100,7 +100,7 @@ func TestRenamedOver(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	l := blocksAndBytes
-	fresh := func(name string) string { return subject.Put(t, dir, name, make([]byte, l.size())) }
+	fresh := func(name string) string { return aiofile.Put(t, dir, name, make([]byte, l.size())) }
 	name := fresh("file")
 	for round := range aiotest.Scaled(10) {
 		old := []aiotest.File{byPlain.open(t, name, os.O_RDWR), byDirect.open(t, name, os.O_RDWR)}

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // An overlap is which bytes the writers write, several the same.
@@ -42,7 +42,7 @@ func TestOverlap(t *testing.T) {
 	for _, opened := range [][]way{{byOS}, {byPlain}, {byDirect}, {byPlain, byDirect}} {
 		t.Run(wayNames(opened), func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
-				name := subject.Put(t, aiotest.Dir(t), "file", nil)
+				name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 				for i, o := range overlaps() {
 					if !aiotest.SomeOrFull(i) {
 						continue
@@ -73,7 +73,7 @@ func testOverlap(t *testing.T, o overlap, opened []way, names ...string) {
 	for _, s := range o.spans {
 		size = max(size, s.end())
 	}
-	subject.Must(os.Truncate(names[0], size))
+	aiofile.Must(os.Truncate(names[0], size))
 	var files []aiotest.File
 	for i := range 2 * len(opened) * len(names) {
 		files = append(files, opened[i%len(opened)].open(t, names[i/len(opened)%len(names)], os.O_RDWR))

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 func init() { children["outsider"] = outsider }
@@ -33,7 +33,7 @@ func outside(t *testing.T, name string) {
 	t.Helper()
 	cmd := aiotest.Child(t, "^$", "outsider", name)
 	out, err := cmd.StdoutPipe()
-	subject.Must(err)
+	aiofile.Must(err)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -52,20 +52,20 @@ func outside(t *testing.T, name string) {
 // file must be readable at any time.
 func outsider(args []string) {
 	f, err := os.Open(args[0])
-	subject.Must(err)
+	aiofile.Must(err)
 	fi, err := f.Stat()
-	subject.Must(err)
+	aiofile.Must(err)
 	fd, size := int(f.Fd()), fi.Size()
 	p := make([]byte, 300000)
 	for pass := 0; ; pass++ {
-		subject.Must(unix.Fadvise(fd, 0, 0, []int{unix.FADV_SEQUENTIAL, unix.FADV_NORMAL, unix.FADV_RANDOM}[pass%3]))
-		subject.Must(unix.Fadvise(fd, 0, size, unix.FADV_WILLNEED))
+		aiofile.Must(unix.Fadvise(fd, 0, 0, []int{unix.FADV_SEQUENTIAL, unix.FADV_NORMAL, unix.FADV_RANDOM}[pass%3]))
+		aiofile.Must(unix.Fadvise(fd, 0, size, unix.FADV_WILLNEED))
 		for off := int64(0); off < size; off += int64(len(p)) {
 			_, err := f.ReadAt(p[:min(int64(len(p)), size-off)], off)
-			subject.Must(err)
+			aiofile.Must(err)
 		}
 		// Without the small folios that writes have left there is room for a large one.
-		subject.Must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
+		aiofile.Must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
 		touch(fd, int(size))
 		if pass == 0 {
 			fmt.Print("r")
@@ -77,7 +77,7 @@ func outsider(args []string) {
 // MiB at once, where it has those, whatever the size of its readahead.
 func touch(fd, size int) (sum int) {
 	mapped, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_SHARED)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer unix.Munmap(mapped)
 	unix.Madvise(mapped, unix.MADV_HUGEPAGE)
 	for i := 0; i < size; i += 4096 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // A span is n bytes at off.
@@ -54,7 +54,7 @@ func TestStripes(t *testing.T) {
 	for i, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
-				testStripes(t, i, subject.Put(t, aiotest.Dir(t), "file", make([]byte, l.size())))
+				testStripes(t, i, aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, l.size())))
 			})
 		})
 	}
@@ -136,19 +136,19 @@ func (l layout) check(t *testing.T, f io.ReaderAt, p []byte, round int) {
 
 // stripesChild is the other process.
 func stripesChild(args []string) {
-	l := layouts[subject.Number(args[1])]
+	l := layouts[aiofile.Number(args[1])]
 	buffers := l.buffers()
 	var files []*aio.File
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		f, err := aio.OpenFile(args[0], os.O_RDWR|m.Flag, 0)
-		subject.Must(err)
+		aiofile.Must(err)
 		files = append(files, f)
 	}
 	serve(func(round string) {
 		var wg sync.WaitGroup
 		for w, p := range buffers {
 			if byPartner(w) {
-				wg.Go(func() { subject.Must(l.write(files[w/10%2], w, subject.Number(round), p)) })
+				wg.Go(func() { aiofile.Must(l.write(files[w/10%2], w, aiofile.Number(round), p)) })
 			}
 		}
 		wg.Wait()

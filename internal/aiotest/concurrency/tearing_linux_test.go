@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // TestReadsOfOverwrites reads bytes while they are overwritten. Every byte is of one of
@@ -34,7 +34,7 @@ func TestReadsOfOverwrites(t *testing.T) {
 // readOverwrites counts the reads, and those that saw more than one write.
 func readOverwrites(t *testing.T, way way, dir string) (reads, torn int) {
 	const n = 64 << 10
-	name := subject.Put(t, dir, "file", make([]byte, n))
+	name := aiofile.Put(t, dir, "file", make([]byte, n))
 	writer, reader := way.open(t, name, os.O_RDWR), way.open(t, name, os.O_RDONLY)
 	p, got := aiotest.Buffer(n, 0), aiotest.Buffer(n, 0)
 	var round atomic.Int64 // of the last write that began

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 const (
@@ -24,14 +24,14 @@ const (
 // written.
 func TestTruncateBesideAll(t *testing.T) {
 	conditions(t, func(t *testing.T) {
-		name := subject.Put(t, aiotest.Dir(t), "file", content()[:kept])
+		name := aiofile.Put(t, aiotest.Dir(t), "file", content()[:kept])
 		var files []aiotest.File
 		for i := range 4 {
 			files = append(files, ways[1+i%2].open(t, name, os.O_RDWR))
 		}
 		var users sync.WaitGroup
 		for i := range 16 {
-			u := &user{t, subject.Package(t, 0), files[(i+i/8)%4], name, rand.New(rand.NewPCG(uint64(i), 2)), aiotest.Buffer(96<<10, i%2)}
+			u := &user{t, aiofile.Package(t, 0), files[(i+i/8)%4], name, rand.New(rand.NewPCG(uint64(i), 2)), aiotest.Buffer(96<<10, i%2)}
 			do := []func(){u.read, u.read, u.writeBlocks, u.writeBytes, u.append, u.sync, u.stat, u.openAgain}[i%8]
 			users.Go(func() {
 				for range 3 * aiotest.Scaled(20) {
@@ -61,8 +61,8 @@ func TestTruncateBesideAll(t *testing.T) {
 // afterTruncate looks at what is there when all is quiet: kept bytes are, and what a last
 // Truncate brings into the file is zero.
 func afterTruncate(t *testing.T, files []aiotest.File) {
-	subject.Must(files[0].Truncate(kept))
-	subject.Must(files[1].Truncate(highest))
+	aiofile.Must(files[0].Truncate(kept))
+	aiofile.Must(files[1].Truncate(highest))
 	want := append(bytes.Clone(content()[:kept]), make([]byte, highest-kept)...)
 	got := aiotest.Buffer(highest, 0)
 	for _, f := range files {
@@ -125,7 +125,7 @@ func (u *user) writeBytes() {
 // only so far.
 func (u *user) append() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|os.O_APPEND|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer f.Close()
 	if fi, err := f.Stat(); err != nil || fi.Size() > 2*highest {
 		return
@@ -151,7 +151,7 @@ func (u *user) stat() {
 // openAgain has the only direct File, or the only plain one, come and go.
 func (u *user) openAgain() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer f.Close()
 	again := *u
 	again.file = f

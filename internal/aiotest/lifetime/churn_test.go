@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/inode"
 )
 
@@ -53,7 +53,7 @@ func churn(t *testing.T, name string, n int64) {
 
 func churnOnce(name string, i int64, p []byte, off int64) error {
 	flag := []int{os.O_RDWR, os.O_RDWR, os.O_RDONLY, os.O_WRONLY}[i/2%4]
-	f, err := aio.OpenFile(name, flag|subject.Modes[i%2].Flag, 0)
+	f, err := aio.OpenFile(name, flag|aiofile.Modes[i%2].Flag, 0)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func TestChurn(t *testing.T) {
 	aiotest.Guard(t)
 	content := make([]byte, churnWorkers*4096)
 	putLines(content, 1, 0, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	churn(t, name, 200) // makes the threads
 	for range 100 {
 		readTogether(t, name)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // A crowd uses one File by every method that transfers. The beginning of the file are
@@ -263,7 +263,7 @@ func (c *crowd) missing() (names []string) {
 // check reads what is left: what WriteAt has acknowledged, or something newer.
 func (c *crowd) check(t *testing.T, name string) {
 	t.Helper()
-	f := subject.OpenOS(t, name, os.O_RDONLY)
+	f := aiofile.OpenOS(t, name, os.O_RDONLY)
 	got := make([]byte, lines)
 	if n, err := f.ReadAt(got, 0); n != lines {
 		t.Fatal(n, err)
@@ -288,8 +288,8 @@ func (c *crowd) check(t *testing.T, name string) {
 func newCrowd(t *testing.T, dir string, flag int) (c *crowd, name string) {
 	content := make([]byte, lines)
 	putLines(content, 1, 0, 0)
-	name = subject.Put(t, dir, "file", content)
-	c = &crowd{f: subject.Open(t, name, os.O_RDWR|flag)}
+	name = aiofile.Put(t, dir, "file", content)
+	c = &crowd{f: aiofile.Open(t, name, os.O_RDWR|flag)}
 	if _, err := c.f.Seek(lines, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestCloseEveryCall(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		var worst time.Duration
 		calls := int64(0)
 		for range aiotest.Scaled(3) {
@@ -332,9 +332,9 @@ func TestCloseEveryCall(t *testing.T) {
 func TestCloseDoesNotWait(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name+"/ReadFrom", func(t *testing.T) {
-			aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+			aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 				f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
 				r, w := io.Pipe()
 				result := make(chan error)
@@ -352,7 +352,7 @@ func TestCloseDoesNotWait(t *testing.T) {
 			})
 		})
 		t.Run(m.Name+"/WriteTo", func(t *testing.T) {
-			aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+			aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 				s.Put("file", aiotest.Pattern(3<<20, 1)) // more than one piece
 				f := s.MustOpen("file", os.O_RDWR)
 				r, w := io.Pipe()
@@ -374,9 +374,9 @@ func TestCloseDoesNotWait(t *testing.T) {
 // TestCloseTogether has many close a File at once: one of them does.
 func TestCloseTogether(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
 	for i := range aiotest.Scaled(500) {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|aiofile.Modes[i%2].Flag)
 		var closed atomic.Int64
 		var wg sync.WaitGroup
 		for range 8 {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // valid reports whether the number is that of an open descriptor.
@@ -26,9 +26,9 @@ func valid(fd uintptr) bool {
 func TestRawConn(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name, func(t *testing.T) {
-			aiotest.Compare(t, dir, subject.Package(t, m.Flag), rawConn)
+			aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), rawConn)
 		})
 	}
 }
@@ -82,8 +82,8 @@ func rawConn(s *aiotest.Side) {
 func TestRawConnOfDropped(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
-		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+	for _, m := range aiofile.Modes {
+		aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 			s.Put("file", aiotest.Pattern(10000, 1))
 			conn, err := s.MustOpen("file", os.O_RDWR).SyscallConn()
 			s.Note("SyscallConn", err)
@@ -103,7 +103,7 @@ func TestRawConnOfDropped(t *testing.T) {
 // closed, dropped and cleaned up again: nobody closes them.
 func TestClosedOnce(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(10000, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(10000, 1))
 	taken := 0
 	for i := range aiotest.Scaled(200) {
 		ours := closeAndDrop(t, name, i)
@@ -144,7 +144,7 @@ func TestClosedOnce(t *testing.T) {
 // that come when it is dropped, and returns the numbers that it had.
 func closeAndDrop(t *testing.T, name string, i int) (ours []int) {
 	t.Helper()
-	f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,9 +175,9 @@ func closeAndDrop(t *testing.T, name string, i int) (ours []int) {
 func TestFinalizer(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	results := make(chan error, 1)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		dropWithFinalizer(t, name, m.Flag, results)
 		var err error
 		aiotest.Until(t, "the finalizer runs", func() bool {

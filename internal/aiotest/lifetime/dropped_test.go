@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/inode"
 )
 
@@ -111,13 +111,13 @@ func TestOrphans(t *testing.T) {
 	aiotest.Guard(t)
 	content := make([]byte, 1<<20)
 	putLines(content, 1, 0, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	files, inodes := len(numbers(name)), inode.Count()
 	stop := poison(t)
 	for range aiotest.Scaled(10) {
 		var wg sync.WaitGroup
 		for i := range 300 {
-			wg.Go(func() { orphan(t, name, subject.Modes[i/6%2].Flag, i) })
+			wg.Go(func() { orphan(t, name, aiofile.Modes[i/6%2].Flag, i) })
 		}
 		wg.Wait()
 	}
@@ -136,10 +136,10 @@ func TestDroppedInFlight(t *testing.T) {
 	aiotest.Guard(t)
 	content := make([]byte, 1<<20)
 	putLines(content, 1, 0, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	defer poison(t)()
 	for round := range aiotest.Scaled(20) {
-		f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[round%2].Flag, 0)
+		f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[round%2].Flag, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 const (
@@ -38,11 +38,11 @@ type ledger []byte
 
 func openLedger(name string) ledger {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer f.Close()
-	subject.Must(f.Truncate(8 * busyWriters))
+	aiofile.Must(f.Truncate(8 * busyWriters))
 	p, err := unix.Mmap(int(f.Fd()), 0, 8*busyWriters, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	subject.Must(err)
+	aiofile.Must(err)
 	return p
 }
 
@@ -57,13 +57,13 @@ func generation(p []byte) uint32 { return binary.LittleEndian.Uint32(p) }
 // other.
 func busyChild(args []string) {
 	synchronous, err := strconv.Atoi(args[3])
-	subject.Must(err)
-	subject.Must(aio.Configure(aio.Config{Depth: busyDepth, SyncLimit: synchronous}))
+	aiofile.Must(err)
+	aiofile.Must(aio.Configure(aio.Config{Depth: busyDepth, SyncLimit: synchronous}))
 	l := openLedger(args[2])
 	var files []*aio.File
 	for i := range 4 {
-		f, err := aio.OpenFile(args[i%2], os.O_RDWR|subject.Modes[i%2].Flag, 0)
-		subject.Must(err)
+		f, err := aio.OpenFile(args[i%2], os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
+		aiofile.Must(err)
 		files = append(files, f)
 	}
 	// Whoever keeps within the page cache would keep its P for 10 ms, and it would take seconds
@@ -82,7 +82,7 @@ func busyChild(args []string) {
 				putLines(p, 1, off, g)
 				binary.LittleEndian.PutUint32(l.begun(i), g)
 				_, err := files[i%4].WriteAt(p, off)
-				subject.Must(err)
+				aiofile.Must(err)
 				binary.LittleEndian.PutUint32(l.done(i), g)
 				once()
 				runtime.Gosched()
@@ -93,9 +93,9 @@ func busyChild(args []string) {
 			p := aiotest.Buffer(busyRegion, i/4%2)
 			for {
 				_, err := files[i%4].ReadAt(p, int64(i*busyRegion))
-				subject.Must(err)
+				aiofile.Must(err)
 				if i < 8 {
-					subject.Must(files[i%4].Sync())
+					aiofile.Must(files[i%4].Sync())
 				}
 				once()
 				runtime.Gosched()
@@ -112,8 +112,8 @@ func busyChild(args []string) {
 		panic("as told")
 	case "exec":
 		name, err := exec.LookPath("true")
-		subject.Must(err)
-		subject.Must(syscall.Exec(name, []string{name}, nil))
+		aiofile.Must(err)
+		aiofile.Must(syscall.Exec(name, []string{name}, nil))
 	}
 	select {} // until it is killed
 }
@@ -189,7 +189,7 @@ func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) 
 	t.Helper()
 	content := make([]byte, busyWriters*busyRegion)
 	putLines(content, 1, 0, 0)
-	files := [2]string{subject.Put(t, dir, "cached", content), subject.Put(t, dir, "direct", content)}
+	files := [2]string{aiofile.Put(t, dir, "cached", content), aiofile.Put(t, dir, "direct", content)}
 	book := filepath.Join(t.TempDir(), "ledger")
 	l := openLedger(book)
 	defer unix.Munmap(l)
@@ -305,7 +305,7 @@ func TestExecBesideIO(t *testing.T) {
 				return
 			default:
 			}
-			f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+			f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 			if err != nil {
 				t.Error(err)
 				return

@@ -15,7 +15,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // TestCloseInFlight closes Files that hundreds of calls use: each is done, or finds the
@@ -24,9 +24,9 @@ func TestCloseInFlight(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	content := bytes.Repeat([]byte("text"), 256<<10)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	for i := range aiotest.Scaled(6) {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|aiofile.Modes[i%2].Flag)
 		var wg sync.WaitGroup
 		var done atomic.Int64
 		for c := range 300 {

@@ -8,11 +8,11 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 func TestMain(m *testing.M) {
-	subject.Main(m, map[string]func(args []string){
+	aiofile.Main(m, map[string]func(args []string){
 		"busy":  busyChild,
 		"alone": func([]string) {}, // a process that has done nothing else
 	})
@@ -25,11 +25,11 @@ const withoutKernel = "^(TestCloseInFlight|TestDroppedInFlight)$"
 // of it.
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Refused(t, withoutKernel)
+	aiofile.Refused(t, withoutKernel)
 }
 
 // TestCramped is for a process with room for one request.
 func TestCramped(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Cramped(t, withoutKernel)
+	aiofile.Cramped(t, withoutKernel)
 }

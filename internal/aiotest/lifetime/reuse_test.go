@@ -19,7 +19,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // A taker is a descriptor that may have the number of a File that is being closed. check
@@ -145,10 +145,10 @@ func TestNumbersTakenOver(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	theirs := bytes.Repeat([]byte("t"), victimSize)
-	name, victim := subject.Put(t, dir, "ours", bytes.Repeat([]byte("o"), 512<<10)), subject.Put(t, dir, "theirs", theirs)
+	name, victim := aiofile.Put(t, dir, "ours", bytes.Repeat([]byte("o"), 512<<10)), aiofile.Put(t, dir, "theirs", theirs)
 	opened, taken := 0, make(map[string]int)
 	for round := 0; round < aiotest.Scaled(150) || len(taken) < 4; round++ {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[round%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|aiofile.Modes[round%2].Flag)
 		ours := numbers(name)
 		if len(ours) == 0 {
 			t.Fatal("the File has no descriptor")

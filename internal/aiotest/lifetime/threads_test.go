@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // TestThreads has 10,000 goroutines read and write blocks of a direct File. The process does
@@ -29,7 +29,7 @@ func TestThreads(t *testing.T) {
 		crowd = 10_000
 		size  = 64 << 20
 	)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", nil), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", nil), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // The same programs every time, unless others are asked for:
@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
 		// One operation at a time would never come to kernel AIO; and it takes longer there.
-		subject.Must(aio.Configure(aio.Config{SyncLimit: -1}))
+		aiofile.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
-	aiotest.Main(m, subject.Count, nil)
+	aiotest.Main(m, aiofile.Count, nil)
 }
 
 // sizes are those of the files in the beginning: where something changes, and beside it.
@@ -69,7 +69,7 @@ func run(t *testing.T, dir string, seed uint64, steps int) (raw int64) {
 	opt.Finished = func(t testing.TB, name string, content []byte) {
 		raw += secret.check(t, disk, name, content)
 	}
-	m := aiotest.NewMachine(t, dir, subject.Roundabout(t, 0), opt)
+	m := aiotest.NewMachine(t, dir, aiofile.Roundabout(t, 0), opt)
 	programs := 0
 	for ; m.Count().Steps < steps && !t.Failed(); programs++ {
 		s := seed + uint64(programs)
@@ -131,7 +131,7 @@ func newSecret(t testing.TB, dir string) *secret {
 	if err := os.WriteFile(name, bytes.Repeat([]byte(word), 2<<20/len(word)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &secret{TB: t, file: subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), buf: aiotest.Buffer(1<<20, 1)}
+	return &secret{TB: t, file: aiofile.Open(t, name, os.O_RDONLY|aio.O_DIRECT), buf: aiotest.Buffer(1<<20, 1)}
 }
 
 // read reads into a buffer at an odd address what fills a bounce buffer of a size.

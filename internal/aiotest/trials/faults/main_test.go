@@ -6,12 +6,12 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	aiosubject "github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // Each child is a process that a test must not be in itself.
 func TestMain(m *testing.M) {
-	aiotest.Main(m, aiosubject.Count, map[string]func(args []string){
+	aiotest.Main(m, aiofile.Count, map[string]func(args []string){
 		"refuse": func(args []string) { must(aiotest.Refuse(args[0])) },
 		"none":   func([]string) {},
 		"useup":  func([]string) { useUp() },

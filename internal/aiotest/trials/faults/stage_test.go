@@ -19,7 +19,7 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
-	"github.com/go-aio/aio/internal/aiotest/trials/layers"
+	"github.com/go-aio/aio/internal/aiotest/trials/mounts"
 )
 
 // A target is what the file under test is on.
@@ -49,7 +49,7 @@ var others = []target{
 	{name: aiotest.Ext4Small.Name, fs: aiotest.Ext4Small},
 	{name: aiotest.Ext4Large.Name, fs: aiotest.Ext4Large},
 	{name: aiotest.XFSLarge.Name, fs: aiotest.XFSLarge},
-	{name: "overlayfs", fs: aiotest.Ext4, over: layers.Overlay},
+	{name: "overlayfs", fs: aiotest.Ext4, over: mounts.Overlay},
 	{name: "FUSE", plain: true}, // the file is the disk
 }
 

@@ -6,11 +6,11 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/dio"
 )
 
-func TestMain(m *testing.M) { subject.Main(m, nil) }
+func TestMain(m *testing.M) { aiofile.Main(m, nil) }
 
 // A place is somewhere to open a file, and what is known of direct I/O there.
 type place struct {

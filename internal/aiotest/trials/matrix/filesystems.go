@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/trials/layers"
+	"github.com/go-aio/aio/internal/aiotest/trials/mounts"
 )
 
 // deviceSize is that of the devices, in bytes. Their images are sparse.
@@ -34,9 +34,9 @@ func places() []place {
 		{"xfs", aiotest.XFS.Name, true, onDevice(aiotest.XFS)},
 		{"btrfs", aiotest.Btrfs.Name, true, onDevice(aiotest.Btrfs)},
 		{"btrfs, nodatacow", aiotest.BtrfsNoCow.Name, true, onDevice(aiotest.BtrfsNoCow)},
-		{"overlayfs over ext4", "overlayfs", true, over(layers.Overlay)},
+		{"overlayfs over ext4", "overlayfs", true, over(mounts.Overlay)},
 		{"tmpfs", aiotest.Tmpfs.Name, false, onDevice(aiotest.Tmpfs)},
-		{"FUSE", "FUSE", false, over(layers.Loopback)},
+		{"FUSE", "FUSE", false, over(mounts.Loopback)},
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/trials/document"
+	"github.com/go-aio/aio/internal/aiotest/trials/mdtable"
 )
 
 func main() {
@@ -66,9 +66,9 @@ func (r runner) run() error {
 	fmt.Print("\n", table)
 	switch {
 	case r.write != "":
-		return document.Place{File: r.write, Name: "matrix"}.Write(table)
+		return mdtable.Place{File: r.write, Name: "matrix"}.Write(table)
 	case r.check != "":
-		return document.Place{File: r.check, Name: "matrix"}.Check(table, numbers)
+		return mdtable.Place{File: r.check, Name: "matrix"}.Check(table, numbers)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func suites(only string) []suite {
 		{name: "streams", pkg: root + "/stream", skip: otherPlaces},
 		{name: "model", pkg: root + "/internal/aiotest/model"},
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
-		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linear"},
+		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linearizability"},
 		{name: "lifetime", pkg: root + "/internal/aiotest/lifetime"},
 		{name: "faults", pkg: root + "/internal/aiotest/trials/faults", skip: otherProcesses + "|" + exhausting},
 	}

@@ -74,7 +74,7 @@ var mutations = []mutation{
 	{
 		"buffered and direct writes do not wait for each other", "internal/inode/locks.go",
 		`		return a.Lo/g <= (b.Hi-1)/g && b.Lo/g <= (a.Hi-1)/g`, `		return g == 0`,
-		tests("linearizability", "/internal/aiotest/trials/linear", "."),
+		tests("linearizability", "/internal/aiotest/trials/linearizability", "."),
 	},
 	{
 		"EIO of a direct write is left to the page cache", "internal/fd/write.go",

@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/trials/document"
+	"github.com/go-aio/aio/internal/aiotest/trials/mdtable"
 )
 
 func main() {
@@ -53,7 +53,7 @@ func run(only, write string) error {
 	if write == "" {
 		return nil
 	}
-	return document.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n" + strings.Join(rows, ""))
+	return mdtable.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n" + strings.Join(rows, ""))
 }
 
 // plant runs the suite with the bug and returns what failed.

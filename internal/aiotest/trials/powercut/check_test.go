@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
 const testSeed = 7
@@ -118,19 +118,19 @@ func TestCheck(t *testing.T) {
 // TestKnowledge has acknowledgements and beginnings before, during and after a cut.
 func TestKnowledge(t *testing.T) {
 	all := []plan{{slots: make([]slot, 2), workers: 1}}
-	event := func(kind byte, at int64, slot, version int) ack.Event {
-		return ack.Event{Kind: kind, At: at, Record: ack.Record{Slot: slot, Version: version}}
+	event := func(kind byte, at int64, slot, version int) crashlog.Event {
+		return crashlog.Event{Kind: kind, At: at, Record: crashlog.Record{Slot: slot, Version: version}}
 	}
-	h := &history{events: []ack.Event{
-		event(ack.Begun, 10, 0, 1),
-		event(ack.Written, 11, 0, 1),
-		event(ack.Synced, 12, 0, 1),
-		event(ack.Begun, 13, 0, 2),
-		event(ack.Written, 14, 0, 2),
-		event(ack.Begun, 15, 1, 1),
-		event(ack.Synced, 20, 0, 2),
-		event(ack.Begun, 30, 0, 3),
-		event(ack.Begun, 41, 0, 4),
+	h := &history{events: []crashlog.Event{
+		event(crashlog.Begun, 10, 0, 1),
+		event(crashlog.Written, 11, 0, 1),
+		event(crashlog.Synced, 12, 0, 1),
+		event(crashlog.Begun, 13, 0, 2),
+		event(crashlog.Written, 14, 0, 2),
+		event(crashlog.Begun, 15, 1, 1),
+		event(crashlog.Synced, 20, 0, 2),
+		event(crashlog.Begun, 30, 0, 3),
+		event(crashlog.Begun, 41, 0, 4),
 	}}
 	for _, c := range []struct {
 		what string

@@ -8,13 +8,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
 // A history is what a writer has announced.
 type history struct {
 	mu     sync.Mutex
-	events []ack.Event
+	events []crashlog.Event
 	err    error // of the writer
 
 	acknowledged chan struct{} // there has been one more
@@ -36,7 +36,7 @@ func listen(r io.Reader) *history {
 func (h *history) add(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e, err := ack.Parse(line)
+	e, err := crashlog.Parse(line)
 	if err != nil {
 		if h.err == nil {
 			h.err = err
@@ -44,7 +44,7 @@ func (h *history) add(line string) {
 		return
 	}
 	h.events = append(h.events, e)
-	if e.Kind == ack.Synced {
+	if e.Kind == crashlog.Synced {
 		select {
 		case h.acknowledged <- struct{}{}:
 		default:
@@ -99,16 +99,16 @@ func newKnowledge(all []plan) knowledge {
 // that of a beginning before the call, so it does not matter when the lines arrive, once
 // all have.
 func (h *history) cut(all []plan, from, to int64) knowledge {
-	return h.know(all, func(e ack.Event) bool { return e.Kind == ack.Synced && e.At < from }, to)
+	return h.know(all, func(e crashlog.Event) bool { return e.Kind == crashlog.Synced && e.At < from }, to)
 }
 
 // end is what is known of files that outlive their writer: all calls that had returned
 // are there, synced or not.
 func (h *history) end(all []plan) knowledge {
-	return h.know(all, func(e ack.Event) bool { return e.Kind != ack.Begun }, math.MaxInt64)
+	return h.know(all, func(e crashlog.Event) bool { return e.Kind != crashlog.Begun }, math.MaxInt64)
 }
 
-func (h *history) know(all []plan, sure func(ack.Event) bool, to int64) knowledge {
+func (h *history) know(all []plan, sure func(crashlog.Event) bool, to int64) knowledge {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := newKnowledge(all)
@@ -117,7 +117,7 @@ func (h *history) know(all []plan, sure func(ack.Event) bool, to int64) knowledg
 		switch {
 		case sure(e):
 			s.least = max(s.least, e.Version)
-		case e.Kind == ack.Begun && e.At <= to:
+		case e.Kind == crashlog.Begun && e.At <= to:
 			s.most = e.Version
 			s.lengths = append(s.lengths, e.Length)
 		}

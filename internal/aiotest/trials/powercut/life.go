@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
@@ -99,7 +99,7 @@ func (l *life) run(base *fusedisk.Disk) error {
 
 // write has a writer write, cuts the power, and kills it.
 func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
-	if l.ledger == nil {
+	if l.database == nil {
 		for _, p := range l.plans {
 			if err := p.create(dir); err != nil {
 				return nil, err
@@ -125,7 +125,7 @@ func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
 	child.Wait()
 	l.slowest = time.Since(start)
 	<-h.ended
-	l.begun, l.acknowledged = h.count(ack.Begun), h.count(ack.Synced)
+	l.begun, l.acknowledged = h.count(crashlog.Begun), h.count(crashlog.Synced)
 	if err != nil {
 		return h, err
 	}
@@ -151,8 +151,8 @@ func (l *life) start(dir string) (*exec.Cmd, *history, error) {
 	}
 	defer w.Close()
 	child := writer(l.by, l.seed, dir)
-	if l.ledger != nil {
-		child = l.ledger.writer(l.seed, dir)
+	if l.database != nil {
+		child = l.database.writer(l.seed, dir)
 	}
 	child.Stdout, child.Stderr = w, os.Stderr
 	if err := child.Start(); err != nil {
@@ -169,9 +169,9 @@ func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
 			return err
 		}
 		awaitUnflushed(disk)
-		from := ack.Now()
+		from := crashlog.Now()
 		cut := l.server.Cut(disk, "cut"+strconv.Itoa(i), l.rand)
-		l.images = append(l.images, image{cut, from, ack.Now()})
+		l.images = append(l.images, image{cut, from, crashlog.Now()})
 		cached, lost := cut.Lost()
 		l.cached += cached
 		l.lost += lost
@@ -252,8 +252,8 @@ func (l *life) afterCut(i int, image image, h *history) error {
 // look looks at what is left in a directory.
 func (l *life) look(dir string, known knowledge, killed bool) check {
 	c := check{plans: l.plans, known: known, seed: l.seed, engine: l.by, killed: killed}
-	if l.ledger != nil {
-		l.ledger.check(&c, dir, l.rand)
+	if l.database != nil {
+		l.database.check(&c, dir, l.rand)
 	} else {
 		c.dir(dir, l.rand)
 	}

@@ -38,8 +38,8 @@ import (
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/ledger"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
+	"github.com/go-aio/aio/internal/aiotest/txcheck"
 )
 
 // A trial is a run of the program.
@@ -65,7 +65,7 @@ func main() {
 	flag.IntVar(&t.cutCount, "cuts", 20, "how often the power is cut")
 	flag.IntVar(&t.killCount, "kills", 5, "how often the writer is killed; so many writers there are, and each sees as many cuts")
 	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "what to write, and when to cut; but the time that all takes is different in each run")
-	databases := flag.String("databases", "", "write by these databases instead: names of modules in adapters that have a program ./ledger")
+	databases := flag.String("databases", "", "write by these databases instead: names of modules in adapters that have a program ./txcheck")
 	names := flag.String("fs", "ext4,xfs", "filesystems: ext4, xfs, btrfs")
 	flag.StringVar(&t.engine, "engine", "", "what the writers use: aio or os; by default, os in one of four")
 	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "have the disk lose its flushes, to see that the losses are seen")
@@ -134,7 +134,7 @@ const patience = 3 * time.Minute
 // writings returns what the lives are of, one after the other; dir is for programs.
 func (t *trial) writings(dir string) ([]writing, error) {
 	if len(t.databases) > 0 {
-		return t.ledgers(dir)
+		return t.databaseModes(dir)
 	}
 	var all []writing
 	for i := range t.killCount {
@@ -146,9 +146,9 @@ func (t *trial) writings(dir string) ([]writing, error) {
 
 // A writing is what a life is of.
 type writing struct {
-	filesystem string    // key of volumes
-	by         string    // what the files are written by, or a description of ledger
-	ledger     *ledgerOf // writes, if it is not nil
+	filesystem string        // key of volumes
+	by         string        // what the files are written by, or a description of ledger
+	database   *databaseMode // writes, if it is not nil
 }
 
 // engineOf returns what a life is to use.
@@ -170,7 +170,7 @@ func (t *trial) lives(writings []writing) error {
 	started := time.Now()
 	for i, w := range writings {
 		v := volumes[w.filesystem]
-		if w.ledger != nil {
+		if w.database != nil {
 			v.Size = max(v.Size, databaseSize)
 		}
 		if bases[w.filesystem] == nil {
@@ -204,8 +204,8 @@ func (l *life) guarded(base *fusedisk.Disk) error {
 	})
 	defer guard.Stop()
 	l.rand, l.plans = rand.New(rand.NewPCG(l.seed, 2)), plans(l.seed)
-	if l.ledger != nil {
-		l.plans = []plan{{name: "ledger", workers: ledger.Workers}}
+	if l.database != nil {
+		l.plans = []plan{{name: "txcheck", workers: txcheck.Workers}}
 	}
 	return l.run(base)
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
 // A record is what one call of the writer writes.
-type record ack.Record
+type record crashlog.Record
 
 // The first bytes of a record say what it is.
 const (

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 	"github.com/go-aio/aio/stream"
 	"golang.org/x/sys/unix"
 )
@@ -67,7 +67,7 @@ func beWriter() {
 		return
 	}
 	err := runWriter(engines[engine], seed, dir)
-	ack.Fail(err)
+	crashlog.Fail(err)
 }
 
 // runWriter returns the first error.
@@ -137,7 +137,7 @@ func (w *worker) run() error {
 		if err := w.sync(); err != nil {
 			return err
 		}
-		announce(ack.Synced, batch...)
+		announce(crashlog.Synced, batch...)
 	}
 }
 
@@ -171,7 +171,7 @@ func (w *worker) next() record {
 func (w *worker) write(r record) error {
 	p := w.slab[w.rand.IntN(2)*w.rand.IntN(blockSize):][:r.Length]
 	r.fill(p, w.seed)
-	announce(ack.Begun, r)
+	announce(crashlog.Begun, r)
 	var n int
 	var err error
 	if r.Off < 0 {
@@ -185,9 +185,9 @@ func (w *worker) write(r record) error {
 	_, buffered := w.file.(logFile)
 	switch {
 	case w.plan.sync != 0:
-		announce(ack.Synced, r)
+		announce(crashlog.Synced, r)
 	case !buffered: // else it may be in the process yet
-		announce(ack.Written, r)
+		announce(crashlog.Written, r)
 	}
 	return nil
 }
@@ -201,11 +201,11 @@ func (w *worker) sync() error {
 
 // announce tells the parent of records.
 func announce(kind byte, records ...record) {
-	list := make([]ack.Record, len(records))
+	list := make([]crashlog.Record, len(records))
 	for i, r := range records {
-		list[i] = ack.Record(r)
+		list[i] = crashlog.Record(r)
 	}
-	ack.Announce(kind, list...)
+	crashlog.Announce(kind, list...)
 }
 
 // writer is this program again, as a writer.
