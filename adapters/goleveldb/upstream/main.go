@@ -41,7 +41,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if mode := os.Getenv("JUDGE_MODE"); mode != "os" {
+	if mode := os.Getenv("UPSTREAM_MODE"); mode != "os" {
 		storage.OpenFile = func(path string, readOnly bool) (storage.Storage, error) {
 			return goleveldb.Open(path, goleveldb.Options{
 				ReadOnly: readOnly, Direct: mode == "direct", JournalAhead: mode == "ahead",

@@ -46,7 +46,7 @@ import (
 type FS struct{ types.VFS }
 
 func New() *FS {
-	switch mode := os.Getenv("JUDGE_MODE"); mode {
+	switch mode := os.Getenv("UPSTREAM_MODE"); mode {
 	case "os":
 		return &FS{newOwn()}
 	default:
@@ -164,7 +164,7 @@ func aliceOne(dir, mode, workload string) error {
 	}
 	run := func(name string, args ...string) ([]byte, error) {
 		cmd := exec.Command(filepath.Join(dir, name), args...)
-		cmd.Env = append(os.Environ(), "JUDGE_MODE="+mode)
+		cmd.Env = append(os.Environ(), "UPSTREAM_MODE="+mode)
 		var errs strings.Builder
 		cmd.Stderr = &errs
 		out, err := cmd.Output()

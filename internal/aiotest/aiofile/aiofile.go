@@ -23,8 +23,8 @@ var Modes = []struct {
 	Flag int
 }{{"plain", 0}, {"direct", aio.O_DIRECT}}
 
-// Package is package aio, where OpenFile adds flag. It fails the test if a File opened
-// with O_DIRECT is not direct, or is where there is no direct I/O.
+// Package is package aio; its OpenFile adds flag. It fails the test if a File opened with O_DIRECT
+// is direct where there is no direct I/O, or is not direct where there is.
 func Package(t testing.TB, flag int) aiotest.Package {
 	open := func(name string, more int, perm fs.FileMode) (aiotest.File, error) {
 		more |= flag
@@ -89,8 +89,8 @@ func fileOf(f aiotest.File) *aio.File {
 	return nil
 }
 
-// Roundabout is Package, but the positional calls and Sync of its Files are made by their other
-// forms, in turn: as they are, by an Op, with a context, and as members of a Batch.
+// Roundabout is Package, but its Files make each positional call and Sync in another form, in turn:
+// directly, by an Op, with a context, and as a member of a Batch.
 func Roundabout(t testing.TB, flag int) aiotest.Package {
 	p := Package(t, flag)
 	open, temp, atRoot, byName, create, byNumber := p.OpenFile, p.CreateTemp, p.OpenInRoot, p.Open, p.Create, p.NewFile
@@ -113,8 +113,8 @@ type roundabout struct {
 	turn atomic.Uint32
 }
 
-// batched makes a call the last member of a Batch. If the File is direct there are others, so that
-// it may be a group; what comes of them does not matter.
+// batched makes a call the last member of a Batch. A direct File gets other members too, whose
+// results are ignored, so that the members may become a group.
 func (f *roundabout) batched(add func(b *aio.Batch) int) (int, error) {
 	var b aio.Batch
 	for f.Direct() && b.Len() < 2 {
@@ -193,7 +193,7 @@ func wantDirect(f *aio.File, flag int) bool {
 	return !errors.Is(err, fs.ErrPermission)
 }
 
-// Open opens a file by package aio, to be closed in the end.
+// Open opens a file by package aio. The test closes it at its end.
 func Open(t testing.TB, name string, flag int) *aio.File {
 	t.Helper()
 	f, err := aio.OpenFile(name, flag, 0o644)
@@ -204,7 +204,7 @@ func Open(t testing.TB, name string, flag int) *aio.File {
 	return f
 }
 
-// OpenOS opens a file by package os, to be closed in the end.
+// OpenOS opens a file by package os. The test closes it at its end.
 func OpenOS(t testing.TB, name string, flag int) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(name, flag, 0o644)
@@ -215,7 +215,7 @@ func OpenOS(t testing.TB, name string, flag int) *os.File {
 	return f
 }
 
-// Put makes a file and returns its name.
+// Put creates a file with the given content and returns its name.
 func Put(t testing.TB, dir, name string, content []byte) string {
 	t.Helper()
 	name = filepath.Join(dir, name)

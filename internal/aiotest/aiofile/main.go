@@ -12,8 +12,8 @@ import (
 	"github.com/go-aio/aio/internal/inode"
 )
 
-// Main runs the tests of package aio, as aiotest.Main. The children that it adds are
-// processes that lack something.
+// Main runs the tests of package aio like aiotest.Main. The children that it adds are processes
+// that lack something.
 func Main(m *testing.M, children map[string]func(args []string)) {
 	all := map[string]func(args []string){
 		"refuse": func(args []string) { Must(aiotest.Refuse(args[0])) },
@@ -26,7 +26,7 @@ func Main(m *testing.M, children map[string]func(args []string)) {
 	aiotest.Main(m, Count, all)
 }
 
-// Count is what tests must leave as it was: open inodes, and what the watchdog has found.
+// Count returns a number that tests must leave unchanged: open inodes, and repairs by the watchdog.
 func Count() int {
 	s := aio.ReadStats()
 	if s.Overlooked > 0 {
@@ -35,22 +35,22 @@ func Count() int {
 	return inode.Count() + int(s.Overlooked)
 }
 
-// Must panics if there is an error: a child has no other way to say so.
+// Must panics if err is not nil: a child has no other way to report it.
 func Must(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-// Number is what a child's argument says.
+// Number parses the argument of a child.
 func Number(s string) int {
 	n, err := strconv.Atoi(s)
 	Must(err)
 	return n
 }
 
-// Refused runs the tests that match pattern in processes that a seccomp filter keeps from
-// kernel AIO, or from part of it.
+// Refused runs the tests that match pattern in processes in which a seccomp filter refuses kernel
+// AIO, or part of it.
 func Refused(t *testing.T, pattern string) {
 	if !aiotest.Linux {
 		aiotest.Needs(t, "kernel AIO", "go test ./... on Linux")
@@ -66,9 +66,9 @@ func Refused(t *testing.T, pattern string) {
 	}
 }
 
-// Cramped runs the tests that match pattern in a process that has room for one request
-// and one plain system call: what waits for itself there waits for ever. Every direct
-// request goes to kernel AIO, also one that is alone.
+// Cramped runs the tests that match pattern in a process that has room for one async request and
+// one sync one. A request that waits for another of its own call hangs there. Every direct request
+// goes to kernel AIO, even if it is the only one.
 func Cramped(t *testing.T, pattern string) {
 	aiotest.Guard(t)
 	aiotest.RunChild(t, pattern, "configure", "1", "1")
@@ -77,7 +77,7 @@ func Cramped(t *testing.T, pattern string) {
 // OnSmall compares package aio with the oracle on each small filesystem.
 func OnSmall(t *testing.T, do func(f aiotest.Filesystem) func(s *aiotest.Side)) {
 	for _, f := range aiotest.Small {
-		if f.Name == "ext4" && aiotest.Brief() { // mkfs takes its time
+		if f.Name == "ext4" && aiotest.Brief() { // mkfs is slow
 			continue
 		}
 		for _, m := range Modes {

@@ -23,8 +23,8 @@ const (
 	single        = 0x80 // a record of one byte is this plus the appender's number
 )
 
-// record returns an appender's record: one byte, or a header that says whose it is, which
-// and how long, and bytes that follow from that. No byte is zero.
+// record returns an appender's record: one byte, or a header with the appender, the record's number
+// and its length, and bytes derived from those. No byte is zero.
 func record(appender, k int) []byte {
 	n := recordSizes[(appender+k)%len(recordSizes)]
 	if n == 1 {
@@ -37,9 +37,9 @@ func record(appender, k int) []byte {
 	return p
 }
 
-// TestAppenders has several processes append records through several Files each, plain
-// and direct and os.Files, by all methods that append. Every record is there whole, once,
-// and in the order of its appender.
+// TestAppenders appends records from several processes, through several Files each, buffered and
+// direct and os.Files, by all methods that append. Every record must be there whole, once, and in
+// the order of its appender.
 func TestAppenders(t *testing.T) {
 	conditions(t, func(t *testing.T) {
 		name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
@@ -69,7 +69,7 @@ func TestAppenders(t *testing.T) {
 	})
 }
 
-// appenderFiles opens a file to append to, in every way.
+// appenderFiles opens a file for appending, in every way.
 func appenderFiles(name string) (files []aiotest.File) {
 	const flag = os.O_WRONLY | os.O_APPEND
 	for _, direct := range []int{aio.O_DIRECT, 0, aio.O_DIRECT} {
@@ -87,7 +87,7 @@ func appendersChild(args []string) {
 	serve(func(string) { aiofile.Must(appendRecords(files, aiofile.Number(args[1]), aiofile.Number(args[2]))) })
 }
 
-// appendRecords has the appenders of one process append, two through each File.
+// appendRecords runs the appenders of one process, two on each File.
 func appendRecords(files []aiotest.File, process, records int) error {
 	defer closeAll(files)
 	errs := make([]error, appendersEach)
@@ -111,7 +111,7 @@ func appendRecords(files []aiotest.File, process, records int) error {
 	return nil
 }
 
-// appendRecord appends by one of the methods. bytes.Reader gives ReadFrom all at once.
+// appendRecord appends by one of the methods. bytes.Reader gives ReadFrom everything in one piece.
 func appendRecord(f aiotest.File, k int, p []byte) error {
 	var n int
 	var err error
@@ -157,7 +157,7 @@ func checkRecords(content []byte, records int) error {
 	return nil
 }
 
-// appenderAt returns whose record p begins with.
+// appenderAt returns the appender of the record at the start of p.
 func appenderAt(p []byte) (int, error) {
 	if p[0] >= single {
 		return int(p[0] - single), nil

@@ -14,10 +14,9 @@ import (
 
 func init() { children["outsider"] = outsider }
 
-// TestReadahead has another process read the file through the page cache, with
-// readahead and by mmap(2), while direct and buffered writes meet in one large folio.
-// Nothing is lost, not in what that process has in the page cache either, and Sync does
-// not fail with EIO.
+// TestReadahead reads the file in another process through the page cache, with readahead and by
+// mmap(2), while direct and buffered writes meet in one large folio. Nothing may be lost, in that
+// process's page cache either, and Sync may not fail with EIO.
 func TestReadahead(t *testing.T) {
 	conditions(t, func(t *testing.T) {
 		name := newFolio(t)
@@ -48,8 +47,8 @@ func outside(t *testing.T, name string) {
 	}
 }
 
-// outsider reads until it is killed. A read that fails ends it, and so the pages of the
-// file must be readable at any time.
+// outsider reads until it is killed. A failed read ends it, so the pages of the file must be
+// readable at any time.
 func outsider(args []string) {
 	f, err := os.Open(args[0])
 	aiofile.Must(err)
@@ -64,7 +63,7 @@ func outsider(args []string) {
 			_, err := f.ReadAt(p[:min(int64(len(p)), size-off)], off)
 			aiofile.Must(err)
 		}
-		// Without the small folios that writes have left there is room for a large one.
+		// Dropping the small folios left by writes makes room for a large one.
 		aiofile.Must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
 		touch(fd, int(size))
 		if pass == 0 {
@@ -73,8 +72,8 @@ func outsider(args []string) {
 	}
 }
 
-// touch reads a byte of each page through a mapping. The kernel then reads a folio of 2
-// MiB at once, where it has those, whatever the size of its readahead.
+// touch reads a byte of each page through a mapping. A kernel with folios of 2 MiB then reads one
+// at once, whatever the size of its readahead.
 func touch(fd, size int) (sum int) {
 	mapped, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	aiofile.Must(err)

@@ -148,7 +148,7 @@ func (u *user) stat() {
 	}
 }
 
-// openAgain has the only direct File, or the only plain one, come and go.
+// openAgain has the only direct File, or the only buffered one, come and go.
 func (u *user) openAgain() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
 	aiofile.Must(err)

@@ -1,7 +1,8 @@
 //go:build linux
 
-// Package crashlog is how a process that writes to a disk tells another, which cuts the power of that disk, what has to be there
-// afterwards: a line for each event, in one write(2), so that a process that is killed has announced whole lines.
+// Package crashlog carries events from a process that writes to a disk to the process that cuts the
+// power of that disk. They tell which records must be there afterwards. Each call is one write(2)
+// of one line per event, so a killed process has announced whole lines.
 package crashlog
 
 import (
@@ -13,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Event is that of a record, or of something else that is written as a whole.
+// An Event concerns a record, or something else that is written as a whole.
 type Event struct {
 	Kind byte
 	At   int64 // when, by Now
@@ -28,7 +29,7 @@ const (
 	Failed  = 'E' // a text follows: the end of the writer
 )
 
-// A Record is what is written.
+// A Record is a unit of writing.
 type Record struct {
 	File    int
 	Slot    int   // the place in the file; of an appended record, the goroutine that appends
@@ -37,7 +38,7 @@ type Record struct {
 	Length  int   // bytes
 }
 
-// Now is the time of a clock that all processes share, in nanoseconds.
+// Now returns the time of a clock that all processes share, in nanoseconds.
 func Now() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
@@ -46,8 +47,8 @@ func Now() int64 {
 	return ts.Nano()
 }
 
-// Announce announces events of one kind, which happen now, on the standard output. It ends the process if nobody reads
-// that any more.
+// Announce writes events of one kind, which happen now, to the standard output. It ends the process
+// if the other end of the pipe is closed.
 func Announce(kind byte, records ...Record) {
 	if _, err := os.Stdout.Write(lines(kind, Now(), records)); err != nil {
 		os.Exit(1)
@@ -61,13 +62,13 @@ func lines(kind byte, at int64, records []Record) (text []byte) {
 	return text
 }
 
-// Fail announces why the writer ends, and ends it.
+// Fail announces the error that ends the writer, and ends it.
 func Fail(err error) {
 	fmt.Printf("%c %v\n", Failed, err)
 	os.Exit(1)
 }
 
-// Parse returns the event that a line announces.
+// Parse returns the event of a line.
 func Parse(line string) (Event, error) {
 	fields := strings.Fields(line)
 	var numbers [6]int64

@@ -1,5 +1,5 @@
-// Package iocount counts what a database asks of its files, by kind of call: how many, of how many bytes, of whole blocks or
-// not, one after the other or not.
+// Package iocount counts the calls of a database on its files, by kind: their number and bytes, and
+// how many are of whole blocks, or begin where the last one ended.
 package iocount
 
 import (
@@ -10,20 +10,20 @@ import (
 	"sync"
 )
 
-// block is the length in bytes that the columns of Print call whole.
+// block is the length in bytes of a whole block.
 const block = 4096
 
-// Calls are what is counted. The zero value is ready, and may be used concurrently.
+// Calls counts calls. The zero value is ready, and may be used concurrently.
 type Calls struct {
 	mu    sync.Mutex
 	kinds map[string]*sum
 }
 
-// A sum is what calls of one kind had in common.
+// A sum adds up calls of one kind.
 type sum struct{ calls, bytes, aligned, follow int64 }
 
-// Count notes a call of n bytes at off, where the last one of the file ended at last, and returns where this one does. A sync
-// and the like has no bytes.
+// Count counts a call of n bytes at off on a file whose previous call ended at last, and returns
+// the end of this one. A call without bytes, such as a sync, has n = 0.
 func (c *Calls) Count(call string, n int, off, last int64) (end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,8 +46,9 @@ func (c *Calls) Count(call string, n int, off, last int64) (end int64) {
 	return off + int64(n)
 }
 
-// Print prints a row of Markdown for each kind, which begins with what, and forgets them: calls (for each of so many
-// operations, if that is not 0), bytes of one in the mean, the share of whole blocks, and of those that began where the last ended.
+// Print prints a row of Markdown for each kind, with what in the first column, and resets the
+// counts. The columns are calls (per operation, if operations is not 0), mean bytes per call, the
+// share of whole blocks, and the share of calls that began where the last ended.
 func (c *Calls) Print(what string, operations int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,8 +18,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestCloseInFlight closes Files that hundreds of calls use: each is done, or finds the
-// File closed.
+// TestCloseInFlight closes Files during hundreds of calls: each completes, or returns fs.ErrClosed.
 func TestCloseInFlight(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)

@@ -21,7 +21,8 @@ func TestRatios(t *testing.T) {
 	}
 }
 
-// What is dropped and filled is there as before, and what is not there is no error.
+// TestPageCache checks that Drop and Fill leave the contents alone, and that a missing name is no
+// error.
 func TestPageCache(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "a", "b")

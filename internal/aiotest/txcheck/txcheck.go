@@ -1,14 +1,18 @@
 //go:build linux
 
-// Package txcheck is the main of a program that runs transactions on a database, for another (trials/powercut) that cuts
-// the power of the disk, or kills the program, and then has it look which of the transactions are there.
+// Package txcheck is the main function of a program that runs transactions on a database. Another
+// program (trials/powercut) cuts the power of the disk, or kills the first one, and then starts it
+// again to check which transactions survived.
 //
 //	txcheck modes                     prints the modes that the database can be opened in
-//	txcheck write MODE SEED DIR       runs transactions until it is killed, and announces them, see package crashlog
-//	txcheck check MODE SEED DIR       reads from its standard input what is known, and prints what is lost
+//	txcheck write MODE SEED DIR       runs transactions until it is killed, and announces
+//	                                  them, see package crashlog
+//	txcheck check MODE SEED DIR       reads the bounds of each worker from its standard
+//	                                  input, and prints the losses
 //
-// Each of the Workers has a table of its own and one transaction after the other, numbered from 1 on, that sets and
-// deletes some keys as the seed has it. So a table is always as it was after some transaction, and it can be told which.
+// Each of the Workers has a table of its own and runs one transaction after the other, numbered
+// from 1. A transaction sets and deletes keys that the seed chooses. So a table always equals its
+// state after some transaction, and the check can tell which.
 package txcheck
 
 import (
@@ -28,16 +32,17 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
-// Workers is how many goroutines there are, with a table each.
+// Workers is the number of goroutines, each with a table of its own.
 const Workers = 4
 
-// A Store is a database. Its methods may be called concurrently, for each worker by one goroutine at a time.
+// A Store is a database. Its methods may be called concurrently, for each worker by one goroutine
+// at a time.
 type Store interface {
 	// Commit makes all the changes or, if there is a crash, none. They are durable when it returns.
 	Commit(worker int, changes []Change) error
-	// Load returns what is in a table.
+	// Load returns the contents of a table.
 	Load(worker int) (map[string][]byte, error)
-	// Check has the database look for damage.
+	// Check runs the database's own check for damage.
 	Check() error
 	Close() error
 }
@@ -50,11 +55,11 @@ type Change struct {
 
 // A Database opens a Store in a directory.
 type Database struct {
-	Modes []string // those over the database's own files are called os, or os-something
+	Modes []string // modes over the database's own files are called os, or os-something
 	Open  func(dir, mode string) (Store, error)
 }
 
-// Main is the program.
+// Main runs the program.
 func (d Database) Main() {
 	var err error
 	switch args := os.Args[1:]; {
@@ -114,17 +119,18 @@ func write(store Store, seed uint64) error {
 	return <-errs
 }
 
-// hasty is after how many transactions a worker takes its time: a database that keeps all of them, and does not
-// wait for the disk, would fill it.
+// hasty is the number of transactions after which a worker slows down. Otherwise a database that
+// keeps every transaction, and does not wait for the disk, would fill it.
 const hasty = 2500
 
 const (
 	keys    = 100    // of a table
-	usual   = 1_500  // bytes of a value, at most
-	longest = 40_000 // of some
+	usual   = 1_500  // usual maximum length of a value, in bytes
+	longest = 40_000 // maximum length of a few values
 )
 
-// transaction returns the changes of one. The same key may be in it twice: then the later change counts.
+// transaction returns the changes of one transaction. If a key is in it twice, the later change
+// counts.
 func transaction(seed uint64, worker, version int) []Change {
 	r := rand.New(rand.NewPCG(seed, uint64(worker)<<32|uint64(version)))
 	changes := make([]Change, 1+r.IntN(4))
@@ -142,7 +148,7 @@ func transaction(seed uint64, worker, version int) []Change {
 	return changes
 }
 
-// value returns some n bytes that do not compress, and begin with what transaction they are of.
+// value returns at least n bytes that do not compress, and begin with the transaction's name.
 func value(r *rand.Rand, worker, version, n int) []byte {
 	v := fmt.Appendf(make([]byte, 0, n+64), "worker %d transaction %d ", worker, version)
 	for len(v) < n {
@@ -151,13 +157,13 @@ func value(r *rand.Rand, worker, version, n int) []byte {
 	return v
 }
 
-// Known is what is known of a worker's transactions.
+// Known bounds the transactions of a worker that may have survived.
 type Known struct {
-	Least int // the one that must be there, and all before
-	Most  int // the last one that may be
+	Least int // this transaction and all before it must be there
+	Most  int // the last transaction that may be there
 }
 
-// WriteKnown writes what txcheck check reads.
+// WriteKnown writes the input of txcheck check.
 func WriteKnown(w io.Writer, known []Known) error {
 	for _, k := range known {
 		if _, err := fmt.Fprintln(w, k.Least, k.Most); err != nil {
@@ -178,7 +184,8 @@ func readKnown(r io.Reader) ([]Known, error) {
 	return known, nil
 }
 
-// check prints a line for each table that is not as it was after a transaction that may be the last one.
+// check prints a line for each table whose contents match none of the transactions that may be the
+// last.
 func check(store Store, seed uint64, known []Known, out io.Writer) error {
 	for worker, k := range known {
 		got, err := store.Load(worker)
@@ -192,8 +199,8 @@ func check(store Store, seed uint64, known []Known, out io.Writer) error {
 	return nil
 }
 
-// find looks for the transaction after which the table was as got. It returns "" or, if there is none, what differs from
-// the first that may be it.
+// find looks for the transaction that left the table as got. It returns "", or the difference from
+// the first candidate.
 func find(got map[string][]byte, seed uint64, worker int, k Known) (first string) {
 	table := make(map[string][]byte)
 	for version := 0; version <= k.Most; version++ {
@@ -224,7 +231,7 @@ func apply(table map[string][]byte, changes []Change) {
 	}
 }
 
-// difference describes the first difference, if there is one.
+// difference describes the first difference, or returns "".
 func difference(got, want map[string][]byte) string {
 	all := maps.Clone(want)
 	maps.Copy(all, got)

@@ -22,7 +22,7 @@ func (m *memory) Load(worker int) (map[string][]byte, error) { return m[worker],
 func (m *memory) Check() error                               { return nil }
 func (m *memory) Close() error                               { return nil }
 
-// after returns tables as they are after so many transactions of each worker.
+// after returns the tables as they are after that many transactions of each worker.
 func after(seed uint64, transactions int) *memory {
 	m := new(memory)
 	for worker := range m {
@@ -34,7 +34,7 @@ func after(seed uint64, transactions int) *memory {
 	return m
 }
 
-// TestCheck has the checker look at what may be left, and at what may not.
+// TestCheck checks tables that a crash may leave, and tables that it may not.
 func TestCheck(t *testing.T) {
 	const seed, last = 5, 50
 	next := transaction(seed, 1, last+1)
@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		known  Known
 		change func(table map[string][]byte, key string)
-		want   string // in what is printed
+		want   string // in the output
 	}{
 		"as acknowledged":         {Known{last, last}, nil, ""},
 		"the last was under way":  {Known{last, last + 1}, nil, ""},

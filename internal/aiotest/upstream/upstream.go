@@ -1,5 +1,5 @@
-// Package upstream runs the tests of a database over its own files and over those of package aio, and
-// compares what fails. The tests are those of the module cache, in a temporary copy that is edited.
+// Package upstream runs the tests of a database over its own files and over those of package aio,
+// and compares the failures. The tests are those of the module cache, in an edited temporary copy.
 package upstream
 
 import (
@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// Main runs compare, which returns whether the same fails in all modes, with a directory for temporary files that
-// goes afterwards. It ends the program with 1 if not.
+// Main calls compare with a temporary directory, which it removes afterwards. compare reports
+// whether the same tests fail in all modes. If not, Main ends the program with status 1.
 func Main(compare func(dir string) (same bool, err error)) {
 	dir, err := os.MkdirTemp("", "upstream")
 	same := false
@@ -36,7 +36,7 @@ func Main(compare func(dir string) (same bool, err error)) {
 	}
 }
 
-// moduleDir is where the sources of a module are, as go.mod has it.
+// moduleDir returns the directory with the sources of a module, at the version of go.mod.
 func moduleDir(module string) (string, error) {
 	if out, err := exec.Command("go", "mod", "download", module).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go mod download %s: %w: %s", module, err, out)
@@ -44,7 +44,7 @@ func moduleDir(module string) (string, error) {
 	return listed(module)
 }
 
-// listed returns the directory of a module that is there.
+// listed returns the directory of a downloaded module.
 func listed(module string) (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
@@ -55,9 +55,8 @@ func listed(module string) (string, error) {
 
 const aioModule = "github.com/go-aio/aio"
 
-// ReplaceModule copies the sources of a module to dir, has them edited, and returns the name of a
-// go.mod by which this copy is used. (An -overlay may not touch the
-// module cache.)
+// ReplaceModule copies the sources of a module to dir, calls edit on the copy, and returns the name
+// of a go.mod that uses it. (An -overlay may not touch the module cache.)
 func ReplaceModule(dir, module string, edit func(dir string) error) (modfile string, err error) {
 	from, err := moduleDir(module)
 	if err != nil {
@@ -97,31 +96,32 @@ func ReplaceModule(dir, module string, edit func(dir string) error) (modfile str
 	return modfile, nil
 }
 
-// ModeEnv is the environment variable that tells the tests their mode.
-const ModeEnv = "JUDGE_MODE"
+// ModeEnv is the environment variable with the mode of the tests.
+const ModeEnv = "UPSTREAM_MODE"
 
-// A Suite is what is run in every mode. Each package has a hook, which prints in the end "upstream: ", and
-// how many calls of package aio went through the page cache, and how many did not.
+// A Suite is a set of tests that runs in every mode. Each package has a hook. At the end it prints
+// "upstream: ", and how many calls of package aio went through the page cache, and how many did
+// not.
 type Suite struct {
 	Packages []string
-	Modes    []string // the first is the one that the others are compared with
+	Modes    []string // the others are compared with the first
 	Modfile  string   // of ReplaceModule
-	Dir      string   // for temporary files; it goes afterwards
+	Dir      string   // for temporary files; removed afterwards
 	Flags    []string // of go test
 
 	said []string // the last lines of go test
 }
 
-// An outcome is what became of a package in a mode.
+// An outcome is the result of a package in a mode.
 type outcome struct {
 	passed, skipped int
 	failed          []string
 	again           []string // failed, and passed when run alone
 	took            time.Duration
-	stats           string // what the hook printed: aio's calls through the page cache, and direct ones
+	stats           string // the hook's output: aio's calls through the page cache, and direct ones
 }
 
-// Run prints a table, and returns whether the same fails in all modes.
+// Run prints a table, and reports whether the same tests fail in all modes.
 func (s *Suite) Run() (same bool, err error) {
 	fmt.Println("| package | mode | passed | failed | skipped | time | aio: page cache | direct, and syncs |\n|---|---|---|---|---|---|---|---|")
 	same = true
@@ -155,7 +155,7 @@ func (s *Suite) test(pkg, mode string) (o outcome, err error) {
 		return o, err
 	}
 	o.took, o.stats = time.Since(started), stats
-	said := s.said // by this run, not by those of single tests below
+	said := s.said // from this run, not from those of single tests below
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		switch results[name] {
 		case "pass":
@@ -195,7 +195,7 @@ func (s *Suite) passesAlone(pkg, mode, name string) (bool, error) {
 	return false, nil
 }
 
-// goTest runs tests and returns what became of each.
+// goTest runs tests and returns the result of each.
 func (s *Suite) goTest(pkg, mode, run string) (results map[string]string, stats string, err error) {
 	s.said = nil
 	args := append([]string{"test", "-json", "-vet=off", "-count=1", "-timeout=30m", "-modfile", s.Modfile, "-run", run}, s.Flags...)
@@ -217,7 +217,7 @@ func (s *Suite) goTest(pkg, mode, run string) (results map[string]string, stats 
 	return results, stats, err
 }
 
-// parse reads what go test -json writes.
+// parse reads the output of go test -json.
 func (s *Suite) parse(r io.Reader) (results map[string]string, stats string, err error) {
 	results = make(map[string]string)
 	lines := bufio.NewScanner(r)
