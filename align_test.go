@@ -38,7 +38,8 @@ func TestAlignedBuffer(t *testing.T) {
 	}
 }
 
-// A transfer that keeps to the Alignment goes without a copy, and one that does not with one.
+// TestAlignment checks that a transfer which keeps to the Alignment is not copied, and that any
+// other is.
 func TestAlignment(t *testing.T) {
 	aiotest.Guard(t)
 	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))

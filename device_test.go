@@ -11,8 +11,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// Files of one device share what is known of it, and no more than three quarters of its tags are
-// taken.
+// TestDeviceOfFiles checks that Files of one device share a sched.Device, which takes no more than
+// three quarters of its tags.
 func TestDeviceOfFiles(t *testing.T) {
 	dir := aiotest.Dir(t)
 	if !aiotest.Direct {
@@ -31,8 +31,8 @@ func TestDeviceOfFiles(t *testing.T) {
 	}
 }
 
-// TestDeviceBoundsRequests has a device that takes four requests at a time: there never are more
-// in the kernel, whoever makes them.
+// TestDeviceBoundsRequests has a device that takes four requests at a time. There are never more in
+// the kernel, from any callers.
 func TestDeviceBoundsRequests(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
@@ -75,16 +75,16 @@ func TestDeviceBoundsRequests(t *testing.T) {
 	}
 }
 
-// TestPromptDeviceHasPlainCalls has a crowd on a device that was prompt: none of it goes by kernel
-// AIO, and what the calls took is noted.
-func TestPromptDeviceHasPlainCalls(t *testing.T) {
+// TestPromptDeviceIsSync runs a crowd on a device that was prompt. No request is async, and the
+// device's score follows the time of the calls.
+func TestPromptDeviceIsSync(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
 	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
 	aio.LimitDevice(f, 1000)
-	const prompt = 1 << 20 // for as long as no call is timed that was prompt
+	const prompt = 1 << 20 // stays until a call is timed that was prompt
 	before := aio.ReadStats()
 	var all sync.WaitGroup
 	for i := range 16 {

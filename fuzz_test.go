@@ -22,7 +22,7 @@ func FuzzFile(f *testing.F) {
 		f.Add(program)
 	}
 	if flag.Lookup("test.fuzz").Value.String() != "" {
-		// One operation at a time would never come to kernel AIO.
+		// By default an operation alone would never use kernel AIO.
 		aiofile.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
 	m := aiotest.NewMachine(f, aiotest.Dir(f), aiofile.Roundabout(f, 0), aiotest.Options{})

@@ -16,7 +16,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// A File takes over what another package has opened, direct or not as the caller says.
+// TestFromOS checks that a File adopts an os.File, direct or not as the caller says.
 func TestFromOS(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
@@ -78,7 +78,7 @@ func TestFromOS(t *testing.T) {
 	}
 }
 
-// O_APPEND of what is taken over is known.
+// TestFromOSAppends checks that a File knows O_APPEND of an adopted os.File.
 func TestFromOSAppends(t *testing.T) {
 	aiotest.Guard(t)
 	name := filepath.Join(aiotest.Dir(t), "file")
@@ -124,7 +124,7 @@ func TestFromOSRefused(t *testing.T) {
 	}
 }
 
-// The os.File inside is what exec.Cmd hands to a child without a pipe.
+// TestOSFileIsStdout checks that exec.Cmd hands the inner os.File to a child without a pipe.
 func TestOSFileIsStdout(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
@@ -141,7 +141,7 @@ func TestOSFileIsStdout(t *testing.T) {
 		if text, err := os.ReadFile(name); err != nil || string(text) != "hello\n" {
 			t.Errorf("%s: %q, %v", m.Name, text, err)
 		}
-		if _, err := f.WriteString("world\n"); err != nil { // the offset is one
+		if _, err := f.WriteString("world\n"); err != nil { // both share the offset
 			t.Error(err)
 		}
 		if text, err := os.ReadFile(name); err != nil || string(text) != "hello\nworld\n" {

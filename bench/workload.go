@@ -51,12 +51,12 @@ var defaultDepths = []int{1, 2, 4, 8, 32, 128, 1024}
 
 // A spec is what there is to know of a workload.
 type spec struct {
-	call   string // as a Go programmer writes it
-	about  string
-	length int      // bytes of an operation
-	depths []int    // unless -depths says otherwise
-	rivals []engine // whom aio.File is compared with
-	plain  bool     // aio.File is opened without O_DIRECT, as os.File is
+	call     string // as a Go programmer writes it
+	about    string
+	length   int      // bytes of an operation
+	depths   []int    // unless -depths says otherwise
+	rivals   []engine // whom aio.File is compared with
+	buffered bool     // aio.File is opened without O_DIRECT, as os.File is
 
 	do func(l *lane) error
 	// batched is what aio.File does instead, if it is not nil: one goroutine does, in one Batch, as
@@ -89,23 +89,23 @@ var specs = map[workload]spec{
 	},
 	cachedReadWork: {
 		call: "cached ReadAt", about: "4 KiB at random offsets, all of it in the page cache; no O_DIRECT",
-		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, plain: true, do: readRandom, before: warm,
+		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, buffered: true, do: readRandom, before: warm,
 	},
 	cachedWriteWork: {
 		call: "cached WriteAt", about: "4 KiB at random offsets, into the page cache; no O_DIRECT",
-		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, plain: true, do: writeRandom, before: warm,
+		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, buffered: true, do: writeRandom, before: warm,
 	},
 	streamReadWork: {
 		call: "Read", about: "4 KiB at the offset that all goroutines share, from the page cache; no O_DIRECT",
-		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, plain: true, do: readStream, before: warm,
+		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, buffered: true, do: readStream, before: warm,
 	},
 	streamWriteWork: {
 		call: "Write", about: "4 KiB at the offset that all goroutines share, into the page cache; no O_DIRECT",
-		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, plain: true, do: writeStream, before: warmAtStart,
+		length: blockSize, depths: []int{1, 64}, rivals: []engine{osEngine}, buffered: true, do: writeStream, before: warmAtStart,
 	},
 	coldReadWork: {
 		call: "cold ReadAt", about: "4 KiB at random offsets, each once, none of it in the page cache; no O_DIRECT",
-		length: blockSize, depths: []int{1, 64, 1024}, rivals: []engine{osEngine}, plain: true, do: readEach, before: cool,
+		length: blockSize, depths: []int{1, 64, 1024}, rivals: []engine{osEngine}, buffered: true, do: readEach, before: cool,
 	},
 	smallWork: {
 		call: "odd WriteAt+Sync, 100 bytes", about: "100 bytes at random odd offsets, then Sync",
@@ -187,5 +187,5 @@ var allEngines = []engine{osEngine, cachedEngine, aioEngine, fioEngine}
 
 // direct reports whether e opens the file with O_DIRECT in workload w, on a filesystem that has it.
 func (e engine) direct(w workload) bool {
-	return e != cachedEngine && !w.spec().plain
+	return e != cachedEngine && !w.spec().buffered
 }

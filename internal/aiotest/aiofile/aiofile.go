@@ -21,7 +21,7 @@ import (
 var Modes = []struct {
 	Name string
 	Flag int
-}{{"plain", 0}, {"direct", aio.O_DIRECT}}
+}{{"buffered", 0}, {"direct", aio.O_DIRECT}}
 
 // Package is package aio; its OpenFile adds flag. It fails the test if a File opened with O_DIRECT
 // is direct where there is no direct I/O, or is not direct where there is.

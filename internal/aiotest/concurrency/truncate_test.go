@@ -19,9 +19,8 @@ const (
 	appended = 255           // not in content
 )
 
-// TestTruncateBesideAll has Truncate go up and down beside everything else. A byte is what
-// was written there, or zero where a Truncate has been; below all of them it is what was
-// written.
+// TestTruncateBesideAll runs Truncates to less and to more beside all other operations. A byte is
+// the written one, or zero where a Truncate has been; below all Truncates it is the written one.
 func TestTruncateBesideAll(t *testing.T) {
 	conditions(t, func(t *testing.T) {
 		name := aiofile.Put(t, aiotest.Dir(t), "file", content()[:kept])
@@ -58,8 +57,8 @@ func TestTruncateBesideAll(t *testing.T) {
 	})
 }
 
-// afterTruncate looks at what is there when all is quiet: kept bytes are, and what a last
-// Truncate brings into the file is zero.
+// afterTruncate checks the file after the last call: the kept bytes are there, and a last Truncate
+// adds zeros.
 func afterTruncate(t *testing.T, files []aiotest.File) {
 	aiofile.Must(files[0].Truncate(kept))
 	aiofile.Must(files[1].Truncate(highest))
@@ -77,7 +76,7 @@ func afterTruncate(t *testing.T, files []aiotest.File) {
 	}
 }
 
-// A user does one thing to a file, again and again.
+// A user makes one kind of call on a file, again and again.
 type user struct {
 	*testing.T
 	pkg    aiotest.Package
@@ -121,8 +120,7 @@ func (u *user) writeBytes() {
 	u.write(span{u.rand.Int64N(int64(highest - n)), n})
 }
 
-// append opens for appending, because WriteAt is an error there. It lets the file grow
-// only so far.
+// append opens for appending, because WriteAt is an error there. It stops at a size limit.
 func (u *user) append() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|os.O_APPEND|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
 	aiofile.Must(err)
@@ -148,7 +146,7 @@ func (u *user) stat() {
 	}
 }
 
-// openAgain has the only direct File, or the only buffered one, come and go.
+// openAgain opens and closes the only direct File, or the only buffered one, again and again.
 func (u *user) openAgain() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
 	aiofile.Must(err)

@@ -78,8 +78,8 @@ func churnOnce(name string, i int64, p []byte, off int64) error {
 	return f.Close()
 }
 
-// allowed returns nil if err is nil on a File that may make the call, or the os error on one that
-// may not.
+// allowed returns err if the File may make the call. If it may not, it returns nil for EBADF, and
+// an error for any other result.
 func allowed(err error, may bool) error {
 	switch {
 	case may:

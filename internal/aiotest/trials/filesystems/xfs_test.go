@@ -9,8 +9,9 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestReadPastReservedSpace reads beyond the end of a file where xfs has reserved more space than
-// the file has: a direct read fails there (EIO), once fallocate(2) has taken some of it.
+// TestReadPastReservedSpace reads beyond the end of a file for which xfs has reserved more space
+// than its size. A direct read there fails with EIO, once fallocate(2) has taken some of that
+// space.
 func TestReadPastReservedSpace(t *testing.T) {
 	aiotest.Guard(t)
 	dir, _ := aiotest.XFS.NewDir(t)

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serve returns a server that is closed in the end.
+// serve returns a server. The test closes it at its end.
 func serve(t *testing.T) *Server {
 	t.Helper()
 	aiotest.Guard(t)
@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestErrors has the file itself fail, without a loop device.
+// TestErrors injects errors into the file itself, without a loop device.
 func TestErrors(t *testing.T) {
 	d := serve(t).Create("disk", 4<<20)
 	f, err := os.OpenFile(d.Path(), os.O_RDWR, 0)
@@ -130,7 +130,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestResize cuts the disk off under the loop device.
+// TestResize truncates the disk under the loop device.
 func TestResize(t *testing.T) {
 	d := serve(t).Create("disk", 1<<20)
 	f := device(t, d)
@@ -144,7 +144,7 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// TestCut cuts the power: what was flushed is there, what was not is there or not.
+// TestCut cuts the power: flushed sectors are there, others are there or not.
 func TestCut(t *testing.T) {
 	s := serve(t)
 	d := s.Create("disk", 1<<20)
@@ -189,7 +189,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestCrash has ext4 replay its journal on what a cut has left.
+// TestCrash lets ext4 replay its journal after a cut.
 func TestCrash(t *testing.T) {
 	s := serve(t)
 	d := s.Create("disk", aiotest.Ext4.Size)
@@ -236,7 +236,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestAbort has a request that is never answered fail.
+// TestAbort aborts a request that is never answered.
 func TestAbort(t *testing.T) {
 	s := serve(t)
 	d := s.Create("disk", 1<<20)

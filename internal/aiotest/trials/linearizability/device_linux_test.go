@@ -7,7 +7,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// TestLinearizableDevice is about a small block device, which has no Truncate.
+// TestLinearizableDevice checks a small block device, which has no Truncate.
 func TestLinearizableDevice(t *testing.T) {
 	for _, sector := range []int{512, 4096} {
 		device, done := aiotest.NewLoopDevice(t, 64<<10, sector)

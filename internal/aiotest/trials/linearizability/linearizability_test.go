@@ -1,6 +1,6 @@
-// Package linearizability records histories of concurrent operations on a file and has porcupine
-// find an order of them, each between its call and its return, in which a file that does
-// one thing at a time would have given the same results.
+// Package linearizability records histories of concurrent operations on a file, and checks with
+// porcupine that they are linearizable. In some order of the operations, each between its call and
+// its return, a sequential file would give the same results.
 package linearizability
 
 import (
@@ -26,7 +26,7 @@ var histories = flag.Int("histories", 40, "histories of each kind to record and 
 
 func TestMain(m *testing.M) { aiotest.Main(m, aiofile.Count, nil) }
 
-// An event is an operation, and what came of it.
+// An event is an operation, and its result.
 type event struct {
 	client           int
 	kind             kind // read, write, or cut for any Truncate
@@ -37,7 +37,7 @@ type event struct {
 	called, returned int64    // ns
 }
 
-// A client does operations one after the other.
+// A client makes operations one after the other.
 type client struct {
 	id      int
 	reads   aiotest.File
@@ -52,7 +52,7 @@ const (
 	steps   = 14 // of each client in a history
 )
 
-// A trial is a kind of history: which operations there are, and the model of them.
+// A trial is a kind of history: its operations, and their model.
 type trial struct {
 	name  string
 	size  int64
@@ -97,7 +97,7 @@ func inCell(r *rand.Rand) event {
 	return readOrWrite(r, event{off: int64(r.IntN(cells) * cellSize), n: []int{wordSize, 512, 520, cellSize}[r.IntN(4)]})
 }
 
-// orTruncate returns what next does, or a Truncate: to the end of a cell, or a word more.
+// orTruncate returns the operation of next, or a Truncate: to the end of a cell, or a word more.
 func orTruncate(next func(r *rand.Rand) event) func(r *rand.Rand) event {
 	return func(r *rand.Rand) event {
 		if r.IntN(5) > 0 {
@@ -107,7 +107,7 @@ func orTruncate(next func(r *rand.Rand) event) func(r *rand.Rand) event {
 	}
 }
 
-// Who opens the file, for reading and for writing; the clients take turns.
+// An opener opens the file, for reading and for writing; the clients take turns.
 type opener struct {
 	name          string
 	reads, writes []opening
@@ -119,23 +119,23 @@ type opening struct {
 }
 
 var (
-	byOS     = opening{false, func(testing.TB, int) aiotest.Package { return aiotest.OS }}
-	byPlain  = opening{false, aiofile.Package}
-	byDirect = opening{true, aiofile.Package}
-	both     = []opening{byPlain, byDirect}
+	byOS       = opening{false, func(testing.TB, int) aiotest.Package { return aiotest.OS }}
+	byBuffered = opening{false, aiofile.Package}
+	byDirect   = opening{true, aiofile.Package}
+	both       = []opening{byBuffered, byDirect}
 )
 
 var openers = []opener{
 	{"os.File", []opening{byOS}, []opening{byOS}},
-	{"plain", []opening{byPlain}, []opening{byPlain}},
+	{"buffered", []opening{byBuffered}, []opening{byBuffered}},
 	{"direct", []opening{byDirect}, []opening{byDirect}},
 	{"direct reads, both write", []opening{byDirect}, both},
-	{"plain reads, both write", []opening{byPlain}, both},
-	{"both read, plain writes", both, []opening{byPlain}},
+	{"buffered reads, both write", []opening{byBuffered}, both},
+	{"both read, buffered writes", both, []opening{byBuffered}},
 	{"both", both, both},
 }
 
-// TestLinearizable is about a file in a filesystem.
+// TestLinearizable checks a file in a filesystem.
 func TestLinearizable(t *testing.T) {
 	for _, o := range openers {
 		for _, trial := range trials {
@@ -155,7 +155,7 @@ func TestLinearizable(t *testing.T) {
 // run records histories and checks each. reset makes all words zero.
 func run(t *testing.T, trial trial, o opener, name string, reset func(f aiotest.File)) {
 	var all []*client
-	cached := false // what is read comes from the page cache, or may
+	cached := false // reads use the page cache, or may
 	for i := range clients {
 		r, w := o.reads[i%len(o.reads)], o.writes[i%len(o.writes)]
 		cached = cached || !r.direct || !aiotest.Direct
@@ -183,7 +183,7 @@ func run(t *testing.T, trial trial, o opener, name string, reset func(f aiotest.
 	t.Logf("%d histories of %d operations checked, %d of them beside others", count, operations, concurrent)
 }
 
-// overlapping counts the operations during which another client's was under way.
+// overlapping counts the operations that overlap those of another client.
 func overlapping(history []event) (count int) {
 	for _, e := range history {
 		if slices.ContainsFunc(history, func(o event) bool {
@@ -208,7 +208,7 @@ func (o opening) open(t *testing.T, name string) aiotest.File {
 	return f
 }
 
-// record has all clients do their steps at the same time.
+// record runs the steps of all clients at the same time.
 func record(t *testing.T, all []*client, next func(r *rand.Rand) event) (history []event) {
 	began, start := time.Now(), make(chan struct{})
 	var wg sync.WaitGroup
@@ -239,7 +239,7 @@ func record(t *testing.T, all []*client, next func(r *rand.Rand) event) (history
 	return history
 }
 
-// do does an operation and fills in what it saw.
+// do makes an operation and records its result.
 func (c *client) do(e *event) error {
 	p := c.buffer[:e.n]
 	switch e.kind {
@@ -266,8 +266,8 @@ func (c *client) do(e *event) error {
 	return nil
 }
 
-// verdict says what is wrong with a history, and what it was. That no answer was found
-// in time is no success.
+// verdict describes a history that is not linearizable. A check without an answer in time is no
+// success.
 func verdict(model porcupine.Model, ops []porcupine.Operation, result porcupine.CheckResult) string {
 	text := "not linearizable:"
 	if result == porcupine.Unknown {

@@ -7,10 +7,9 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// wordSize is the length in bytes of what a history is about. No transfer of an aligned
-// word is ever seen half done, whatever the way of the bytes: by the page cache, where
-// read(2) of ext4 copies without a lock, or the disk. Of more than a word, os.File
-// promises nothing to a reader.
+// wordSize is the length in bytes of the unit of a history. A transfer of an aligned word is atomic
+// by the page cache, where read(2) of ext4 copies without a lock, and by the disk. Of more than a
+// word, os.File promises nothing to a reader.
 const wordSize = 8
 
 // A kind of operation.
@@ -19,8 +18,8 @@ type kind uint8
 const (
 	read  kind = iota // saw value, or absent
 	write             // wrote value
-	cut               // a Truncate to less: the word is not in the file any more
-	reach             // a Truncate to more, or a write behind it: it is there, if need be zero
+	cut               // a Truncate to less: the word is beyond the end now
+	reach             // a Truncate to more, or a write behind it: the word is there, zero if it was not
 	clean             // the part of a Truncate to less that readers of the page cache may see first
 )
 
@@ -29,7 +28,7 @@ func (k kind) String() string { return []string{"read", "write", "cut", "reach",
 // absent is the value of a word behind the end of the file.
 const absent = ^uint64(0)
 
-// A wordOp is what an operation does to one word.
+// A wordOp is the effect of an operation on one word.
 type wordOp struct {
 	kind  kind
 	value uint64
@@ -60,7 +59,7 @@ var word = porcupine.Model{
 	},
 }
 
-// if0 is 0 if it is so, and else v.
+// if0 returns 0 if so is true, and else v.
 func if0(so bool, v uint64) uint64 {
 	if so {
 		return 0
@@ -68,8 +67,8 @@ func if0(so bool, v uint64) uint64 {
 	return v
 }
 
-// words returns the history of each word of a file of so many, but that of neighbours
-// that have the same to tell once: so do most words of a transfer.
+// words returns the history of each word of a file of that many words. Of neighbours with the same
+// history it returns one, as most words of a transfer have the same.
 func words(history []event, count int, cached bool) (all [][]porcupine.Operation) {
 	for w := range count {
 		if w > 0 && !slices.ContainsFunc(history, func(e event) bool { return e.tellsApart(w) }) {
@@ -86,7 +85,7 @@ func words(history []event, count int, cached bool) (all [][]porcupine.Operation
 	return all
 }
 
-// tellsApart reports whether an event does something else to word w than to the one before.
+// tellsApart reports whether an event has different effects on word w and on the one before.
 func (e event) tellsApart(w int) bool {
 	at := int64(w * wordSize)
 	if at == e.off || at == e.off+int64(e.n) {
@@ -99,8 +98,8 @@ func (e event) tellsApart(w int) bool {
 	return e.saw[i] != e.saw[i-1]
 }
 
-// onWord returns what an event does to word w. For readers of the page cache a Truncate
-// to less has two steps, see clean.
+// onWord returns the effect of an event on word w. For readers of the page cache a Truncate to less
+// has two steps, see clean.
 func (e event) onWord(w int, cached bool) []wordOp {
 	at := int64(w * wordSize)
 	within := e.off <= at && at < e.off+int64(e.n)
@@ -123,8 +122,8 @@ func (e event) operation(input any) porcupine.Operation {
 	return porcupine.Operation{ClientId: e.client, Input: input, Call: e.called, Return: e.returned}
 }
 
-// A file of a few cells, of which a history tells the first word only, and its size:
-// what one operation does to it all is one step.
+// A file of a few cells. Its history has the first word of each, and the size. The whole effect of
+// an operation is one step.
 const (
 	cells    = 4
 	cellSize = 4096
@@ -135,7 +134,7 @@ type fileState struct {
 	cell [cells]uint64
 }
 
-// file is a model of it. Its inputs are events.
+// file is the model of such a file. Its inputs are events.
 var file = porcupine.Model{
 	Init: func() any { return fileState{size: cells * cellSize} },
 	Step: func(state, input, _ any) (bool, any) {

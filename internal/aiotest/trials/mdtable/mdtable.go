@@ -1,4 +1,4 @@
-// Package mdtable puts the tables that the trials make into the project's documents.
+// Package mdtable puts the tables of the trials into the project's documents.
 package mdtable
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A Place is between two lines of a document, which name what is put there.
+// A Place is the text between two marker lines of a document. Name is in the markers.
 type Place struct{ File, Name string }
 
 func (p Place) lines() (begin, end string) {
@@ -30,7 +30,7 @@ func (p Place) split() (before, content, after string, err error) {
 	return before, content, after, nil
 }
 
-// Write puts content there, in the place of what there was.
+// Write replaces the text of the place.
 func (p Place) Write(content string) error {
 	before, _, after, err := p.split()
 	if err != nil {
@@ -40,7 +40,7 @@ func (p Place) Write(content string) error {
 	return os.WriteFile(p.File, []byte(before+begin+content+end+after), 0o644)
 }
 
-// Check fails unless this content is there, whatever matches but.
+// Check fails unless the place contains content. It ignores the parts that match but.
 func (p Place) Check(content string, but *regexp.Regexp) error {
 	_, old, _, err := p.split()
 	if err == nil && but.ReplaceAllString(old, "") != but.ReplaceAllString(content, "") {

@@ -11,15 +11,15 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// Names of the environment of the process that serves a loopback.
+// Environment variables of the process that serves a loopback.
 const (
 	loopbackBelow = "AIOTEST_LOOPBACK_BELOW"
 	loopbackDir   = "AIOTEST_LOOPBACK_DIR"
 )
 
-// Loopback serves below at dir by FUSE. The server is a process of its own: it opens files
-// without O_CLOEXEC, and a test that was started meanwhile would have them open too.
-// The mount ends when unmount is called, or when the process that called Loopback ends.
+// Loopback serves below at dir by FUSE. The server is a process of its own: it opens files without
+// O_CLOEXEC, and a test started meanwhile would inherit them. The mount ends when unmount is
+// called, or when the process that called Loopback ends.
 func Loopback(below, dir string) (unmount func() error, err error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), loopbackBelow+"="+below, loopbackDir+"="+dir)
@@ -45,7 +45,7 @@ func Loopback(below, dir string) (unmount func() error, err error) {
 	return stop, nil
 }
 
-// init makes the process the server that Loopback has started.
+// init turns the process into the server that Loopback has started.
 func init() {
 	dir := os.Getenv(loopbackDir)
 	if dir == "" {
@@ -58,8 +58,8 @@ func init() {
 	os.Exit(0)
 }
 
-// serve mounts below at dir, says so on standard output, and unmounts it when standard
-// input ends.
+// serve mounts below at dir, announces that on standard output, and unmounts it when standard input
+// ends.
 func serve(below, dir string) error {
 	root, err := fs.NewLoopbackRoot(below)
 	if err != nil {
@@ -68,7 +68,7 @@ func serve(below, dir string) error {
 	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
 		FsName:            "loopback",
 		AllowOther:        true, // as any user
-		DirectMountStrict: true, // there is no fusermount to need
+		DirectMountStrict: true, // no fusermount is needed
 		Options:           []string{"default_permissions"},
 	}})
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package mounts mounts filesystems that are made of a directory of another.
+// Package mounts mounts a directory of one filesystem as another filesystem.
 package mounts
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Overlay mounts at dir an overlay of directories that it makes in below.
+// Overlay mounts at dir an overlay of directories that it creates in below.
 func Overlay(below, dir string) (unmount func() error, err error) {
 	for _, name := range []string{"lower", "upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(below, name), 0o755); err != nil {

@@ -1,6 +1,6 @@
 package main
 
-// A mutation is a bug that one suite is to find.
+// A mutation is a bug that one suite must find.
 type mutation struct {
 	name     string
 	file     string // in the repository
@@ -8,7 +8,7 @@ type mutation struct {
 	suite    suite
 }
 
-// A suite is tests, or a program.
+// A suite runs tests, or a program.
 type suite struct {
 	name string
 	args []string // of go
@@ -171,7 +171,7 @@ var mutations = []mutation{
 		"what was just written is read after PunchHole", "internal/fd/space.go",
 		`			fd.inode.Forget(0, math.MaxInt64)
 `, ``,
-		tests("allocation", "", "^TestReadOfWhatWasJustWritten$"),
+		tests("allocation", "", "^TestReadOfDirtyPages$"),
 	},
 	{
 		"a later write does not wait for one that was abandoned", "internal/inode/abandoned.go",
@@ -187,7 +187,7 @@ var mutations = []mutation{
 		"the error of a Sync that was abandoned is lost", "internal/fd/sync.go",
 		`		fd.syncErr.Store(&err)
 `, ``,
-		tests("faults", "/internal/aiotest/trials/faults", "^TestSyncErrorNobodyWaitedFor$"),
+		tests("faults", "/internal/aiotest/trials/faults", "^TestErrorOfAbandonedSync$"),
 	},
 	{
 		"a Batch runs on after a barrier behind which something failed", "batch.go",

@@ -11,14 +11,14 @@ import (
 
 const testSeed = 7
 
-// left is what may be left of a file of three slots, or of two goroutines that append.
+// left is a possible remainder of a file of three slots, or of two goroutines that append.
 type left struct {
 	check
 	content []byte
 }
 
-// slotsLeft has a block, a gap and two unaligned slots. The first is acknowledged at
-// version 2 and was begun again, the second is acknowledged, the third begun.
+// slotsLeft has a block, a gap and two unaligned slots. The first is acknowledged at version 2 and
+// begun again, the second is acknowledged, the third begun.
 func slotsLeft() *left {
 	slots := []slot{{0, blockSize}, {5000, 1000}, {6000, 3000}}
 	l := &left{check: check{seed: testSeed, engine: "aio", plans: []plan{{name: "slots", slots: slots, workers: 1, flags: []int{1}}}}}
@@ -36,8 +36,7 @@ func (l *left) record(i, version int) []byte {
 	return record{0, i, version, s.off, s.length}.content(testSeed)
 }
 
-// appendedLeft has two goroutines with two records each, of which three are
-// acknowledged.
+// appendedLeft has two goroutines with two records each; three of them are acknowledged.
 func appendedLeft() *left {
 	l := &left{check: check{seed: testSeed, engine: "aio", plans: []plan{{name: "append", workers: 2, flags: []int{1}}}}}
 	l.known = knowledge{{{2, 2, []int{700, 1500}}, {1, 2, []int{100, 5000}}}}
@@ -55,9 +54,9 @@ func loggedLeft() *left {
 	return l
 }
 
-// TestCheck has the checker look at what may be left, and at what may not.
+// TestCheck checks remainders that a crash may leave, and remainders that it may not.
 func TestCheck(t *testing.T) {
-	last := 2300 // where the last appended record begins, which is not acknowledged
+	last := 2300 // the offset of the last appended record, which is not acknowledged
 	zero := func(p []byte) { clear(p) }
 	stale := func(p []byte) { copy(p, bytes.Repeat([]byte(secret), len(p)/len(secret)+1)) }
 	for name, c := range map[string]struct {

@@ -20,7 +20,7 @@ type database struct {
 	modes   []string
 }
 
-// databaseSize is the least size of a disk for one, in bytes.
+// databaseSize is the minimum size of a disk for a database, in bytes.
 const databaseSize = 320 << 20
 
 // buildDatabases builds the programs, which are in modules of their own, in dir.
@@ -55,7 +55,7 @@ type databaseMode struct {
 
 func (l *databaseMode) String() string { return l.name + " " + l.mode }
 
-// databaseModes returns all databases in all their modes on all filesystems, in some order and from the first on again.
+// databaseModes returns all databases in all their modes on all filesystems, shuffled and repeated.
 func (t *trial) databaseModes(dir string) ([]writing, error) {
 	databases, err := buildDatabases(t.databases, dir)
 	if err != nil {
@@ -78,20 +78,21 @@ func (t *trial) databaseModes(dir string) ([]writing, error) {
 	return all, nil
 }
 
-// modesOf returns the modes that are to be used.
+// modesOf returns the modes to use.
 func (t *trial) modesOf(db *database) []string {
 	return slices.DeleteFunc(slices.Clone(db.modes), func(mode string) bool {
 		return t.engine != "" && strings.HasPrefix(mode, "os") != (t.engine == "os")
 	})
 }
 
-// writer is the program that runs transactions.
+// writer returns the program that runs transactions.
 func (l *databaseMode) writer(seed uint64, dir string) *exec.Cmd {
 	return exec.Command(l.program, "write", l.mode, strconv.FormatUint(seed, 10), dir)
 }
 
-// check has the program look for the transactions twice, over the files of the writer and over another mode's: what the
-// first finds it may change, as a database does that recovers from a crash.
+// check runs the program's check for the transactions twice, in the mode of the writer and in
+// another mode. The first check may change the files, as a database does when it recovers from a
+// crash.
 func (l *databaseMode) check(c *check, dir string, r *rand.Rand) {
 	modes := []string{l.mode, l.modes[r.IntN(len(l.modes))]}
 	if r.IntN(2) == 0 {

@@ -1,12 +1,11 @@
-// Soak has thousands of goroutines read, write and sync through package aio, and some
-// through os.File beside it, for as long as it is told to, under signals, collections and a
-// changing GOMAXPROCS:
+// Soak reads, writes and syncs in thousands of goroutines through package aio, and some through
+// os.File beside it, for a given time, under signals, collections and a changing GOMAXPROCS:
 //
 //	go -C internal/aiotest/trials run ./soak -for 10m -goroutines 2000 -dir DIR
 //
-// Each goroutine knows every byte that it may find. A request that is older than -limit, a
-// pause in which nothing ends, a byte that is not what was written, an error that os.File
-// would not give and anything left behind end the run with exit code 1; a hang, with the
+// Each goroutine knows the possible value of every byte. The run ends with exit code 1 if a request
+// is older than -limit, if nothing ends for that long, or if a byte is wrong. So it does on an
+// error that os.File would not return, and if anything is left behind. A hang also prints the
 // stacks of all goroutines.
 package main
 
@@ -20,7 +19,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// A plan is what the flags say.
+// A plan holds the flags.
 type plan struct {
 	length     time.Duration
 	goroutines int
@@ -80,7 +79,7 @@ func run(p plan) int {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		return 2
 	}
-	before := census(dir)
+	before := takeCensus(dir)
 	err = s.soak()
 	if err == nil {
 		err = s.verify()
@@ -118,7 +117,7 @@ func (s *soak) soak() error {
 	case <-s.failed:
 	}
 	s.quit.Store(true)
-	s.setWidth(s.goroutines) // those that wait for their turn end, too
+	s.setWidth(s.goroutines) // waiting workers end, too
 	<-ended
 	s.took = time.Since(s.started)
 	watched()

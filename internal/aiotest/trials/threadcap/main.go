@@ -1,16 +1,16 @@
 //go:build linux
 
-// Threadcap has thousands of goroutines read a slow file at the same moment, one block each,
-// through os.File and then through aio.File, and says how long all of them took, and how many
-// threads the process had at most:
+// Threadcap reads a slow file in thousands of goroutines at the same moment, one block each,
+// through os.File and then through aio.File. It prints how long all of them took, and the maximum
+// number of threads of the process:
 //
 //	go -C internal/aiotest/trials run ./threadcap -goroutines 20000 -delay 50ms
 //
-// The file is one of a FUSE filesystem that serves all requests side by side, each of them
-// after -delay. It has no direct I/O, as few network filesystems have, so aio.File is a plain
-// one. Each reader is a process of its own, because Go ends one that has 10,000 threads; that
-// os.File comes to that end is reported, and is no failure. That aio.File has more threads than
-// Config.Threads and a few is one. Needs root.
+// The file is on a FUSE filesystem that serves all requests side by side, each of them after
+// -delay. It has no direct I/O, like most network filesystems, so the aio.File is buffered. Each
+// reader is a process of its own, because Go ends a process that has 10,000 threads. If os.File
+// ends that way, the program reports it, which is no failure. It is a failure if aio.File needs
+// more than Config.Threads and a few more. Threadcap needs root.
 package main
 
 import (
@@ -33,12 +33,12 @@ import (
 
 const (
 	block = 4096
-	// ofItsOwn are the threads that a program has beside those of its system calls.
+	// ofItsOwn is the number of threads of a program beside those of its system calls.
 	ofItsOwn = 16
 	threads  = 256 // aio.Config.Threads, by default
 )
 
-// An outcome is what a reader prints.
+// An outcome is the output of a reader.
 type outcome struct {
 	Took    time.Duration
 	Threads int
@@ -95,7 +95,7 @@ func run(goroutines int, delay time.Duration) error {
 	return nil
 }
 
-// start runs a reader to its end. Its directory is not the file's: this process could not
+// start runs a reader to its end. The reader's directory is not the file's: this process could not
 // serve that while it starts another.
 func start(name, through string, goroutines int) (outcome, error) {
 	cmd := exec.Command("/proc/self/exe", "-read", name, "-through", through, "-goroutines", fmt.Sprint(goroutines))
@@ -150,8 +150,8 @@ func open(name, through string) (file, error) {
 	return aio.Open(name)
 }
 
-// ownThreads is how many threads this process has, which is the most that it had: Go does not
-// end them.
+// ownThreads returns the number of threads of this process. It is also the maximum so far, because
+// Go does not end threads.
 func ownThreads() (int, error) {
 	entries, err := os.ReadDir("/proc/self/task")
 	return len(entries), err
