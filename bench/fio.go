@@ -141,8 +141,8 @@ func parseFio(output []byte, w workload) (fioResult, error) {
 		latency: newLatency(),
 	}
 	if w == syncWork {
-		// fio times the write and the sync each for itself, and what both take together is not to be
-		// had from that: no latency.
+		// fio times the write and the sync each for itself, and what both take together is not to
+		// be had from that: no latency.
 		r.ops = min(r.ops, j.Sync.TotalIOs)
 		return r, nil
 	}

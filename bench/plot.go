@@ -88,8 +88,9 @@ func (rep *report) writeSVG(path string) error {
 	return saveSVG(canvas, path)
 }
 
-// axisLabels are x and y of each row of panels; the upper row shares the x of the lower. They are drawn here, because plot.Plot leaves room
-// for the label of a logarithmic axis in the wrong place.
+// axisLabels are x and y of each row of panels; the upper row shares the x of the lower. They are
+// drawn here, because plot.Plot leaves room for the label of a logarithmic axis in the wrong
+// place.
 var axisLabels = [2][2]string{
 	{"", "operations a second"},
 	{"goroutines (fio: requests in flight)", "99th percentile of latency"},

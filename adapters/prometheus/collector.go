@@ -56,13 +56,13 @@ var metrics = []metric{
 	counter("collects_total", "Times that the reaper waited in io_getevents.", func(s *aio.Stats) int64 { return s.Mechanism.Collects }),
 	counter("relieved_total", "Times that another goroutine went to io_submit because it blocked.", func(s *aio.Stats) int64 { return s.Mechanism.Relieved }),
 	counter("overlooked_total", "Times that a watchdog found a request that had been forgotten; anything but 0 is a bug of aio.", func(s *aio.Stats) int64 { return s.Overlooked }),
-	counter("synchronous_requests_total", "Direct requests and syncs that were plain system calls because so few were in flight.", func(s *aio.Stats) int64 { return s.Synchronous }),
+	counter("synchronous_requests_total", "Direct requests and syncs that were system calls because few were in flight.", func(s *aio.Stats) int64 { return s.Synchronous }),
 	counter("busy_requests_total", "Direct requests and syncs that were system calls because all processors were busy.", func(s *aio.Stats) int64 { return s.Busy }),
 	counter("page_cache_calls_total", "Calls through the page cache.", func(s *aio.Stats) int64 { return s.PageCache }),
 	counter("recent_reads_total", "Reads of direct files that the page cache answered.", func(s *aio.Stats) int64 { return s.RecentReads }),
-	gauge("threads", "Plain system calls under way, but for the synchronous ones.", func(s *aio.Stats) int64 { return s.Threads }),
-	gauge("threads_queued", "Plain system calls that wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadsQueued }),
-	counter("thread_waits_total", "Plain system calls that had to wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadWaits }),
+	gauge("threads", "System calls in flight on bounded threads, without the synchronous ones.", func(s *aio.Stats) int64 { return s.Threads }),
+	gauge("threads_queued", "System calls that wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadsQueued }),
+	counter("thread_waits_total", "System calls that had to wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadWaits }),
 	counter("bounced_requests_total", "Direct requests that went through a bounce buffer.", func(s *aio.Stats) int64 { return s.Bounced }),
 	counter("bounced_bytes_total", "Bytes of these.", func(s *aio.Stats) int64 { return s.BouncedBytes }),
 	counter("lock_waits_total", "Writes that had to wait for another on the same file.", func(s *aio.Stats) int64 { return s.LockWaits }),
@@ -83,7 +83,7 @@ func unavailable(s *aio.Stats) int64 {
 var latency = prometheus.NewDesc("aio_request_duration_seconds",
 	"Time that requests of kernel AIO were in the kernel, while aio.RecordLatency is on.", nil, nil)
 
-// Describe sends what Collect may send.
+// Describe sends the descriptions of all metrics.
 func (c collector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range metrics {
 		to <- m.desc
@@ -91,7 +91,7 @@ func (c collector) Describe(to chan<- *prometheus.Desc) {
 	to <- latency
 }
 
-// Collect sends what has been counted until now.
+// Collect sends the current values.
 func (c collector) Collect(to chan<- prometheus.Metric) {
 	s := c.read()
 	for _, m := range metrics {

@@ -11,7 +11,8 @@ import (
 	"github.com/go-aio/aio/adapters/raftwal"
 )
 
-// Where there is no room for what is written ahead, what was to be written is.
+// TestNoRoomAhead fills a filesystem so that there is no room ahead. The append itself is still
+// written.
 func TestNoRoomAhead(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8192"); err != nil {

@@ -1,10 +1,11 @@
 //go:build unix
 
-// Package vfs has the files of a small database made of [aio.File]s: pages, a log, and small files that
-// are replaced as a whole. It is there to be copied and changed; docs/embedding.md goes through it.
+// Package vfs has the files of a small database made of [aio.File]s: pages, a log, and small files
+// that are replaced as a whole. It is there to be copied and changed; docs/embedding.md goes
+// through it.
 //
-// Pages and the log go direct, small files through the page cache. Errors are those of package os. All
-// methods may be called concurrently.
+// Pages and the log go direct, small files through the page cache. Errors are those of package os.
+// All methods may be called concurrently.
 package vfs
 
 import (
@@ -23,8 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PageSize is the length of a page in bytes. A multiple of 4096 fits the alignment of every disk, so a page
-// in an [aio.AlignedBuffer] goes to the disk as it is.
+// PageSize is the length of a page in bytes. A multiple of 4096 fits the alignment of every disk,
+// so a page in an [aio.AlignedBuffer] goes to the disk as it is.
 const PageSize = 8192
 
 // A Dir is the directory of a database, locked against other processes.
@@ -97,8 +98,8 @@ func allocate(f *aio.File, size int64) error {
 // from as many goroutines as there are.
 func (d *Dir) CreatePages(name string, n int64) (*aio.File, error) { return d.create(name, n*PageSize) }
 
-// Commit writes pages by their numbers, and returns when they are durable. After an error nobody knows
-// which of them are; a later Sync that succeeds does not tell either.
+// Commit writes pages by their numbers, and returns when they are durable. After an error nobody
+// knows which of them are; a later Sync that succeeds does not tell either.
 func Commit(ctx context.Context, f *aio.File, pages map[int64][]byte) error {
 	var b aio.Batch
 	for number, page := range pages {
@@ -129,7 +130,8 @@ const headerSize = 8
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Append returns when the record, of one byte or more, is durable. Those who wait at the same time share a sync.
+// Append returns when the record, of one byte or more, is durable. Those who wait at the same time
+// share a sync.
 func (l *Log) Append(record []byte) error {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(len(record)))
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(record, castagnoli))
@@ -142,8 +144,8 @@ func (l *Log) Append(record []byte) error {
 // Close ends the log. What Append has returned for is durable already.
 func (l *Log) Close() error { return errors.Join(l.w.Close(), l.f.Close()) }
 
-// Replay calls visit with each record of a log. The first that is not whole is the end: a crash leaves
-// zeros there, or a part of what was being written.
+// Replay calls visit with each record of a log. The first that is not whole is the end: a crash
+// leaves zeros there, or a part of what was being written.
 func (d *Dir) Replay(name string, visit func(record []byte) error) error {
 	f, err := aio.OpenFile(filepath.Join(d.name, name), os.O_RDONLY|aio.O_DIRECT, 0)
 	if err != nil {

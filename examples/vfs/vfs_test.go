@@ -20,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A database writes a change to its log, then the pages, and then says in a small file how far it got.
+// A database writes a change to its log, then the pages, and then says in a small file how far it
+// got.
 func Example() {
 	dir, err := os.MkdirTemp("", "vfs")
 	if err != nil {

@@ -1,12 +1,14 @@
 // Zip reads members of a zip archive, one and 32 at a time, stored and deflated ones.
 //
 // What one learns:
-//   - Package compress/flate reads 4 KiB at a time, unless it is given an io.ByteReader; io.Copy of a stored
-//     member 32 KiB. Through the page cache each is a copy; direct, each is a request to the disk, of
-//     bytes that are not aligned.
-//   - [zip.Reader.RegisterDecompressor] is the place for a larger buffer, or for a [stream.Reader], which reads
-//     ahead, in whole blocks: what zip passes to it knows the file and the offset.
-//   - To inflate takes longer than to read. What direct I/O saves of the processor is then all that is gained.
+//   - Package compress/flate reads 4 KiB at a time, unless it is given an io.ByteReader; io.Copy
+//     of a stored member 32 KiB. Through the page cache each is a copy; direct, each is a request
+//     to the disk, of bytes that are not aligned.
+//   - [zip.Reader.RegisterDecompressor] is the place for a larger buffer, or for a
+//     [stream.Reader], which reads ahead, in whole blocks: what zip passes to it knows the file
+//     and the offset.
+//   - To inflate takes longer than to read. What direct I/O saves of the processor is then all
+//     that is gained.
 package main
 
 import (

@@ -136,8 +136,8 @@ func AlmostFull(f Filesystem) func(s *Side) {
 	}
 }
 
-// LastRoom appends records to a file and syncs each, by Writers, until there is no room for more than what
-// the filesystem may need for itself.
+// LastRoom appends records to a file and syncs each, by Writers, until there is no room for more
+// than what the filesystem may need for itself.
 func LastRoom(f Filesystem) func(s *Side) {
 	return func(s *Side) {
 		for i, stream := range []Stream{{Exclusive: true}, {}, {Exclusive: true, BlockSize: 4096, Depth: 1}} {

@@ -89,8 +89,9 @@ func writesAroundEnd(s *Side) {
 	}
 }
 
-// nearLast is a little more than 1 MiB below the largest offset. A transfer of more than that is refused as a whole, though
-// the first bounce buffer of it, or the first 1024 of several buffers, would be allowed by themselves.
+// nearLast is a little more than 1 MiB below the largest offset. A transfer of more than that is
+// refused as a whole, though the first bounce buffer of it, or the first 1024 of several buffers,
+// would be allowed by themselves.
 const nearLast = math.MaxInt64 - (1<<20 + 4096) + 1
 
 func impossibleOffsets(s *Side) {
@@ -279,7 +280,8 @@ func HugeLengths() (pageMore, byteMore int64) { return 2<<30 + 4096, 2<<30 + 1 }
 // HugeSize is the size of the file that HugeReads reads.
 const HugeSize = 5 << 30
 
-// HugeReads reads all of p at a time, at offsets of a file of HugeSize bytes that is a hole for the most part.
+// HugeReads reads all of p at a time, at offsets of a file of HugeSize bytes that is a hole for
+// the most part.
 func HugeReads(p []byte, offsets ...int64) func(s *Side) {
 	return func(s *Side) {
 		f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)

@@ -31,8 +31,8 @@ const (
 // Direct is whether files in Dir have direct I/O.
 var Direct = os.Getenv(directEnv) != "false" && (Chosen() || !testing.Testing() || base() != "-")
 
-// base is where files have direct I/O: "" for the directory of temporary files, "." for this one, "-"
-// for neither.
+// base is where files have direct I/O: "" for the directory of temporary files, "." for this one,
+// "-" for neither.
 var base = sync.OnceValue(func() string {
 	for _, where := range []string{"", "."} {
 		dir, err := os.MkdirTemp(where, ".aiotest")
@@ -47,8 +47,8 @@ var base = sync.OnceValue(func() string {
 	return "-"
 })
 
-// Dir returns a directory for the test whose files can be opened for direct I/O, if there is one; or
-// where the environment says: see Environment.
+// Dir returns a directory for the test whose files can be opened for direct I/O, if there is one;
+// or where the environment says: see Environment.
 func Dir(t testing.TB) string {
 	t.Helper()
 	where := os.Getenv(dirEnv)

@@ -48,7 +48,7 @@ func (f *traced) count(call string, n int, off, last int64) int64 {
 	return f.t.Count(fmt.Sprintf("%v | %s", f.fd.Type, call), n, off, last)
 }
 
-// stream notes a Read or Write of n bytes.
+// stream counts a Read or Write of n bytes.
 func (f *traced) stream(call string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Ledger runs transactions on goleveldb, and finds which of them are there after a power cut: see package
-// internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it.
+// Txcheck runs transactions on goleveldb, and checks which of them are there after a power cut: see
+// package internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	txcheck.Database{Modes: []string{"os", "plain", "direct", "ahead", "all"}, Open: open}.Main()
+	txcheck.Database{Modes: []string{"os", "buffered", "direct", "ahead", "all"}, Open: open}.Main()
 }
 
 // open opens a database that flushes, compacts and changes its journal all the time.

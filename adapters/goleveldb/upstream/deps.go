@@ -2,7 +2,7 @@
 
 package main
 
-// What the tests of goleveldb import, so that go.mod and go.sum have it.
+// These are imports of goleveldb's tests, for go.mod and go.sum.
 import (
 	_ "github.com/onsi/ginkgo"
 	_ "github.com/onsi/gomega"

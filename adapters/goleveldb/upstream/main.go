@@ -1,13 +1,13 @@
-// Upstream runs goleveldb's own tests, those of packages leveldb and storage, over goleveldb's own storage
-// and over the adapter in each of its modes, and compares what fails:
+// Upstream runs goleveldb's own tests, those of packages leveldb and storage, over goleveldb's own
+// storage and over the adapter in each of its modes, and compares the failures:
 //
 //	go run ./upstream         # from adapters/goleveldb; 5 minutes
 //	go run ./upstream -short  # without the longest tests; less than a minute
 //
-// It ends with 1 if a test fails in one mode and not in another. The sources of the tests are those of the
-// module cache; in a temporary copy of them storage.OpenFile calls goleveldb.Open. A test
-// that fails is run again by itself, up to three times, because some of goleveldb's depend on
-// time; one that passes then is named, and does not count as failed.
+// It ends with 1 if a test fails in one mode and not in another. The sources of the tests are those
+// of the module cache; in a temporary copy of them storage.OpenFile calls goleveldb.Open. A test
+// that fails is run again by itself, up to three times, because some of goleveldb's depend on time;
+// one that passes then is named, and does not count as failed.
 package main
 
 import (
@@ -23,11 +23,11 @@ import (
 
 const module = "github.com/syndtr/goleveldb"
 
-// long are the tests that -short leaves out: nine tenths of the time.
+// long matches the tests that -short leaves out: nine tenths of the time.
 const long = "GoleveldbIssue72and83|GoleveldbIssue74|TestLevelDB|TransientError|DB_Concurrent|SingleEntryMemCompaction|" +
 	"LeveldbIssue178|BulkInsertDelete|SparseMerge|TestBatch|GracefulClose|CompactionInputError"
 
-// hook is a file of the external tests of a package. The environment says which storage it is.
+// hook is added to the external tests of a package. The environment chooses the storage.
 const hook = `package %s_test
 
 import (
@@ -64,7 +64,7 @@ func main() {
 func compare(dir string, short bool) (same bool, err error) {
 	s := upstream.Suite{
 		Packages: []string{module + "/leveldb/storage", module + "/leveldb"},
-		Modes:    []string{"os", "plain", "direct", "ahead"},
+		Modes:    []string{"os", "buffered", "direct", "ahead"},
 		Dir:      dir,
 	}
 	if short {
@@ -76,7 +76,8 @@ func compare(dir string, short bool) (same bool, err error) {
 	return s.Run()
 }
 
-// edit makes storage.OpenFile a variable in the copy of goleveldb in dir, and adds the hook to its tests.
+// edit makes storage.OpenFile a variable in the copy of goleveldb in dir, and adds the hook to its
+// tests.
 func edit(dir string) error {
 	name := filepath.Join(dir, "leveldb/storage/file_storage.go")
 	source, err := os.ReadFile(name)

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Ledger runs transactions on Pebble, and finds which of them are there after a power cut: see package
-// internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it.
+// Txcheck runs transactions on Pebble, and checks which of them are there after a power cut: see
+// package internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it.
 package main
 
 import (
@@ -16,15 +16,15 @@ import (
 )
 
 var modes = map[string]vfs.FS{
-	"os":     vfs.Default,
-	"plain":  aiopebble.New(aiopebble.Options{}),
-	"direct": aiopebble.New(aiopebble.Options{DirectReads: true, DirectWrites: true}),
-	"wal":    aiopebble.New(aiopebble.Options{ExclusiveWAL: true}),
-	"all":    aiopebble.New(aiopebble.Options{DirectReads: true, DirectWrites: true, ExclusiveWAL: true}),
+	"os":       vfs.Default,
+	"buffered": aiopebble.New(aiopebble.Options{}),
+	"direct":   aiopebble.New(aiopebble.Options{DirectReads: true, DirectWrites: true}),
+	"wal":      aiopebble.New(aiopebble.Options{ExclusiveWAL: true}),
+	"all":      aiopebble.New(aiopebble.Options{DirectReads: true, DirectWrites: true, ExclusiveWAL: true}),
 }
 
 func main() {
-	txcheck.Database{Modes: []string{"os", "plain", "direct", "wal", "all"}, Open: open}.Main()
+	txcheck.Database{Modes: []string{"os", "buffered", "direct", "wal", "all"}, Open: open}.Main()
 }
 
 // open opens a database that flushes, compacts and changes its log all the time.
@@ -41,7 +41,7 @@ func open(dir, mode string) (txcheck.Store, error) {
 	return store{db}, nil
 }
 
-// quiet says nothing but what ends the program.
+// quiet logs nothing, except messages that end the program.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)              {}

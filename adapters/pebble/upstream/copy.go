@@ -18,7 +18,8 @@ const (
 	ours   = aio + "/adapters/pebble"
 )
 
-// initFile goes into the package of external tests of each package under test, and into Pebble's benchmark.
+// initFile is added to the package of external tests of each package under test, and to Pebble's
+// benchmark.
 const initFile = `package %s
 
 import (
@@ -31,7 +32,7 @@ import (
 func init() {
 	switch mode := os.Getenv("AIOPEBBLE_MODE"); mode {
 	case "os":
-	case "plain":
+	case "buffered":
 		vfs.Default = aiopebble.New(aiopebble.Options{})
 	case "reads":
 		vfs.Default = aiopebble.New(aiopebble.Options{DirectReads: true})
@@ -47,7 +48,7 @@ func init() {
 }
 `
 
-// diskFile goes into package vfs.
+// diskFile is added to package vfs.
 const diskFile = `package vfs
 
 import (
@@ -99,7 +100,8 @@ func (d *disk) Stat(name string) (FileInfo, error) { return d.FS.Stat(d.in(name)
 func (d *disk) GetDiskUsage(path string) (DiskUsage, error) { return d.FS.GetDiskUsage(d.in(path)) }
 `
 
-// prepare copies Pebble to dir/pebble, as a module that requires ours, and adds what the tests need.
+// prepare copies Pebble to dir/pebble, as a module that requires the adapter, and adds the files of
+// the tests.
 func prepare(ctx context.Context, dir string) error {
 	from, err := output(ctx, ".", "go", "list", "-m", "-f", "{{.Dir}}", pebble)
 	if err != nil {
@@ -147,7 +149,7 @@ func prepare(ctx context.Context, dir string) error {
 	return nil
 }
 
-// onDisk mends the metamorphic test's -fs=disk, which crashes in v2.1.7: options that simulate a
+// onDisk fixes the metamorphic test's -fs=disk, which crashes in v2.1.7: options that simulate a
 // crash of the system need the file system in memory.
 func onDisk(name string) error {
 	const line = "to.useDisk = true"
@@ -161,7 +163,7 @@ func onDisk(name string) error {
 	return os.WriteFile(name, []byte(strings.Replace(string(src), line, line+"; to.strictFS = false", 1)), 0o600)
 }
 
-// writable undoes the modes that the module cache gives to what is in it.
+// writable makes the files writable: the module cache sets read-only modes.
 func writable(dir string) error {
 	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -184,7 +186,7 @@ const (
 	newDisk = "vfs.NewDisk()"
 )
 
-// replaceMem has the tests of a package use a directory of the disk.
+// replaceMem makes the tests of a package use a directory of the disk.
 func replaceMem(dir string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
@@ -204,8 +206,8 @@ func replaceMem(dir string) error {
 
 var position = regexp.MustCompile(`(?m)^(\S+\.go):(\d+):\d+: (.*)$`)
 
-// compile makes the test binary of a package. Where the tests need a file system in memory by its
-// own type the compiler says so, and they get it back.
+// compile makes the test binary of a package. Where the tests need the type of a file system in
+// memory, the compiler reports it, and compile restores that file system.
 func compile(ctx context.Context, dir, pkg string) (string, error) {
 	binary := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-")+".test")
 	for {
@@ -230,8 +232,8 @@ func compile(ctx context.Context, dir, pkg string) (string, error) {
 	}
 }
 
-// undo gives the function that a line is in, or of a line outside of functions the file, its file
-// systems in memory back. It returns how many.
+// undo restores the file systems in memory in the function that contains the line, or in the whole
+// file if no function does. It returns their number.
 func undo(name string, line int) (int, error) {
 	src, err := os.ReadFile(name)
 	if err != nil {

@@ -1,15 +1,15 @@
 // Upstream runs Pebble's own tests over the adapter. It copies the module of Pebble that go.mod
 // names to a temporary directory and adds a file to each package under test, whose init replaces
-// vfs.Default. It runs the tests with Pebble's own FS and with each mode of ours, prints a table, and
-// fails if a test fails with one of ours that passes with Pebble's, or the other way round.
+// vfs.Default. It runs the tests with Pebble's own FS and with each mode of the adapter, and prints
+// a table. It fails if a test fails with a mode of the adapter that passes with Pebble's FS, or the
+// other way round.
 //
-//	go -C adapters/pebble run ./upstream          # everything; the better part of an hour
-//	go -C adapters/pebble run ./upstream -short   # under a minute, once compiled
-//	go -C adapters/pebble run ./upstream -ycsb DIR   # Pebble's own benchmark in their place, with a database in DIR
+//	go -C adapters/pebble run ./upstream            # everything; the better part of an hour
+//	go -C adapters/pebble run ./upstream -short     # under a minute, once compiled
+//	go -C adapters/pebble run ./upstream -ycsb DIR  # Pebble's own benchmark, in DIR
 //
-// Most of Pebble's tests use a file system in memory. The suites that are marked "disk" run
-// them with files on the disk instead: each vfs.NewMem() that a test passes on as a vfs.FS becomes a
-// new directory.
+// Most of Pebble's tests use a file system in memory. The suites marked "disk" use files on the
+// disk instead: each vfs.NewMem() that a test passes on as a vfs.FS becomes a new directory.
 package main
 
 import (
@@ -53,8 +53,9 @@ var suites = []suite{
 	}},
 }
 
-// modes are what the file added to the tests understands, besides "reads" and "wal", one option alone; os is Pebble's own FS.
-var modes = []string{"os", "plain", "direct", "all"}
+// modes are the values that the added file accepts, besides "reads" and "wal", one option alone; os
+// is Pebble's own FS.
+var modes = []string{"os", "buffered", "direct", "all"}
 
 func main() {
 	log.SetFlags(0)
@@ -73,9 +74,9 @@ func main() {
 	case *with != "":
 		run = append([]string{"os"}, strings.Split(*with, ",")...)
 	case *files != "":
-		run = []string{"os", "plain", "reads", "all"}
+		run = []string{"os", "buffered", "reads", "all"}
 	case *short:
-		run = []string{"os", "plain", "all"}
+		run = []string{"os", "buffered", "all"}
 	}
 	ok := true
 	err := inCopy(ctx, *keep, func(dir string) (err error) {

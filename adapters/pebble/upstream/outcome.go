@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// An outcome is what came of the tests of a suite.
+// An outcome is the result of the tests of a suite.
 type outcome struct {
 	results map[string]string // PASS, FAIL or SKIP, by the full name of the test
 	took    time.Duration
@@ -60,8 +60,8 @@ func (o outcome) failing() []string {
 	return names
 }
 
-// differs returns the tests that failed with one and not with the other; "+" stands before those
-// that failed with o.
+// differs returns the tests that failed in one outcome and not in the other; "+" marks those that
+// failed in o.
 func (o outcome) differs(other outcome) []string {
 	mine, theirs := o.failing(), other.failing()
 	var diff []string

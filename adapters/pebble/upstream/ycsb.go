@@ -14,7 +14,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/measure"
 )
 
-// ycsb measures Pebble's own benchmark (pebble bench ycsb) over vfs.Default and ours, in dir.
+// ycsb measures Pebble's own benchmark (pebble bench ycsb) over vfs.Default and the adapter, in
+// dir.
 type ycsb struct {
 	dir, binary string
 	rounds      int
@@ -27,9 +28,10 @@ const (
 	ycsbCache = 64 << 20  // bytes
 )
 
-// ycsbWorkloads are what the tool is asked for: C reads at random; F is, in this tool, inserts, each synced; scan reads 100
-// records in order. Reads are so few that they meet hardly any block twice, as in a database larger than memory: the tool
-// has blocks of 32 KiB. Without any reads it measures in whole seconds, so F has a time.
+// ycsbWorkloads are the workloads of the tool: C reads at random; F is, in this tool, inserts, each
+// synced; scan reads 100 records in order. Few enough reads are made that they meet hardly any
+// block twice, as in a database larger than memory: the tool has blocks of 32 KiB. Without any
+// reads it measures in whole seconds, so F has a time.
 var ycsbWorkloads = []struct {
 	name   string
 	args   []string
@@ -62,7 +64,7 @@ func bench(ctx context.Context, scratch, dir string, modes []string, only string
 	return y.measure(ctx)
 }
 
-// A rate is what the tool says of a run.
+// A rate is a result of the tool.
 type rate struct{ ops, cpu float64 } // a second; seconds for each
 
 var total = regexp.MustCompile(`(?m)^Benchmarkycsb/\S+ (\d+)  ([0-9.]+) ops/sec`)
@@ -86,7 +88,8 @@ func (y *ycsb) run(ctx context.Context, mode, db string, goroutines int, args ..
 	return rate{ops, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() / n}, err
 }
 
-// round runs a workload once, with the database out of the page cache. Those that write have a copy, by hard links.
+// round runs a workload once, with the database dropped from the page cache. Workloads that write
+// get a copy, by hard links.
 func (y *ycsb) round(ctx context.Context, mode string, goroutines int, writes bool, args ...string) (rate, error) {
 	db := "full"
 	if writes {

@@ -14,7 +14,7 @@ type tracer struct {
 type traced struct {
 	types.WritableFile
 	t          *tracer
-	read, next int64 // where the last ended
+	read, next int64 // ends of the last calls
 }
 
 func (t *tracer) Create(dir, name string, size uint64) (types.WritableFile, error) {

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Ledger runs transactions on raft-wal, a log for each worker, and finds which of them are there after a power cut: see package
-// internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it. A change is an entry of the log, a
-// transaction a StoreLogs.
+// Txcheck runs transactions on raft-wal, a log for each worker, and checks which of them are there
+// after a power cut: see package internal/aiotest/txcheck, and internal/aiotest/trials/powercut,
+// which runs it. A change is an entry of the log, a transaction a StoreLogs.
 package main
 
 import (
@@ -23,13 +23,13 @@ import (
 )
 
 var modes = map[string]types.VFS{
-	"os":     fs.New(),
-	"plain":  raftwal.New(raftwal.Options{}),
-	"direct": raftwal.New(raftwal.Options{Direct: true}),
+	"os":       fs.New(),
+	"buffered": raftwal.New(raftwal.Options{}),
+	"direct":   raftwal.New(raftwal.Options{Direct: true}),
 }
 
 func main() {
-	txcheck.Database{Modes: []string{"os", "plain", "direct"}, Open: open}.Main()
+	txcheck.Database{Modes: []string{"os", "buffered", "direct"}, Open: open}.Main()
 }
 
 // segmentSize makes the logs change their segment all the time.
@@ -63,7 +63,7 @@ func openLog(dir string, vfs types.VFS) (*log, error) {
 
 type store [txcheck.Workers]*log
 
-// A log is a WAL that is closed with its database of metadata, which WAL.Close leaves open.
+// A log is a WAL that closes its database of metadata too, which WAL.Close leaves open.
 type log struct {
 	*wal.WAL
 	meta *metadb.BoltMetaDB
@@ -97,7 +97,7 @@ func (s *store) Load(worker int) (map[string][]byte, error) {
 	return table, nil
 }
 
-// Check has nothing to do: Load reads all entries, with their checksums.
+// Check does nothing: Load reads all entries, with their checksums.
 func (s *store) Check() error { return nil }
 
 func (s *store) Close() error {

@@ -2,7 +2,7 @@
 
 package main
 
-// What the tests of raft-wal import, so that go.mod and go.sum have it.
+// These are imports of raft-wal's tests, for go.mod and go.sum.
 import (
 	_ "github.com/stretchr/testify/require"
 )

@@ -1,18 +1,18 @@
-// Upstream runs raft-wal's own tests of what is above and beside a VFS, over raft-wal's own and
-// over the adapter in each of its modes, and compares what fails:
+// Upstream runs raft-wal's own tests of the code above and beside a VFS, over raft-wal's own VFS
+// and over the adapter in each of its modes, and compares the failures:
 //
 //	go run ./upstream         # from adapters/raftwal; a minute
 //	go run ./upstream -short  # without the race detector
 //
-// It ends with 1 if a test fails in one mode and not in another. The sources are those of the module
-// cache; in a temporary copy of them
+// It ends with 1 if a test fails in one mode and not in another. The sources are those of the
+// module cache. In a temporary copy of them
 //
 //   - fs.New, the VFS that wal.Open uses, is raftwal.New;
-//   - the VFS in memory of the tests of package segment is one of files, vfs_test.go.txt. These tests have
-//     the faults: commits, headers and sizes that a crash has left half done.
+//   - the VFS in memory of the tests of package segment becomes one of files, vfs_test.go.txt.
+//     These tests have the faults: commits, headers and sizes that a crash has left half done.
 //
-// Then it runs the workloads of raft-wal's ALICE tests and their checker, in processes of their own, so that
-// nothing is carried over in memory.
+// Then it runs the workloads of raft-wal's ALICE tests and their checker, each in a process of its
+// own, so that no state stays in memory.
 //
 // The tests of package wal itself have no VFS: they stop at segments, which they simulate.
 package main
@@ -33,7 +33,7 @@ import (
 
 const module = "github.com/hashicorp/raft-wal"
 
-// vfs is what package fs of raft-wal has instead. The environment says which VFS it is.
+// vfs replaces package fs of raft-wal. The environment chooses the VFS.
 const vfs = `package fs
 
 import (
@@ -55,7 +55,7 @@ func New() *FS {
 }
 `
 
-// hook is a file of the tests of a package.
+// hook is added to the tests of a package.
 const hook = `package %s
 
 import (
@@ -79,7 +79,7 @@ func TestMain(m *testing.M) {
 //go:embed vfs_test.go.txt
 var segmentVFS []byte
 
-var modes = []string{"os", "plain", "direct"}
+var modes = []string{"os", "buffered", "direct"}
 
 func main() {
 	short := flag.Bool("short", false, "without the race detector")
@@ -98,7 +98,8 @@ func compare(dir string, short bool) (same bool, err error) {
 		Modfile:  modfile,
 		Dir:      dir,
 	}
-	// It has nothing to do with files, and panics in v0.4.0 now and then: its random lengths go beyond its own buffer.
+	// The test has no files, and panics in v0.4.0 now and then: its random lengths go beyond its
+	// own buffer.
 	s.Flags = []string{"-skip", "^TestFrameCodecFuzz$"}
 	if !short {
 		s.Flags = append(s.Flags, "-race")
@@ -132,7 +133,7 @@ func edit(dir string) error {
 	)
 }
 
-// alice runs each workload, and the checker on what it has left, in each mode.
+// alice runs each workload, and then the checker on its files, in each mode.
 func alice(dir, modfile string) error {
 	for _, name := range []string{"workload", "checker"} {
 		out, err := exec.Command("go", "build", "-modfile", modfile, "-o", filepath.Join(dir, name), module+"/alice/"+name).CombinedOutput()

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Ledger runs transactions on SQLite, and finds which of them are there after a power cut: see package
-// internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it.
+// Txcheck runs transactions on SQLite, and checks which of them are there after a power cut: see
+// package internal/aiotest/txcheck, and internal/aiotest/trials/powercut, which runs it.
 package main
 
 import (
@@ -21,13 +21,14 @@ func main() {
 	}.Main()
 }
 
-// open opens a database with a connection for each worker, which writes its journal back all the time.
+// open opens a database with a connection for each worker. It writes its journal back all the time.
 func open(dir, mode string) (txcheck.Store, error) {
 	vfs, journal := strings.TrimSuffix(mode, "-wal"), "delete"
 	if vfs != mode {
 		journal = "wal"
 	}
-	// With less than synchronous=extra the last transactions may be lost, SQLite's manual says.
+	// With less than synchronous=extra the last transactions may be lost, according to SQLite's
+	// manual.
 	uri := fmt.Sprintf("file:%s?vfs=%s&_pragma=busy_timeout(60000)&_pragma=journal_mode(%s)&_pragma=synchronous(extra)"+
 		"&_pragma=wal_autocheckpoint(50)&_pragma=cache_size(20)", filepath.Join(dir, "txcheck.db"), vfs, journal)
 	s := new(store)
@@ -90,7 +91,7 @@ func (s *store) Load(worker int) (map[string][]byte, error) {
 	return table, err
 }
 
-// Check is SQLite's own.
+// Check runs SQLite's own check.
 func (s *store) Check() error {
 	var found []string
 	err := s.rows(0, "PRAGMA integrity_check", func(q *sqlite3.Stmt) { found = append(found, q.ColumnText(0)) })

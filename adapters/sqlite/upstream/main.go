@@ -1,15 +1,17 @@
-// Upstream runs the tests of go-sqlite3 over its own VFS and over those of the adapter, and compares.
+// Upstream runs the tests of go-sqlite3 over its own VFS and over those of the adapter, and
+// compares the results.
 //
 //	go -C adapters/sqlite run ./upstream            # everything, some minutes
-//	go -C adapters/sqlite run ./upstream -short     # what a CI can afford
+//	go -C adapters/sqlite run ./upstream -short     # short enough for CI
 //	go -C adapters/sqlite run ./upstream -speed 100 # SQLite's speedtest1 in its place
 //
-// It prints what passed, failed and was skipped of each package, and ends with status 1 if a test fails over the adapter that
-// passes over go-sqlite3's own, or the other way round. A package that fails is run once more, and what counts is the second time: some
-// tests give up a lock after 10 seconds, which happens with any VFS on a machine that is busy.
+// It prints the numbers of passed, failed and skipped tests of each package. It ends with status 1
+// if a test fails over the adapter that passes over go-sqlite3's own, or the other way round. A
+// package that fails is run once more, and the second run counts: some tests give up a lock after
+// 10 seconds, which happens with any VFS on a busy machine.
 //
-// The tests are those of the version of go-sqlite3 that go.mod names. They know nothing of the adapter: they are built in a
-// temporary copy of that module, in which the default VFS is another one.
+// The tests are those of the version of go-sqlite3 in go.mod. They do not know the adapter: they
+// are built in a temporary copy of that module, with another default VFS.
 package main
 
 import (
@@ -22,16 +24,16 @@ import (
 	"time"
 )
 
-// modes are the VFSes compared. In "mixed" each file that is opened gets another of the other three, so connections by
-// all of them share one database.
+// modes are the VFSes compared. In "mixed" each opened file gets the next of the other three, so
+// connections by all of them share one database.
 var modes = []string{"os", "aio", "aio-direct", "mixed"}
 
 // A suite is a package of tests of go-sqlite3.
 type suite struct {
 	dir   string // in its module
 	short bool   // a part of -short
-	tests string // those that -short runs, with testing.Short; "" for all
-	long  string // those that -short runs besides, because they are skipped by testing.Short
+	tests string // the tests that -short runs, with testing.Short; "" for all
+	long  string // tests that -short also runs, without testing.Short, which would skip them
 }
 
 var suites = []suite{
@@ -147,7 +149,7 @@ func (w *workshop) runSuites(only, run string, short bool, timeout time.Duration
 	return same, nil
 }
 
-// output runs a command and returns what it prints. Its error has what it says.
+// output runs a command and returns its output. Its error contains the output.
 func output(name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	var stderr strings.Builder

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A result is what came of a package in a mode.
+// A result is the result of a package in a mode.
 type result struct {
 	passed, failed, skipped []string // names, sorted
 	took                    time.Duration
@@ -58,10 +58,10 @@ func (w *workshop) runTest(binary, dir, mode string, args []string, timeout time
 	return r
 }
 
-// run runs a binary of tests in the directory of its package, with temporary files on the disk, and returns its output and
-// how many calls of package aio went through the page cache and not.
+// run runs a binary of tests in the directory of its package, with temporary files on the disk,
+// and returns its output and how many calls of package aio went through the page cache and not.
 func (w *workshop) run(binary, dir, mode string, args []string, timeout time.Duration) (out []byte, counts [2]int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout+10*time.Second) // the binary's own timeout says more
+	ctx, cancel := context.WithTimeout(context.Background(), timeout+10*time.Second) // the binary's own timeout prints more
 	defer cancel()
 	temp, err := os.MkdirTemp(w.dir, "tmp-")
 	if err != nil {
@@ -89,7 +89,8 @@ var (
 	ended = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
 )
 
-// parse reads what a binary of tests prints with -test.v. A test that has begun and not ended has failed.
+// parse reads the output of a test binary with -test.v. A test that has begun and not ended has
+// failed.
 func parse(out []byte) result {
 	r := result{output: string(out)}
 	state := make(map[string]string)
@@ -129,7 +130,7 @@ func (w *workshop) speed(size, rounds int, options []string) error {
 		return err
 	}
 	perSize := regexp.MustCompile(`([0-9.]+) ns/op`)
-	// Mixed has nothing to be told apart by.
+	// The mode mixed is left out, because a run has one database.
 	modes := slices.DeleteFunc(slices.Clone(modes), func(mode string) bool { return mode == "mixed" })
 	times := make(map[string][]float64)
 	ratios := make(map[string][]float64)
@@ -161,7 +162,7 @@ func (w *workshop) speed(size, rounds int, options []string) error {
 	return nil
 }
 
-// recordIO prints what a run of speedtest1 asks of its files.
+// recordIO prints the calls that a run of speedtest1 makes on its files.
 func (w *workshop) recordIO(size int, options []string) error {
 	binary, err := w.build(speedtest)
 	if err != nil {

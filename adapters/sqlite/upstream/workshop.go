@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A workshop is a temporary directory with a copy of go-sqlite3, whose tests use the adapter. The go command does not let a file of the
-// module cache be replaced by an overlay.
+// A workshop is a temporary directory with a copy of go-sqlite3, whose tests use the adapter. An
+// overlay of the go command cannot replace a file of the module cache.
 type workshop struct {
 	dir     string // removed at the end
 	module  string // the copy
@@ -37,7 +37,7 @@ func newWorkshop() (w *workshop, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not in os.TempDir, which may have no direct I/O.
+	// The directory is not in os.TempDir, which may have no direct I/O.
 	dir, err := os.MkdirTemp(ours, ".cache-upstream-")
 	if err != nil {
 		return nil, err
@@ -59,26 +59,28 @@ func (w *workshop) build(dir string) (string, error) {
 	return binary, err
 }
 
-// hookPackage sets the VFS that go-sqlite3 takes for its own. Its path is before those of go-sqlite3, so it is
-// initialized before the packages there that wrap the default VFS.
+// hookPackage sets the VFS that go-sqlite3 takes for its own. Its path is before those of
+// go-sqlite3, so it is initialized before the packages there that wrap the default VFS.
 const hookPackage = "github.com/go-aio/aio/adapters/sqlite/upstream/hook"
 
-// modeVariable is the environment variable that says which. With ",count" after that the hook leaves the counts of package aio.
-const modeVariable = "SQLITE_JUDGE"
+// modeVariable is the environment variable with the mode. With ",count" after the mode the hook
+// writes the counts of package aio to a file.
+const modeVariable = "SQLITE_MODE"
 
 //go:embed hook.txt
 var hook []byte
 
-// inTests is the file that each package of tests gets.
+// inTests is added to each package of tests.
 const inTests = `package %s_test
 
 import _ "` + hookPackage + `"
 `
 
-// countsPrefix begins the name of a file in which a process of tests leaves what package aio has done in it.
+// countsPrefix begins the name of a file in which a test process leaves the counts of package aio.
 const countsPrefix = "upstream-counts-"
 
-// prepare copies go-sqlite3, lets its default VFS be another, and adds the adapter to what it requires.
+// prepare copies go-sqlite3, makes its default VFS replaceable, and adds the adapter to its
+// requirements.
 func (w *workshop) prepare(module, ours, root string) error {
 	w.module = filepath.Join(w.dir, "go-sqlite3")
 	if err := os.CopyFS(w.module, os.DirFS(module)); err != nil {
@@ -117,7 +119,7 @@ func (w *workshop) prepare(module, ours, root string) error {
 		}
 	}
 	err = w.edit("go.mod", func(text string) string {
-		// Proxies need not have what only ext/approx uses, a fork.
+		// Module proxies may lack a fork that only ext/approx uses.
 		text = regexp.MustCompile(`(?m)^.*(ext/approx|segmentio).*\n`).ReplaceAllString(text, "")
 		return text + fmt.Sprintf(requirements, root, ours, hooks)
 	})
@@ -162,7 +164,7 @@ func (w *workshop) edit(name string, change func(text string) string) error {
 	if err != nil {
 		return err
 	}
-	// The modes of the module cache are for reading only.
+	// The files of the module cache are read-only.
 	if err := os.Chmod(name, 0o600); err != nil {
 		return err
 	}

@@ -92,8 +92,8 @@ func warm(s *stage, f *aio.File) {
 	all.Wait()
 }
 
-// abandon abandons a call on a disk that hangs, and returns its buffer. A write is of bytes that are
-// there already.
+// abandon abandons a call on a disk that hangs, and returns its buffer. A write is of bytes that
+// are there already.
 func abandon(s *stage, f *aio.File, i int) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
@@ -122,8 +122,8 @@ func abandon(s *stage, f *aio.File, i int) []byte {
 	return p
 }
 
-// noneAbandoned reports whether no abandoned call is under way. It does not count goroutines, because
-// the server of the disks keeps some for each request.
+// noneAbandoned reports whether no abandoned call is under way. It does not count goroutines,
+// because the server of the disks keeps some for each request.
 func noneAbandoned() bool {
 	return !bytes.Contains(aiotest.Stacks(), []byte("created by github.com/go-aio/aio.(*File).attend"))
 }
