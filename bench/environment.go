@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An environment is what a reader must know to judge the numbers.
+// An environment describes the machine of the measurement.
 type environment struct {
 	Date       time.Time `json:"date"`
 	Command    []string  `json:"command"`
@@ -25,7 +25,7 @@ type environment struct {
 	CPU        string    `json:"cpu"`
 	CPUs       int       `json:"cpus"`
 	GOMAXPROCS int       `json:"gomaxprocs"`
-	Fio        string    `json:"fio,omitempty"` // its version, if it had turns
+	Fio        string    `json:"fio,omitempty"` // its version, if it has turns
 
 	Filesystem   string `json:"filesystem"`
 	MountOptions string `json:"mount_options"`
@@ -53,8 +53,8 @@ func describeSystem() environment {
 	return e
 }
 
-// describeDisk adds what is known of the filesystem and the device under dir; what cannot be found
-// out stays empty.
+// describeDisk adds the properties of the filesystem and the device under dir. Unknown ones stay
+// empty.
 func (e *environment) describeDisk(dir string) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -107,11 +107,12 @@ func contains(point, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-// queueDir is where sysfs describes a block device, or the disk that a partition is on.
+// queueDir returns the directory in which sysfs describes a block device, or the disk that a
+// partition is on.
 func queueDir(device string) string {
 	dir, err := filepath.EvalSymlinks(filepath.Join("/sys/dev/block", device))
 	if err != nil {
-		return "" // btrfs, for one, has devices of its own making
+		return "" // btrfs, for one, has device numbers of its own
 	}
 	if _, err := os.Stat(filepath.Join(dir, "partition")); err == nil {
 		dir = filepath.Dir(dir)
@@ -130,7 +131,7 @@ func sysfs(dir, name string) string {
 	return string(bytes.TrimSpace(text))
 }
 
-// chosen picks b from "a [b] c".
+// chosen returns b from "a [b] c".
 func chosen(s string) string {
 	if _, rest, found := strings.Cut(s, "["); found {
 		s, _, _ = strings.Cut(rest, "]")
@@ -159,7 +160,7 @@ func fioVersion(path string) string {
 	return firstLine(string(out))
 }
 
-// String is the heading of the table.
+// String returns the heading of the table.
 func (e environment) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Linux %s %s, %d CPUs", e.Kernel, e.Arch, e.CPUs)

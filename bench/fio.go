@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A fio runs fio's libaio engine on the same file. It is the yardstick: the least that a request
-// through kernel AIO costs, from one thread of C that keeps the queue full.
+// A fio runs fio's libaio engine on the same file. It is the yardstick: the minimum cost of a
+// request through kernel AIO, from one thread of C that keeps the queue full.
 type fio struct {
 	path   string
 	file   string
@@ -24,9 +24,9 @@ type fio struct {
 	direct bool
 }
 
-// args: one job that, like the goroutines, picks any block each time (norandommap), draws
-// differently every time (randrepeat=0), finds the file as it is, and times a request from before
-// it is submitted (lat, not clat).
+// args returns the arguments of one job. Like the goroutines, it chooses any block each time
+// (norandommap), draws differently every time (randrepeat=0), uses the file unchanged, and times a
+// request from before its submission (lat, not clat).
 func (f fio) args(w workload, depth int, d time.Duration) []string {
 	rw := "randwrite"
 	if w.reads() {
@@ -52,12 +52,13 @@ func (f fio) args(w workload, depth int, d time.Duration) []string {
 	return args
 }
 
-// measure runs one round: a fresh process, as always with fio.
+// measure runs one round, in a new process.
 func (f fio) measure(ctx context.Context, w workload, depth, index int, d time.Duration) (round, error) {
 	ctx, cancel := context.WithTimeout(ctx, d+patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, f.path, f.args(w, depth, d)...)
-	// A group of its own, or Ctrl-C would have fio end the round and report half of it.
+	// fio gets a process group of its own. Otherwise Ctrl-C would make it end the round and report
+	// half of it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithParent(cmd)
 	cmd.WaitDelay = time.Second
@@ -90,7 +91,7 @@ type fioResult struct {
 	latency latency
 }
 
-// fioOutput is what is needed of fio's JSON.
+// fioOutput is the part of fio's JSON that bench uses.
 type fioOutput struct {
 	Jobs []struct {
 		Error      int     `json:"error"`
@@ -107,7 +108,7 @@ type fioSide struct {
 	TotalIOs int64   `json:"total_ios"`
 	Runtime  float64 `json:"runtime"` // milliseconds
 	Latency  struct {
-		Bins map[string]int64 `json:"bins"` // nanoseconds: how often
+		Bins map[string]int64 `json:"bins"` // counts, by latency in nanoseconds
 	} `json:"lat_ns"`
 }
 
@@ -141,8 +142,8 @@ func parseFio(output []byte, w workload) (fioResult, error) {
 		latency: newLatency(),
 	}
 	if w == syncWork {
-		// fio times the write and the sync each for itself, and what both take together is not to
-		// be had from that: no latency.
+		// fio times the write and the sync separately. The latency of both together cannot be
+		// computed from that.
 		r.ops = min(r.ops, j.Sync.TotalIOs)
 		return r, nil
 	}

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are the command line.
+// options holds the command line.
 type options struct {
 	plan
 	dir      string
@@ -34,7 +34,7 @@ type options struct {
 	fioAsked bool // -fio-rounds was given, and not as 0
 }
 
-// How long a run may take is up to the caller, but for values that are surely slips.
+// The caller chooses the length of a run, except for values that are surely slips.
 const (
 	mostRounds     = 10000
 	mostDepth      = 8192 // Go ends a program that has 10000 threads
@@ -145,7 +145,7 @@ func (o *options) define(fs *flag.FlagSet) {
 	fs.Func("from", "", o.setFrom)
 }
 
-// settle is for what depends on more than one flag.
+// settle checks and sets options that depend on several flags.
 func (o *options) settle(given map[string]bool) error {
 	if o.quick {
 		if !given["rounds"] {
@@ -174,7 +174,7 @@ func (o *options) settle(given map[string]bool) error {
 	return nil
 }
 
-// explain adds to package flag's messages what they leave out.
+// explain adds the allowed values to messages of package flag.
 func explain(err error) error {
 	msg := err.Error()
 	if name, ok := strings.CutPrefix(msg, "flag provided but not defined: "); ok {
@@ -214,7 +214,7 @@ func intFlag(fs *flag.FlagSet, name string, to *int, least, most int) {
 	})
 }
 
-// outputFlag finds out now what would be a pity to find out when all is measured.
+// outputFlag checks now that a file can be written, and not only when all is measured.
 func outputFlag(fs *flag.FlagSet, name string, to *string) {
 	fs.Func(name, "", func(s string) error {
 		if s == "" {
@@ -288,7 +288,7 @@ func (o *options) setDepths(s string) error {
 	return nil
 }
 
-// units are powers of 1024; a file's size is never meant in powers of 1000 here.
+// units are powers of 1024, as usual for the sizes of files.
 var units = []struct {
 	letter string
 	bytes  int64
@@ -310,7 +310,7 @@ func parseSize(s string) (int64, error) {
 	return int64(n * float64(unit)), nil
 }
 
-// formatSize is for people; it gives back what was put in if that was round.
+// formatSize returns a readable size; a round size gets back its form on the command line.
 func formatSize(n int64) string {
 	for _, u := range units {
 		if n >= u.bytes {

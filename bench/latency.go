@@ -25,13 +25,13 @@ func newLatency() latency {
 	return latency{hdrhistogram.New(int64(shortestLatency), int64(longestLatency), latencyDigits)}
 }
 
-// record counts n operations of nanoseconds each; what is longer than the histogram is its longest.
+// record counts n operations of nanoseconds each. Longer ones count as the histogram's maximum.
 func (l latency) record(nanoseconds, n int64) {
 	// The only error is a value out of range.
 	_ = l.RecordValues(min(max(nanoseconds, 0), int64(longestLatency)), n)
 }
 
-// percentiles are the ones that are reported, in microseconds.
+// percentiles are the reported ones, in microseconds.
 type percentiles struct {
 	P50  float64 `json:"p50_us"`
 	P99  float64 `json:"p99_us"`
@@ -39,7 +39,7 @@ type percentiles struct {
 	Max  float64 `json:"max_us"`
 }
 
-// percentiles of an empty histogram are nil: no latency is known.
+// percentiles returns nil for an empty histogram, whose latency is not known.
 func (l latency) percentiles() *percentiles {
 	if l.Histogram == nil || l.TotalCount() == 0 {
 		return nil

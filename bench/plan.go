@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// A plan says what is measured; it is what the flags come down to.
+// A plan is the measurement that the flags ask for.
 type plan struct {
 	Workloads []workload    `json:"workloads"`
-	Depths    []int         `json:"goroutines,omitempty"` // empty: those that suit each workload
+	Depths    []int         `json:"goroutines,omitempty"` // empty: the default of each workload
 	Rounds    int           `json:"rounds"`
-	FioRounds int           `json:"fio_rounds"` // of Rounds, those in which fio has a turn
+	FioRounds int           `json:"fio_rounds"` // the number of Rounds in which fio has a turn
 	RoundTime time.Duration `json:"round_time_ns"`
 }
 
-// depths are the numbers of goroutines for w. One that is a pass through the file is for one.
+// depths returns the numbers of goroutines for w. A workload that passes through the file has one.
 func (p plan) depths(w workload) []int {
 	if len(p.Depths) > 0 && !w.spec().once {
 		return p.Depths
@@ -24,9 +24,9 @@ func (p plan) depths(w workload) []int {
 	return w.spec().depths
 }
 
-// turn is who is measured in round i of a row, in order. The order is turned round every time, so
-// that a disk that gets slower or faster does it to all of them alike, and so that nobody always
-// runs in the wake of the same other.
+// turn returns the engines of round i of a row, in order. The order is reversed every time. So a
+// disk that gets slower or faster affects all engines alike, and none always follows the same
+// other.
 func (p plan) turn(w workload, i int) []engine {
 	var engines []engine
 	for _, e := range p.engines(w) {
@@ -40,7 +40,7 @@ func (p plan) turn(w workload, i int) []engine {
 	return engines
 }
 
-// engines are those that have turns in the rows of w.
+// engines returns the engines in the rows of w.
 func (p plan) engines(w workload) []engine {
 	var engines []engine
 	for _, e := range allEngines {
@@ -56,7 +56,7 @@ func (p plan) fioTurn(i int) bool {
 	return (i+1)*p.FioRounds/p.Rounds > i*p.FioRounds/p.Rounds
 }
 
-// steps is the number of rounds of all engines in all rows.
+// steps returns the number of rounds of all engines in all rows.
 func (p plan) steps() int {
 	n := 0
 	for _, w := range p.Workloads {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A report is everything that is known in the end. -json writes it as it is.
+// A report holds all results. -json writes it unchanged.
 type report struct {
 	Environment environment `json:"environment"`
 	Plan        plan        `json:"plan"`
@@ -27,10 +27,10 @@ type row struct {
 	Error    string    `json:"error,omitempty"`     // why it has fewer rounds than planned
 }
 
-// A result is what one engine did in a row.
+// A result is that of one engine in a row.
 type result struct {
 	Engine engine `json:"engine"`
-	Direct bool   `json:"direct"` // what the file says of itself
+	Direct bool   `json:"direct"` // reported by the file
 
 	OpsPerSecond spread       `json:"ops_per_second"`
 	Latency      *percentiles `json:"latency,omitempty"` // of all rounds together
@@ -42,7 +42,7 @@ type result struct {
 	merged latency
 }
 
-// A round is one engine at work for a moment.
+// A round is a short run of one engine.
 type round struct {
 	Index        int          `json:"round"`
 	Ops          int64        `json:"ops"`
@@ -114,7 +114,7 @@ func (r *row) add(e engine, direct bool, rd round) {
 	}
 }
 
-// finish works out all that depends on more than one round.
+// finish computes all results that depend on several rounds.
 func (r *row) finish() {
 	slices.SortFunc(r.Engines, func(a, b *result) int {
 		return slices.Index(allEngines, a.Engine) - slices.Index(allEngines, b.Engine)
@@ -161,7 +161,7 @@ func (res *result) finish() {
 	}
 }
 
-// failed tells whether some row has fewer rounds than it should for another reason than Ctrl-C.
+// failed reports whether a row has too few rounds for another reason than Ctrl-C.
 func (rep *report) failed() bool {
 	return slices.ContainsFunc(rep.Rows, func(r *row) bool { return r.Error != "" })
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/ncw/directio"
 )
 
-// Every round runs in a process of its own. Go does not end idle threads, so in one process the
-// thousand threads of os.File would be there, and be counted, when aio.File has its turn.
+// Every round runs in a process of its own. Go does not end idle threads. So in one process the
+// thousand threads of os.File would still be there, and be counted, in the turn of aio.File.
 
 // workerEnv, set to 1, makes this program a worker: it takes orders on standard input and answers
 // on standard output, a line of JSON each, until its input ends.
@@ -43,22 +43,22 @@ type order struct {
 	Duration time.Duration `json:"duration"`
 }
 
-// An answer follows every line. The first says only whether the file is direct.
+// An answer follows every line. The first reports only whether the file is direct.
 type answer struct {
 	Error   string        `json:"error,omitempty"`
 	Direct  bool          `json:"direct,omitempty"`
 	Ops     int64         `json:"ops,omitempty"`
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 	CPU     time.Duration `json:"cpu,omitempty"`     // user and system time of the process
-	Threads int           `json:"threads,omitempty"` // when the round had ended
+	Threads int           `json:"threads,omitempty"` // at the end of the round
 	Latency string        `json:"latency,omitempty"` // a histogram, as hdrhistogram encodes it
-	Cached  int64         `json:"cached,omitempty"`  // bytes of the file in the page cache, when the round had ended
+	Cached  int64         `json:"cached,omitempty"`  // bytes of the file in the page cache, at the end of the round
 }
 
-// runWorker is the whole life of a worker; it returns the exit code.
+// runWorker runs a worker to its end and returns the exit code.
 func runWorker(in io.Reader, out io.Writer) int {
-	// A terminal sends these to its whole foreground group. The parent stops first and reports what
-	// it has, and takes this process with it.
+	// A terminal sends these to its whole foreground group. The parent stops first, reports its
+	// results, and ends this process.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
 	var j job
@@ -77,7 +77,7 @@ func runWorker(in io.Reader, out io.Writer) int {
 	for {
 		var o order
 		if orders.Decode(&o) != nil {
-			return 0 // the row is over, or the parent is gone
+			return 0 // the row is done, or the parent is gone
 		}
 		if answers.Encode(w.round(o.Duration)) != nil {
 			return 1
@@ -85,7 +85,7 @@ func runWorker(in io.Reader, out io.Writer) int {
 	}
 }
 
-// file is what os.File and aio.File have in common here.
+// file has the common methods of os.File and aio.File.
 type file interface {
 	io.ReadWriteSeeker
 	io.ReaderAt
@@ -123,7 +123,7 @@ type worker struct {
 	size   int64
 	file   file
 	direct bool
-	warm   bool // the file has been brought into the page cache
+	warm   bool // the file is in the page cache
 	lanes  []*lane
 
 	next atomic.Int64 // for operations that go through the file in order
@@ -152,7 +152,8 @@ func newWorker(j job) (*worker, error) {
 	return w, nil
 }
 
-// round lets all lanes run for d and then finish what they are at: it ends with the last of them.
+// round runs all lanes for d and then lets each finish its operation: it ends with the last of
+// them.
 func (w *worker) round(d time.Duration) answer {
 	w.latency.Reset()
 	if w.spec.before != nil {
@@ -186,7 +187,7 @@ func (w *worker) round(d time.Duration) answer {
 	}
 	if w.spec.weight != nil {
 		a.Ops *= w.spec.weight(w.size)
-		w.latency.Reset() // of something else than one of these
+		w.latency.Reset() // of the time before the round
 	}
 	encoded, err := w.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
@@ -196,8 +197,7 @@ func (w *worker) round(d time.Duration) answer {
 	return a
 }
 
-// A lane is what one goroutine has to itself, so that nothing is shared between two operations but
-// the file.
+// A lane has the state of one goroutine, so that two operations share nothing but the file.
 type lane struct {
 	w       *worker
 	do      func(*lane) error
@@ -219,7 +219,8 @@ type lane struct {
 const samplesPerLane = 1024
 
 func newLane(w *worker, j job, i uint64) *lane {
-	// Aligned, but for operations that are not; and of whole blocks, so as not to touch two more.
+	// Memory is aligned, unless the operation is not, and has whole blocks, so as not to touch two
+	// more.
 	stride := (w.spec.length + blockSize - 1) &^ (blockSize - 1)
 	l := &lane{
 		w:       w,
@@ -247,12 +248,12 @@ func newBatchLane(w *worker, j job) *lane {
 	return l
 }
 
-// offset is a random one, of which an operation's length is left in the file.
+// offset returns a random offset, with an operation's length behind it.
 func (l *lane) offset() int64 {
 	return int64(l.rng.Uint64()%l.strides) * l.stride
 }
 
-// run does at least one operation. The clock is read once for each: the end of one is the
+// run makes at least one operation. It reads the clock once for each: the end of one is the
 // beginning of the next.
 func (l *lane) run(deadline time.Time) {
 	l.ops, l.err = 0, nil
@@ -290,8 +291,8 @@ func (l *lane) flush() {
 	l.samples = l.samples[:0]
 }
 
-// processCPU is the user and system time of this process so far. What the kernel does on threads of
-// its own, such as an fsync that was submitted as an iocb, is charged to nobody.
+// processCPU returns the user and system time of this process so far. Work on threads of the
+// kernel, such as an fsync that was submitted as an iocb, is charged to no process.
 func processCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

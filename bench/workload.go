@@ -34,7 +34,7 @@ const (
 	batchSyncWork workload = "batch-sync"
 )
 
-// defaultWorkloads are what the library is for; the others are where it might cost something.
+// defaultWorkloads are the purpose of the library; the others are where it might cost something.
 var defaultWorkloads = []workload{readWork, writeWork, syncWork}
 
 var allWorkloads = []workload{
@@ -49,24 +49,24 @@ var allWorkloads = []workload{
 // defaultDepths are the numbers of goroutines, and of fio's requests in flight.
 var defaultDepths = []int{1, 2, 4, 8, 32, 128, 1024}
 
-// A spec is what there is to know of a workload.
+// A spec describes a workload.
 type spec struct {
-	call     string // as a Go programmer writes it
+	call     string // as in a Go program
 	about    string
 	length   int      // bytes of an operation
 	depths   []int    // unless -depths says otherwise
-	rivals   []engine // whom aio.File is compared with
+	rivals   []engine // the engines that aio.File is compared with
 	buffered bool     // aio.File is opened without O_DIRECT, as os.File is
 
 	do func(l *lane) error
-	// batched is what aio.File does instead, if it is not nil: one goroutine does, in one Batch, as
-	// many operations as the others have goroutines.
+	// batched, if not nil, replaces do for aio.File: one goroutine makes, in one Batch, as many
+	// operations as the others have goroutines.
 	batched func(l *lane) error
-	before  func(w *worker) error  // ahead of every round, and not measured
-	once    bool                   // a round is one operation of each goroutine, however long that takes
-	weight  func(size int64) int64 // what one operation counts for; nil: one
+	before  func(w *worker) error  // before every round, and not measured
+	once    bool                   // a round is one operation of each goroutine, for as long as that takes
+	weight  func(size int64) int64 // the weight of one operation; nil: one
 	fresh   bool                   // works on a file of its own, which begins empty
-	cached  bool                   // what a round leaves in the page cache is of interest
+	cached  bool                   // report the bytes that a round leaves in the page cache
 }
 
 const (
@@ -166,7 +166,7 @@ var specs = map[workload]spec{
 
 func mebibytes(size int64) int64 { return size / mebibyte }
 
-// reads reports whether fio's work is to read.
+// reads reports whether fio reads in this workload.
 func (w workload) reads() bool { return w == readWork || w == batchReadWork }
 
 func (w workload) spec() spec       { return specs[w] }
