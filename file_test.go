@@ -690,7 +690,7 @@ func TestExtendingWrites(t *testing.T) {
 	if err := os.Truncate(f.Name(), 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	check("extended by somebody else, to 1 MiB", 1<<20, true)
+	check("extended by os.Truncate, to 1 MiB", 1<<20, true)
 	if err := f.Allocate(1<<20, 1<<20); err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestOp(t *testing.T) {
 			f.StartReadAt(make([]byte, 300), 0) // without a Wait
 			n, err := f.StartReadAt(p[:9], 77).Wait()
 			if n != 9 || err != nil || string(p[:9]) != "some text" {
-				t.Errorf("Wait of a read of what was written = %d, %v, %q", n, err, p[:9])
+				t.Errorf("Wait of a read after the write = %d, %v, %q", n, err, p[:9])
 			}
 		})
 	}
@@ -287,7 +287,7 @@ func TestContextAbandoned(t *testing.T) {
 	}
 	got, err := os.ReadFile(name)
 	if err != nil || !bytes.Equal(got, append(written, content[4096:]...)) {
-		t.Errorf("the file has not what the writes were given; %v", err)
+		t.Errorf("the file differs from the bytes of the writes; %v", err)
 	}
 }
 

@@ -154,7 +154,7 @@ func readThrough(l *lane) error {
 		}
 	}
 	if err == nil && s.n != l.w.size {
-		err = errors.New("it is not the whole file that was read")
+		err = errors.New("the whole file was not read")
 	}
 	return err
 }

@@ -155,11 +155,11 @@ var specs = map[workload]spec{
 		length: 200, depths: []int{1, 8, 64}, rivals: []engine{cachedEngine}, do: appendAndSync, before: emptyLog, fresh: true,
 	},
 	batchReadWork: {
-		call: "Batch of ReadAt", about: "4 KiB at random offsets; aio.File's by one goroutine, so many in each Batch",
+		call: "Batch of ReadAt", about: "4 KiB at random offsets; aio.File's by one goroutine, one read for each goroutine in a Batch",
 		length: blockSize, depths: []int{32}, rivals: []engine{osEngine, fioEngine}, do: readRandom, batched: batchRead,
 	},
 	batchSyncWork: {
-		call: "Batch of WriteAt, Sync", about: "4 KiB at a random offset, then Sync; aio.File's by one goroutine, with one Sync for so many writes in each Batch",
+		call: "Batch of WriteAt, Sync", about: "4 KiB at a random offset, then Sync; aio.File's by one goroutine, with one write for each goroutine and one Sync in a Batch",
 		length: blockSize, depths: []int{128}, rivals: []engine{osEngine}, do: writeAndSync, batched: batchSync,
 	},
 }

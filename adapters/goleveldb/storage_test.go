@@ -191,7 +191,7 @@ func TestErrors(t *testing.T) {
 		s := mustOpen(t, t.TempDir(), o)
 		table := storage.FileDesc{Type: storage.TypeTable, Num: 3}
 		if _, err := s.Open(table); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Open of what is not there: %v", err)
+			t.Errorf("Open of a missing file: %v", err)
 		}
 		if _, err := s.Open(storage.FileDesc{}); err != storage.ErrInvalidFile {
 			t.Errorf("Open of nothing: %v", err)
@@ -456,7 +456,7 @@ func TestJournalAhead(t *testing.T) {
 			t.Fatalf("%d bytes, %d were written; error %v", len(got), len(want), err)
 		}
 		if rest := got[len(want):]; !bytes.Equal(rest, make([]byte, len(rest))) {
-			t.Fatal("there is something behind what was written")
+			t.Fatal("the zeros after the records contain other bytes")
 		}
 	}
 	if err := w.Close(); err != nil {

@@ -34,7 +34,7 @@ func TestNoRoomAhead(t *testing.T) {
 		}
 	}
 	if n, err := f.WriteAt(p, 6000); !errors.Is(err, syscall.ENOSPC) || n > 2192 {
-		t.Errorf("WriteAt of what does not fit: %d, %v", n, err)
+		t.Errorf("WriteAt without enough room: %d, %v", n, err)
 	}
 	got := make([]byte, 6000)
 	if n, err := f.ReadAt(got, 0); n != len(got) || err != nil || !bytes.Equal(got, append(p, p...)) {

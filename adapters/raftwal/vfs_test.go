@@ -136,7 +136,7 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := v.Create(dir, "b", 1000); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("Create of what is there: %v", err)
+			t.Errorf("Create of an existing file: %v", err)
 		}
 		if info, err := os.Stat(filepath.Join(dir, "b")); err != nil || info.Size() != 1000 {
 			t.Errorf("a file of 1000 bytes: %v, error %v", info, err)

@@ -128,7 +128,7 @@ var Methods = map[string]func(f File) []any{
 	"WritevAt nothing, negative":  func(f File) []any { return results(WritevAt(f, Split(0, 0, -1), -1)) },
 	"WritevAt a negative offset":  func(f File) []any { return results(WritevAt(f, Split(0, 1, 1), -1)) },
 	"Allocate":                    func(f File) []any { return []any{Allocate(f, 5000, 20000)} },
-	"Allocate what is there":      func(f File) []any { return []any{Allocate(f, 0, 100)} },
+	"Allocate existing bytes":     func(f File) []any { return []any{Allocate(f, 0, 100)} },
 	"Allocate nothing":            func(f File) []any { return []any{Allocate(f, 0, 0)} },
 	"Allocate negative":           func(f File) []any { return []any{Allocate(f, -1, 10), Allocate(f, 0, -10)} },
 	"Allocate beyond all offsets": func(f File) []any { return []any{Allocate(f, math.MaxInt64-5, 10)} },

@@ -67,13 +67,13 @@ var systemKinds = []kind{
 		}
 		return s.OpenFile(name, flag, 0)
 	}},
-	{name: "named pipe that nobody reads", flags: []int{os.O_WRONLY, os.O_WRONLY | os.O_APPEND}, open: func(s *Side, flag int) (File, error) {
+	{name: "named pipe with a silent reader", flags: []int{os.O_WRONLY, os.O_WRONLY | os.O_APPEND}, open: func(s *Side, flag int) (File, error) {
 		name := s.pipe()
 		r := OpenFd(s, name, os.O_RDWR) // it has room for all written bytes
 		s.Defer(func() { unix.Close(int(r)) })
 		return s.OpenFile(name, flag, 0)
 	}},
-	{name: "named pipe that nobody will read", flags: []int{os.O_WRONLY}, open: func(s *Side, flag int) (File, error) {
+	{name: "named pipe without a reader", flags: []int{os.O_WRONLY}, open: func(s *Side, flag int) (File, error) {
 		name := s.pipe()
 		r := OpenFd(s, name, os.O_RDWR)
 		defer unix.Close(int(r))

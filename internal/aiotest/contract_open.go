@@ -134,7 +134,7 @@ func unlinked(s *Side) {
 	s.Note("WriteAt", results(f.WriteAt(Pattern(4096, 3), 0))...)
 	p := Buffer(4096, 0)
 	s.Note("ReadAt", results(f.ReadAt(p, 0))...)
-	s.Note("what it read", p)
+	s.Note("the bytes read", p)
 	s.State(f)
 }
 

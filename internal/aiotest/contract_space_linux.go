@@ -123,7 +123,7 @@ func AlmostFull(f Filesystem) func(s *Side) {
 				}
 				content, err := os.ReadFile(s.Path("fs/file"))
 				if err != nil || int64(len(content)) < off+n || !bytes.Equal(content[off:off+n], p[:n]) {
-					s.Errorf("%s at %d: %d bytes are said to be written; they are not there", way.name, off, n)
+					s.Errorf("%s at %d: %d bytes are reported as written, and are not there", way.name, off, n)
 				}
 				some := int64(len(content)) > held && len(content) < held+len(p)
 				s.Note("some of it is there", some, bytes.Equal(content[off:], p[:max(0, len(content)-int(off))]))
@@ -166,7 +166,7 @@ func LastRoom(f Filesystem) func(s *Side) {
 				s.Errorf("%+v: %d bytes found room, where there was some for %d", stream, room, spare)
 			}
 			content, err := os.ReadFile(s.Path(fs + "/file"))
-			s.Note("what was synced is there", bytes.HasPrefix(content, bytes.Repeat(record, n)), err)
+			s.Note("the synced records are there", bytes.HasPrefix(content, bytes.Repeat(record, n)), err)
 		}
 	}
 }

@@ -203,7 +203,7 @@ func streamCalls(s *Side) {
 	s.Note("Seek", results(f.Seek(3, io.SeekStart))...)
 	var all bytes.Buffer
 	s.Note("WriteTo", results(f.WriteTo(&all))...)
-	s.Note("what it wrote", all.Bytes())
+	s.Note("the bytes written", all.Bytes())
 	s.Note("WriteTo at the end", results(f.WriteTo(&all))...)
 	s.State(f)
 	s.Note("Seek", results(f.Seek(4096, io.SeekStart))...)
@@ -316,7 +316,7 @@ func HugeWrites(p []byte) func(s *Side) {
 			fi, err := f.Stat()
 			s.Note("Stat", fi.Size(), err, Offset(f.Fd()))
 			for _, at := range hugeMarks {
-				s.Note(fmt.Sprintf("what is at %d", at), readAt(f, Buffer(8192, 0), at)...)
+				s.Note(fmt.Sprintf("the bytes at %d", at), readAt(f, Buffer(8192, 0), at)...)
 			}
 		}
 		s.Note("WriteAt 2 GiB and a page", results(f.WriteAt(p[:pageMore], 0))...)

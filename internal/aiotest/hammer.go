@@ -95,7 +95,7 @@ func verify(t testing.TB, files []File, content []byte) {
 		if n, err := f.ReadAt(got, 0); n != len(content) {
 			t.Error(n, err)
 		} else if !bytes.Equal(got, content) {
-			t.Errorf("direct %t: the content is not what was written", i%2 == 1)
+			t.Errorf("direct %t: the content differs from the written bytes", i%2 == 1)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func (w *worker) share(f File, unit int) {
 	p := Buffer(n, 0)
 	other := w.files[w.rand.IntN(len(w.files))]
 	if k, err := other.ReadAt(p, int64(off)); k != n || err != nil || !bytes.Equal(p, w.common[off:][:n]) {
-		w.Errorf("ReadAt %d bytes at %d: %d, %v; or not what everybody writes", n, off, k, err)
+		w.Errorf("ReadAt %d bytes at %d: %d, %v; or other bytes than all write", n, off, k, err)
 	}
 }
 
@@ -214,7 +214,7 @@ func (w *worker) compare(f File, off, n int) {
 		w.Errorf("ReadAt or ReadvAt %d bytes at %d: %d, %v", n, w.base+int64(off), k, err)
 	}
 	if !bytes.Equal(p, w.model[off:off+n]) {
-		w.Errorf("ReadAt %d bytes at %d: not what was written", n, w.base+int64(off))
+		w.Errorf("ReadAt %d bytes at %d: other bytes than were written", n, w.base+int64(off))
 	}
 }
 

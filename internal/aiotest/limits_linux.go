@@ -227,6 +227,6 @@ func (l Limits) checkWrites(t testing.TB, file *os.File) {
 	}
 	got := make([]byte, LimitsSize)
 	if _, err := file.ReadAt(got, 0); err != nil || !bytes.Equal(got, text) {
-		t.Errorf("the file has not what was written: %v", err)
+		t.Errorf("the file differs from the written bytes: %v", err)
 	}
 }

@@ -202,6 +202,6 @@ func (m *Machine) writePiece(w StreamWriter, p []byte, then byte) {
 		err = errors.Join(err, w.Sync())
 	}
 	if err != nil && w.Flush() == nil {
-		m.Errorf("%v was not for ever", err)
+		m.Errorf("the error %v was not sticky", err)
 	}
 }

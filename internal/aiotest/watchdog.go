@@ -149,7 +149,7 @@ func (d *watchdog) look() {
 	now := time.Now()
 	for _, g := range d.tests {
 		if !g.deadline.IsZero() && now.After(g.deadline) {
-			d.bark("the time that go test gives is about to end")
+			d.bark("the time limit of go test is near")
 		}
 	}
 	if s, moved := d.moved(d.last); moved {
@@ -186,7 +186,7 @@ func (d *watchdog) bark(why string) {
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !Eventually(ok) {
-		t.Fatalf("waited in vain until %s\n%s", what, Stacks())
+		t.Fatalf("timed out until %s\n%s", what, Stacks())
 	}
 }
 

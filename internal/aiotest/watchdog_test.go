@@ -16,7 +16,7 @@ var processes = map[string]func(t *testing.T){
 	// It has no Guard, which would end it at about the same time.
 	"hangs in Until": func(t *testing.T) { Until(t, "pigs fly", func() bool { return false }) },
 	"hangs at a loss": func(t *testing.T) {
-		GuardWith(t, func() { os.Stderr.WriteString("what must be done before\n") })
+		GuardWith(t, func() { os.Stderr.WriteString("called before the end\n") })
 		hang()
 	},
 	"hangs until the deadline": func(t *testing.T) {
@@ -56,11 +56,11 @@ var processes = map[string]func(t *testing.T){
 			t.Errorf("%v\n%s", err, text)
 		}
 	},
-	"waits for what comes": func(t *testing.T) {
+	"waits for an event": func(t *testing.T) {
 		Guard(t)
 		go slowly(compute)
 		start := time.Now()
-		Until(t, "it has come", func() bool { return time.Since(start) > 2*patience })
+		Until(t, "the event", func() bool { return time.Since(start) > 2*patience })
 	},
 }
 
@@ -168,12 +168,12 @@ func TestWatchdog(t *testing.T) {
 // verdicts are the outputs of processes that hang, or nil.
 var verdicts = map[string][]string{
 	"hangs":                       {"TestProcess: nothing has moved for ", "aiotest.hang("},
-	"hangs in Until":              {"waited in vain until pigs fly", "aiotest.Until("},
-	"hangs at a loss":             {"what must be done before", "nothing has moved for "},
-	"hangs until the deadline":    {"TestProcess: the time that go test gives is about to end"},
+	"hangs in Until":              {"timed out until pigs fly", "aiotest.Until("},
+	"hangs at a loss":             {"called before the end", "nothing has moved for "},
+	"hangs until the deadline":    {"TestProcess: the time limit of go test is near"},
 	"moves":                       nil,
 	"computes":                    nil,
 	"waits for one that computes": nil,
 	"waits for one that moves":    nil,
-	"waits for what comes":        nil,
+	"waits for an event":          nil,
 }

@@ -36,8 +36,8 @@ import (
 var (
 	dir      = flag.String("dir", "", "a directory on the disk to measure; the default is that for temporary files")
 	rounds   = flag.Int("rounds", 7, "rounds of each workload")
-	duration = flag.Duration("round-time", time.Second, "time of a round, of those that have one")
-	size     = flag.Int("size", 1024, "MiB of the database that is read")
+	duration = flag.Duration("round-time", time.Second, "time of a round, if the workload has one")
+	size     = flag.Int("size", 1024, "MiB of the database for reads")
 	trace    = flag.Bool("trace", false, "count calls, and measure nothing")
 	only     = flag.String("workloads", "get,scan,fillsync,fill", "which of them, separated by commas")
 )

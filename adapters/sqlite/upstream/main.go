@@ -67,7 +67,7 @@ func main() {
 	only := flag.String("only", "", "run this package")
 	speed := flag.Int("speed", 0, "measure speedtest1 of this size instead")
 	chosen := flag.String("modes", strings.Join(modes, ","), "the VFSes to compare, the first with the others")
-	recordIO := flag.Bool("io", false, "with -speed: count what it asks of its files, instead of measuring it")
+	recordIO := flag.Bool("io", false, "with -speed: count its file calls, instead of measuring it")
 	rounds := flag.Int("rounds", 5, "rounds of -speed")
 	options := flag.String("options", "", "options of speedtest1, separated by spaces: --journal wal")
 	run := flag.String("run", "", "run the tests that match this, as of go test")

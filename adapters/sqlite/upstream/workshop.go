@@ -170,7 +170,7 @@ func (w *workshop) edit(name string, change func(text string) string) error {
 	}
 	changed := change(string(text))
 	if changed == string(text) {
-		return fmt.Errorf("%s is not what it was", name)
+		return fmt.Errorf("the edit of %s changed nothing", name)
 	}
 	return os.WriteFile(name, []byte(changed), 0o600)
 }

@@ -73,7 +73,7 @@ func Main(p Program) {
 	flag.StringVar(&o.Dir, "dir", ".", "`directory` of the file, which is made if it is missing, on the disk to be measured")
 	mib := flag.Int64("size", 256, "size of the file, if it is made, in `MiB`")
 	flag.IntVar(&o.Rounds, "rounds", 10, "`rounds` of each way")
-	reads := flag.Bool("reads", false, "count what is asked of the file, in place of measuring")
+	reads := flag.Bool("reads", false, "count the calls of the file, in place of measuring")
 	flag.Parse()
 	o.Size = *mib << 20
 	run := p.Measure

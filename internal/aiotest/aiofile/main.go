@@ -30,7 +30,7 @@ func Main(m *testing.M, children map[string]func(args []string)) {
 func Count() int {
 	s := aio.ReadStats()
 	if s.Overlooked > 0 {
-		fmt.Fprintf(os.Stderr, "the watchdog found something forgotten %d times: %s\n", s.Overlooked, s.Incident)
+		fmt.Fprintf(os.Stderr, "the watchdog found %d overlooked requests: %s\n", s.Overlooked, s.Incident)
 	}
 	return inode.Count() + int(s.Overlooked)
 }

@@ -58,7 +58,7 @@ func TestOpenedWhileCopying(t *testing.T) {
 			}
 			got := aiotest.Buffer(len(want), 0)
 			if n, err := f.ReadAt(got, 0); n != len(want) || !bytes.Equal(got, want) {
-				t.Errorf("direct %t: %d, %v: not what was written", f.Direct(), n, err)
+				t.Errorf("direct %t: %d, %v: other bytes than were written", f.Direct(), n, err)
 			}
 			f.Close()
 		}

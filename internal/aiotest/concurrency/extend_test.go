@@ -133,7 +133,7 @@ func checkRead(p []byte, off int64, n int, err error, before, after int64) strin
 	case end > after:
 		return fmt.Sprintf("bytes up to %d, and the size is %d", end, after)
 	case !bytes.Equal(p[:n], content()[off:end]):
-		return "not what was written: " + firstDifference(p[:n], content()[off:end])
+		return "other bytes than were written: " + firstDifference(p[:n], content()[off:end])
 	}
 	return ""
 }

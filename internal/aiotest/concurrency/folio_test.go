@@ -91,7 +91,7 @@ func testBlocksAndBytes(t *testing.T, names ...string) {
 		l.check(t, f, got, rounds-1)
 		p := aiotest.Buffer(common.n, 0)
 		if n, err := f.ReadAt(p, common.off); n != len(p) || !bytes.Equal(p, atShift(common, 0)) {
-			t.Errorf("%T: what all write: %d, %v: %s", f, n, err, firstDifference(p, atShift(common, 0)))
+			t.Errorf("%T: the common bytes: %d, %v: %s", f, n, err, firstDifference(p, atShift(common, 0)))
 		}
 	}
 }

@@ -142,7 +142,7 @@ func (o overlap) mixture(p []byte, round int) string {
 	for i, lo := range edges[:len(edges)-1] {
 		part := p[lo:edges[i+1]]
 		if writer := o.writer(part[0], lo, round); writer < 0 {
-			return fmt.Sprintf("the byte at %d is %d, which nobody wrote there", lo, part[0])
+			return fmt.Sprintf("the byte at %d is %d, which no writer wrote there", lo, part[0])
 		}
 		for j, b := range part {
 			if b != part[0] {

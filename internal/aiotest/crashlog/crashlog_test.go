@@ -17,6 +17,6 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if _, err := Parse("E write: no space"); err == nil {
-		t.Error("an error is an event")
+		t.Error("Parse returned an event for an error")
 	}
 }

@@ -193,7 +193,7 @@ func TestFinalizer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		aiotest.Settle(t, "the File is open still", func() bool { return len(numbers(name)) == 0 })
+		aiotest.Settle(t, "the File is still open", func() bool { return len(numbers(name)) == 0 })
 	}
 }
 

@@ -122,11 +122,11 @@ func TestOrphans(t *testing.T) {
 		wg.Wait()
 	}
 	stop()
-	aiotest.Settle(t, "Files that were dropped are open still", func() bool {
+	aiotest.Settle(t, "dropped Files are still open", func() bool {
 		return len(numbers(name)) == files && inode.Count() == inodes
 	})
 	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
-		t.Error("not what was written", err)
+		t.Error("other bytes than were written", err)
 	}
 }
 
@@ -175,5 +175,5 @@ func TestDroppedInFlight(t *testing.T) {
 		runtime.GC() // f is not used below
 		wg.Wait()
 	}
-	aiotest.Settle(t, "Files that were dropped are open still", func() bool { return len(numbers(name)) == 0 })
+	aiotest.Settle(t, "dropped Files are still open", func() bool { return len(numbers(name)) == 0 })
 }

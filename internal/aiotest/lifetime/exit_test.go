@@ -236,7 +236,7 @@ func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) 
 		t.Errorf("the process took %v to end", took)
 	}
 	if _, err := os.Stat("/proc/" + pid); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the process is still there: %v", err)
+		t.Errorf("the process still exists: %v", err)
 	}
 	// Other processes have contexts too, but seldom as large. The kernel frees a context after a
 	// grace period of RCU.

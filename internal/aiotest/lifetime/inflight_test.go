@@ -54,7 +54,7 @@ func TestCloseInFlight(t *testing.T) {
 		wg.Wait()
 	}
 	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
-		t.Error("the content is not what it was", err)
+		t.Error("the content has changed", err)
 	}
 }
 
@@ -72,7 +72,7 @@ func callSome(f *aio.File, p []byte, c int, content []byte) error {
 	}
 	n, err := f.ReadAt(p, off)
 	if !bytes.Equal(p[:n], content[off:][:n]) {
-		return errors.New("not what is there")
+		return errors.New("other bytes than the file has")
 	}
 	if n < len(p) && err == nil {
 		return io.ErrUnexpectedEOF

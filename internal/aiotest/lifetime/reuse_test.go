@@ -58,7 +58,7 @@ func fileTaker(victim string, flag int) (*taker, error) {
 	}
 	return &taker{"file", []int{int(f.Fd())}, func() error {
 		if off := aiotest.Offset(f.Fd()); off != 0 {
-			return errors.New("somebody has moved the offset of a file to " + strconv.FormatInt(off, 10))
+			return errors.New("a stray call has moved the offset of a file to " + strconv.FormatInt(off, 10))
 		}
 		return nil
 	}, func() { f.Close() }}, nil
@@ -92,7 +92,7 @@ func pairTaker(kind string, fds [2]int, in, out int) (*taker, error) {
 			return errors.New("in the " + kind + " is " + strconv.Quote(string(p[:max(n, 0)])))
 		}
 		if n, err := unix.Read(out, p); err != unix.EAGAIN {
-			return errors.New("somebody has written to the " + kind + ": " + strconv.Quote(string(p[:max(n, 0)])))
+			return errors.New("a stray call has written to the " + kind + ": " + strconv.Quote(string(p[:max(n, 0)])))
 		}
 		return nil
 	}, func() {

@@ -24,7 +24,7 @@ import (
 //	go test -timeout 0 ./internal/aiotest/model -v -run TestModel -model.seed 1000000 -model.steps 1000000
 var (
 	seed  = flag.Uint64("model.seed", 1, "`seed` of the first program; the next has the next")
-	steps = flag.Int("model.steps", 0, "run programs until there are so many `steps`, 10000 if it is 0, fewer with -short and -race")
+	steps = flag.Int("model.steps", 0, "run programs of `steps` in total, 10000 if it is 0, fewer with -short and -race")
 )
 
 func TestMain(m *testing.M) {

@@ -102,7 +102,7 @@ func TestProblems(t *testing.T) {
 		{"a linked directory", "docs/guide.md", "../internal/thing)", "../internal/things)", "../internal/things: no such file"},
 		{"a heading", "README.md", "#the-second-part-of-two", "#the-second-part", "no such heading"},
 		{"a heading of the same document", "docs/guide.md", "(#guide)", "(#guides)", "#guides: no such heading"},
-		{"a heading of what has none", "docs/guide.md", "../internal/thing)", "../internal/thing/thing.go#f)", "not a document with headings"},
+		{"a heading of a file without any", "docs/guide.md", "../internal/thing)", "../internal/thing/thing.go#f)", "not a document with headings"},
 		{"a reference", "README.md", "[badge]: ", "[badges]: ", "[badge] is not defined"},
 		{"a file that a reference names", "README.md", "https://example.com/badge.svg", "docs/badge.svg", "docs/badge.svg: no such file"},
 		{"a path", "README.md", "`internal/thing`", "`internal/things`", "there is no internal/things"},

@@ -178,7 +178,7 @@ func readKnown(r io.Reader) ([]Known, error) {
 	in := bufio.NewReader(r)
 	for i := range known {
 		if _, err := fmt.Fscanln(in, &known[i].Least, &known[i].Most); err != nil {
-			return nil, fmt.Errorf("what is known of worker %d: %w", i, err)
+			return nil, fmt.Errorf("the bounds of worker %d: %w", i, err)
 		}
 	}
 	return known, nil

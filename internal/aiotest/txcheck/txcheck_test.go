@@ -50,7 +50,7 @@ func TestCheck(t *testing.T) {
 		"the last was under way":  {Known{last, last + 1}, nil, ""},
 		"one before was the last": {Known{last - 1, last}, nil, ""},
 		"one is not there":        {Known{last + 1, last + 1}, nil, "worker 2 is not as after any of the transactions 51 to 51"},
-		"one that never was":      {Known{last - 2, last - 1}, nil, "worker 0 is not as after any of the transactions 48 to 49"},
+		"one that never ran":      {Known{last - 2, last - 1}, nil, "worker 0 is not as after any of the transactions 48 to 49"},
 		"a key is gone":           {Known{last, last}, func(m map[string][]byte, key string) { delete(m, key) }, "is not there, not"},
 		"a key that was not set":  {Known{last, last}, func(m map[string][]byte, _ string) { m["another"] = []byte{1} }, "another is 1 bytes"},
 		"a bit is wrong":          {Known{last, last}, func(m map[string][]byte, key string) { m[key] = flipped(m[key]) }, "worker 1 key"},

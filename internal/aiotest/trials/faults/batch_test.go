@@ -137,5 +137,5 @@ func cancelInFlight(s *stage, f *aio.File) {
 	s.good()
 	p := aiotest.Buffer(4096, 0)
 	n, err := f.ReadAt(p, 0)
-	s.Note("what was written before", n, err, string(p) == string(content(2, 0, 4096)))
+	s.Note("bytes written before", n, err, string(p) == string(content(2, 0, 4096)))
 }

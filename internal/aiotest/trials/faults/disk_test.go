@@ -222,7 +222,7 @@ func slowWrite(s *stage, f aiotest.File) {
 	close(release)
 	s.Note("the write", <-written)
 	n, err = f.ReadAt(p, mib)
-	s.Note("a read of what was written", n, err, p[:n])
+	s.Note("a read of the written bytes", n, err, p[:n])
 	s.good()
 }
 

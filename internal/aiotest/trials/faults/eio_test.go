@@ -54,7 +54,7 @@ func crowd(s *stage, f aiotest.File) (stop func()) {
 			for !quit.Load() {
 				n, err := f.ReadAt(p, off)
 				if n != len(p) || err != nil || string(p) != string(want) {
-					s.Errorf("a read beside the faults: %d, %v; or not what was there", n, err)
+					s.Errorf("a read beside the faults: %d, %v; or other bytes", n, err)
 					return
 				}
 				begun.Add(1)
@@ -137,7 +137,7 @@ func (s *stage) partial() bool { return s.Direct && s.on.fs.Kind == "btrfs" }
 func (s *stage) check(what string, p []byte, off int64) {
 	s.Helper()
 	if string(p) != string(content(1, off, len(p))) {
-		s.Errorf("%s: %d bytes, and not what is there", what, len(p))
+		s.Errorf("%s: %d bytes that the file does not have there", what, len(p))
 	}
 }
 
@@ -183,7 +183,7 @@ func TestUnalignedReadError(t *testing.T) {
 				n, err := f.ReadAt(p, r.off)
 				s.Note(fmt.Sprintf("ReadAt %d bytes at %d", r.n, r.off), err)
 				if n > 0 && r.off+int64(n) > bad && r.off <= bad || string(p[:n]) != string(content(1, r.off, n)) {
-					s.Errorf("ReadAt %d bytes at %d: %d, with %v: not what is there", r.n, r.off, n, err)
+					s.Errorf("ReadAt %d bytes at %d: %d, with %v: other bytes than the file has", r.n, r.off, n, err)
 				}
 			}
 			s.good()
@@ -238,7 +238,7 @@ func crowdOfErrors(s *stage, f aiotest.File, op fusedisk.Op) {
 				copy(p, content(2, off, 4096))
 				n, err = f.WriteAt(p, off)
 			} else if n, err = f.ReadAt(p, off); string(p[:n]) != string(content(1, off, n)) {
-				s.Errorf("%v %d is not what is there", op, i)
+				s.Errorf("%v %d differs from the file", op, i)
 			}
 			switch {
 			case fails(i) && (n != 0 || !errors.Is(err, syscall.EIO)):

@@ -172,6 +172,6 @@ func abandonSync(s *stage, f *aio.File, over bool) {
 		s.Errorf("SyncContext: %v", err)
 	}
 	if over {
-		aiotest.Until(s, "it is over", noneAbandoned)
+		aiotest.Until(s, "it is done", noneAbandoned)
 	}
 }

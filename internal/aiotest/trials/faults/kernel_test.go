@@ -59,9 +59,9 @@ func TestKernelComesBack(t *testing.T) {
 		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "taken\n" {
 			t.Errorf("%q, %v", line, err)
 		}
-		readErrors(s, f, "none to be had: ", true)
+		readErrors(s, f, "without contexts: ", true)
 		if n := contexts(t); n != 0 {
-			t.Errorf("%d contexts, and there should be none to be had", n)
+			t.Errorf("%d contexts, and there should be none", n)
 		}
 		crowdOfErrors(s, f, 0)
 		in.Close()

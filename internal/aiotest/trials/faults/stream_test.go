@@ -55,7 +55,7 @@ func readUpTo(s *stage, f *aio.File, o stream.ReaderOptions, bad int64) {
 			s.Errorf("%s: %v", what, err)
 		}
 		if at := o.Offset + int64(got.Len()); at > bad || at != bad&^4095 && !s.on.buffers && !s.on.noDirect { // FUSE fails requests of 128 KiB
-			s.Errorf("%s: it has read up to %d", what, at)
+			s.Errorf("%s: the Reader has read up to %d", what, at)
 		}
 	}
 	s.good()
@@ -117,7 +117,7 @@ func writeUpTo(s *stage, o stream.WriterOptions, first int) {
 	s.good()
 	got := make([]byte, at)
 	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, content(2, 0, int(at))) {
-		s.Errorf("%s: %v, or not what was written", what, err)
+		s.Errorf("%s: %v, or other bytes than were written", what, err)
 	}
 	if fi, err := f.Stat(); first == 0 && (err != nil || fi.Size() > 2*mib || o.Exclusive && fi.Size() != at) {
 		s.Errorf("%s: of %d bytes, %v", what, fi.Size(), err)

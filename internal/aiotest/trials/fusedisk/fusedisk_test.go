@@ -62,7 +62,7 @@ func TestDevice(t *testing.T) {
 	}
 	got := aiotest.Buffer(1<<20, 0)
 	if _, err := f.ReadAt(got, 8192); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("not what was written: %v", err)
+		t.Errorf("other bytes than were written: %v", err)
 	}
 	if _, err := f.ReadAt(got[:8192], 0); err != nil || !bytes.Equal(got[:8192], make([]byte, 8192)) {
 		t.Errorf("not zero before it: %v", err)
@@ -137,10 +137,10 @@ func TestResize(t *testing.T) {
 	p := aiotest.Buffer(4096, 0)
 	d.Resize(8192)
 	if n, err := f.ReadAt(p, 4096); n != len(p) || err != nil {
-		t.Errorf("a read of what is left: %d, %v", n, err)
+		t.Errorf("a read of the rest: %d, %v", n, err)
 	}
 	if n, err := f.ReadAt(p, 64<<10); n != 0 || !errors.Is(err, syscall.EIO) {
-		t.Errorf("a read beyond what is left: %d, %v", n, err)
+		t.Errorf("a read beyond the rest: %d, %v", n, err)
 	}
 }
 
@@ -167,7 +167,7 @@ func TestCut(t *testing.T) {
 		cut := s.Cut(d, "cut", r)
 		left, err := os.ReadFile(cut.Path())
 		if err != nil || len(left) != 1<<20 || !bytes.Equal(left[:64<<10], flushed) {
-			t.Fatalf("%d bytes: %v; or not what was flushed", len(left), err)
+			t.Fatalf("%d bytes: %v; or other bytes than were flushed", len(left), err)
 		}
 		for at := 64 << 10; at < 128<<10; at += sectorSize {
 			switch sector := left[at : at+sectorSize]; {
@@ -181,7 +181,7 @@ func TestCut(t *testing.T) {
 		}
 		s.Remove(cut)
 		if _, err := os.Stat(filepath.Join(s.dir, "cut")); err == nil {
-			t.Fatal("it is there still")
+			t.Fatal("it still exists")
 		}
 	}
 	if lost == 0 || kept == 0 {
@@ -232,7 +232,7 @@ func TestCrash(t *testing.T) {
 	}
 	defer aiotest.Unmount(after)
 	if got, err := os.ReadFile(filepath.Join(after, "file")); err != nil || !bytes.HasPrefix(got, want) {
-		t.Errorf("%d bytes: %v; or not what was synced", len(got), err)
+		t.Errorf("%d bytes: %v; or other bytes than were synced", len(got), err)
 	}
 }
 

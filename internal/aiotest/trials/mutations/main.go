@@ -53,7 +53,7 @@ func run(only, write string) error {
 	if write == "" {
 		return nil
 	}
-	return mdtable.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n" + strings.Join(rows, ""))
+	return mdtable.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | failure |\n|---|---|---|---|\n" + strings.Join(rows, ""))
 }
 
 // plant runs the suite with the bug and returns the failure.

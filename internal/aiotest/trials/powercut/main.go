@@ -63,12 +63,12 @@ func main() {
 	beReader()
 	t := &trial{out: os.Stdout}
 	flag.IntVar(&t.cutCount, "cuts", 20, "how often the power is cut")
-	flag.IntVar(&t.killCount, "kills", 5, "how often the writer is killed; so many writers there are, and each sees as many cuts")
-	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "what to write, and when to cut; but the time that all takes is different in each run")
+	flag.IntVar(&t.killCount, "kills", 5, "the number of writers, each of which is killed; they share the cuts")
+	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "chooses the writes and the times of the cuts; durations differ in each run")
 	databases := flag.String("databases", "", "write by these databases instead: names of modules in adapters that have a program ./txcheck")
 	names := flag.String("fs", "ext4,xfs", "filesystems: ext4, xfs, btrfs")
-	flag.StringVar(&t.engine, "engine", "", "what the writers use: aio or os; by default, os in one of four")
-	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "have the disk lose its flushes, to see that the losses are seen")
+	flag.StringVar(&t.engine, "engine", "", "the writers' package: aio or os; by default, os for one in four")
+	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "make the disk lose its flushes; the losses must be found")
 	flag.Parse()
 	t.filesystems = strings.Split(*names, ",")
 	t.databases = strings.FieldsFunc(*databases, func(r rune) bool { return r == ',' })
@@ -94,7 +94,7 @@ func (t *trial) valid() error {
 		return fmt.Errorf("no engine %q", t.engine)
 	}
 	if t.cutCount < 0 || t.killCount < 1 || t.cutCount > mostCuts*t.killCount {
-		return fmt.Errorf("there must be a kill for every %d cuts, for that is how a writer ends", mostCuts)
+		return fmt.Errorf("at least one kill for every %d cuts is needed, because a kill ends a writer", mostCuts)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("only root may mount filesystems")
@@ -244,7 +244,7 @@ lost: %d
 		all.begun, all.acknowledged, all.checked, all.torn,
 		len(all.losses))
 	if t.cutCount > 0 && (all.replayed == 0 || all.cached == 0) {
-		return errors.New("nothing was to be replayed, or nothing in the disk's cache: that was no power cut")
+		return errors.New("no journal was replayed, or the disk's cache was empty: that was no power cut")
 	}
 	if all.acknowledged == 0 || all.checked == 0 {
 		return errors.New("nothing was acknowledged, or nothing checked")

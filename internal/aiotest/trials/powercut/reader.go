@@ -86,7 +86,7 @@ func readAgain(name string, flag int, content []byte, r *rand.Rand) error {
 			return fmt.Errorf("read of %d bytes at %d of %d: %d, %v", len(part), off, len(content), n, err)
 		}
 		if !bytes.Equal(part[:n], want) {
-			return fmt.Errorf("read of %d bytes at %d: not what os.File reads", len(part), off)
+			return fmt.Errorf("read of %d bytes at %d: other bytes than os.File reads", len(part), off)
 		}
 		if off += n; n < len(part) {
 			return nil

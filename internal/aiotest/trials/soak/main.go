@@ -39,9 +39,9 @@ func main() {
 	flag.StringVar(&p.dir, "dir", "", "directory to run in; a temporary one if empty")
 	flag.IntVar(&p.files, "files", 4, "number of files that goroutines share")
 	flag.IntVar(&mib, "size", 64, "size of each, in MiB; a goroutine in eight has one of its own, of up to 64 KiB")
-	flag.DurationVar(&p.limit, "limit", 30*time.Second, "a request that is older hangs")
-	flag.DurationVar(&p.stall, "stall", 20*time.Second, "if nothing ends for so long, all hangs")
-	flag.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "of the random numbers")
+	flag.DurationVar(&p.limit, "limit", 30*time.Second, "a request older than this hangs")
+	flag.DurationVar(&p.stall, "stall", 20*time.Second, "the run hangs if nothing ends for this long")
+	flag.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "`seed` of the random numbers")
 	flag.Parse()
 	p.size = mib << 20
 	if err := p.check(); err != nil || flag.NArg() > 0 {
@@ -56,10 +56,10 @@ func main() {
 
 func (p plan) check() error {
 	if p.goroutines < 8 || p.files < 1 || p.length <= 0 {
-		return fmt.Errorf("8 goroutines, one file and some time are the least")
+		return fmt.Errorf("at least 8 goroutines, one file and some time are needed")
 	}
 	if n := p.region(); n < leastRegion {
-		return fmt.Errorf("%d bytes for each goroutine; %d are the least: take more or larger files", n, leastRegion)
+		return fmt.Errorf("%d bytes for each goroutine, of at least %d: use more or larger files", n, leastRegion)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func run(p plan) int {
 	}
 	s.close()
 	if found := aio.ReadStats(); err == nil && found.Overlooked > 0 {
-		err = fmt.Errorf("the watchdog found something forgotten %d times: %s", found.Overlooked, found.Incident)
+		err = fmt.Errorf("the watchdog found %d overlooked requests: %s", found.Overlooked, found.Incident)
 	}
 	s.report(before, err)
 	if err == nil && s.left(before) {

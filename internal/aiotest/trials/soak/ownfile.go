@@ -152,7 +152,7 @@ func (o *ownFile) readNext() (err error) {
 		return nil
 	}
 	if err != nil || !bytes.Equal(p[:n], want) {
-		return fmt.Errorf("%s: Read %d bytes at %d of %d: %d, %w; or not what was written", modeNames[o.mode], len(p), o.offset, len(o.content), n, err)
+		return fmt.Errorf("%s: Read %d bytes at %d of %d: %d, %w; or other bytes than were written", modeNames[o.mode], len(p), o.offset, len(o.content), n, err)
 	}
 	o.offset += int64(n)
 	return nil
@@ -165,7 +165,7 @@ func (o *ownFile) writeTo() (err error) {
 	rest := o.rest()
 	o.timed(o.number, writeTo, o.mode, len(rest), func() { n, err = to.WriteTo(&got) })
 	if err != nil || int(n) != len(rest) || !bytes.Equal(got.Bytes(), rest) {
-		return fmt.Errorf("%s: WriteTo from %d of %d: %d, %w; or not what was written", modeNames[o.mode], o.offset, len(o.content), n, err)
+		return fmt.Errorf("%s: WriteTo from %d of %d: %d, %w; or other bytes than were written", modeNames[o.mode], o.offset, len(o.content), n, err)
 	}
 	o.offset += n
 	return nil
@@ -251,7 +251,7 @@ func (o *ownFile) verify() error {
 	}
 	got, err := os.ReadFile(o.name())
 	if err == nil && !bytes.Equal(got, o.content) {
-		err = fmt.Errorf("in the end %s has %d bytes, and should have %d; or not what was written", o.name(), len(got), len(o.content))
+		err = fmt.Errorf("in the end %s has %d bytes, and should have %d; or other bytes than were written", o.name(), len(got), len(o.content))
 	}
 	return err
 }

@@ -190,7 +190,7 @@ func (s *soak) verify() error {
 			}
 			clear(got)
 			if n, err := f.by[mode][0].ReadAt(got, 0); n < len(got) || !bytes.Equal(got, want) {
-				return fmt.Errorf("in the end %s, %s: %d, %v: not what was written: %s", f.name, modeNames[mode], n, err, differ(got, want))
+				return fmt.Errorf("in the end %s, %s: %d, %v: other bytes than were written: %s", f.name, modeNames[mode], n, err, differ(got, want))
 			}
 		}
 	}

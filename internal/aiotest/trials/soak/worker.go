@@ -144,7 +144,7 @@ func (w *worker) readAt(f io.ReaderAt, mode int, p []byte, off int64, want []byt
 		return fmt.Errorf("%s: ReadAt %d bytes at %d: %d, %w", modeNames[mode], len(p), off, n, err)
 	}
 	if !bytes.Equal(p, want) {
-		return fmt.Errorf("%s: ReadAt %d bytes at %d: not what was written: %s", modeNames[mode], len(p), off, differ(p, want))
+		return fmt.Errorf("%s: ReadAt %d bytes at %d: other bytes than were written: %s", modeNames[mode], len(p), off, differ(p, want))
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func run(goroutines int, delay time.Duration) error {
 			fmt.Printf("  %s.File: %v, %d threads\n", through, got.Took.Round(time.Millisecond), got.Threads)
 		}
 		if through == "aio" && (got.Died != "" || got.Threads > threads+ofItsOwn) {
-			return fmt.Errorf("aio.File did not do with %d threads", threads+ofItsOwn)
+			return fmt.Errorf("aio.File needed more than %d threads", threads+ofItsOwn)
 		}
 	}
 	return nil
