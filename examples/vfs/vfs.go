@@ -134,7 +134,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (l *Log) Append(record []byte) error {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(len(record)))
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(record, castagnoli))
-	if _, err := l.w.Write(append(b, record...)); err != nil { // one Write, so that no other record comes between
+	if _, err := l.w.Write(append(b, record...)); err != nil { // one Write for both
 		return err
 	}
 	return l.w.Sync()
