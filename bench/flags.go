@@ -48,9 +48,9 @@ const (
 
 const help = `Usage: go -C bench run . [flags]
 
-Measures operations on one file by many goroutines, with os.File and with aio.File, both opened with O_DIRECT and measured in turns, and with fio's libaio engine where fio is
-installed. It makes a file of its own in the current directory, removes it in the end, and takes
-about two minutes.
+Measures operations on one file by many goroutines, with os.File and with aio.File, both opened
+with O_DIRECT and measured in turns, and with fio's libaio engine where fio is installed. It makes
+a file of its own in the current directory, removes it in the end, and takes about two minutes.
 
 Where and how long:
   -dir DIR          directory on the disk to measure (default ".")
@@ -67,29 +67,29 @@ What:
                     odd-100, odd-4k, odd-1m: unaligned writes, each with a Sync; fresh-read: an
                     unaligned write, read back; large-read: 1 MiB; copy: io.Copy of a cold file;
                     extend, fill: writes at the end of a file, and into holes; seq-read,
-                    seq-write: a whole file by a stream.Reader or Writer, with what is left in the
+                    seq-write: a whole file by a stream.Reader or Writer, with the bytes left in the
                     page cache; log-append: 200 bytes and Sync by an exclusive stream.Writer;
                     batch-read, batch-sync: aio.File has one goroutine with a Batch
   -depths LIST      numbers of goroutines, and of fio's requests (default "1,2,4,8,32,128,1024",
-                    for workloads beyond the first three what suits them)
+                    other workloads than the first three have their own)
   -trace-submit     add how long calls of io_submit(2) took in aio.File's rounds, from the kernel's
                     tracefs (root); tracing slows these rounds down a little
 
 Output, besides the table on standard output:
-  -json FILE        everything, each round for itself, and what machine it was
+  -json FILE        everything, each round for itself, and the machine
   -svg FILE         throughput and p99 against the number of goroutines
   -markdown FILE    the table, for a document; ratios that are worse than even are bold
-  -from FILE        measure nothing: these outputs from what -json wrote in an earlier run
+  -from FILE        measure nothing: these outputs from the -json of an earlier run
 
 The -C makes bench the current directory: relative names are from there.
-Ctrl-C ends a run early; the table then has what was measured so far.
+Ctrl-C ends a run early; the table then has the rounds so far.
 
 Examples:
   go -C bench run . -quick
   go -C bench run . -dir /mnt/disk -json run.json -svg run.svg
   go -C bench run . -workloads read -depths 1,32 -rounds 20 -round-time 1s -fio-rounds 0
 
-What the columns mean:
+Columns:
   ops/s              median of the rounds
   p50, p99, p99.9    latency of an operation, all rounds together
   CPU/op             user and system time of the process for each operation; work that the kernel
@@ -97,8 +97,8 @@ What the columns mean:
   threads            the most that the process had at once
   aio.File ÷ engine  aio.File's ops/s divided by that engine's, round by round: the median, and the
                      middle half of the rounds in brackets; then CPU/op, likewise divided
-  faster             who is, if nine rounds of ten agree (two to five: all of them, and by a tenth at
-                     least); else "even" if the median is within 5%, or "unclear"
+  faster             the faster one, if nine rounds of ten agree (two to five: all of them, and by a
+                     tenth at least); else "even" if the median is within 5%, or "unclear"
 
 Exit status: 0; 1 if something could not be measured; 2 for a wrong flag; 130 after Ctrl-C.
 `

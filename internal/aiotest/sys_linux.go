@@ -102,7 +102,7 @@ func direct(dir string) error {
 		return os.NewSyscallError("statx", err)
 	}
 	if st.Dio_mem_align == 0 || st.Dio_offset_align == 0 {
-		return fmt.Errorf("%s: statx tells no alignment of direct I/O", name)
+		return fmt.Errorf("%s: statx(2) reports no alignment of direct I/O", name)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func TestPageCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, do := range []func(string) error{Drop, Fill} {
-		for _, name := range []string{dir, name, filepath.Join(dir, "nobody")} {
+		for _, name := range []string{dir, name, filepath.Join(dir, "missing")} {
 			if err := do(name); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("%s: %v", name, err)
 			}

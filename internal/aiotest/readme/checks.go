@@ -97,7 +97,7 @@ func (r *repository) add(name string) error {
 
 var function = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w*)\(`)
 
-// A check returns what is wrong with a document.
+// A check returns the problems of a document.
 type check func(*repository, document) []string
 
 // checks maps the name of a finding to its check.
@@ -289,7 +289,7 @@ var (
 	reference  = regexp.MustCompile(`\]\[([^\]]+)\]`)
 )
 
-// link returns what is wrong with a link of a document, or nothing.
+// link returns the problem of a link of a document, or nothing.
 func (r *repository) link(d document, to string) string {
 	if strings.Contains(to, "://") || strings.HasPrefix(to, "mailto:") {
 		return "" // not in the repository
@@ -370,7 +370,7 @@ func (r *repository) commands(d document) (wrong []string) {
 	return wrong
 }
 
-// command returns what is wrong with the arguments of a go command, or nothing.
+// command returns the problem of the arguments of a go command, or nothing.
 func (r *repository) command(args []string) string {
 	dir := "."
 	if args[0] == "-C" && len(args) > 2 {
@@ -417,7 +417,7 @@ func (r *repository) flag(command, name string) bool {
 	return false
 }
 
-// numbers holds that each number of methods is what reflection says.
+// numbers checks each number of methods against reflection.
 func (r *repository) numbers(d document) (wrong []string) {
 	for _, l := range d.lines {
 		for _, m := range methods.FindAllStringSubmatch(l.text, -1) {

@@ -190,8 +190,8 @@ func TestModule(t *testing.T) {
 	}
 }
 
-// A script runs in the current directory and stops at the first command that fails; what has
-// nothing to run is an error, and so is a block that fails.
+// TestRun checks that a script runs in the current directory and stops at the first command that
+// fails. A document with nothing to run is an error, and so is a block that fails.
 func TestRun(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("needs bash: run .ci/run tests")

@@ -52,18 +52,18 @@ func TestLimits(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			aiotest.Guard(t)
 			file := p.file(t)
-			twin, err := dio.Open(int(file.Fd()))
+			direct, err := dio.Open(int(file.Fd()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer twin.Close()
+			defer direct.Close()
 			want := p.limits
 			want.Write = max(want.Write, os.Getpagesize())
-			if twin.Limits != want {
-				t.Errorf("the limits are %+v, want %+v", twin.Limits, want)
+			if direct.Limits != want {
+				t.Errorf("the limits are %+v, want %+v", direct.Limits, want)
 			}
 			aiotest.Limits{
-				Fd: twin.Fd, Mem: twin.Mem, Read: twin.Read, Write: twin.Write, Writes: twin.Writes, Lax: p.lax,
+				Fd: direct.Fd, Mem: direct.Mem, Read: direct.Read, Write: direct.Write, Writes: direct.Writes, Lax: p.lax,
 				Pread: dio.Pread, Pwrite: dio.Pwrite,
 			}.Check(t, file)
 		})

@@ -45,7 +45,7 @@ func (r runner) run() error {
 	if os.Geteuid() != 0 {
 		return errors.New("only root may mount filesystems")
 	}
-	// The directory is not in TMPDIR, because some tests run as other users, who need a path to it.
+	// The directory is not in TMPDIR, because some tests run as other users, which need a path to it.
 	dir, err := os.MkdirTemp("/var/tmp", "matrix")
 	if err != nil {
 		return err
@@ -82,11 +82,11 @@ func (r runner) places(all []suite, dir string) (rows []row, failed int) {
 	rows = make([]row, len(list))
 	var mu sync.Mutex
 	var running sync.WaitGroup
-	turns := make(chan struct{}, atOnce)
+	slots := make(chan struct{}, atOnce)
 	for i, at := range slices.Backward(list) { // the slowest is the last
-		turns <- struct{}{}
+		slots <- struct{}{}
 		running.Go(func() {
-			defer func() { <-turns }()
+			defer func() { <-slots }()
 			row, err := r.place(at, all, filepath.Join(dir, fmt.Sprint(i)))
 			mu.Lock()
 			defer mu.Unlock()

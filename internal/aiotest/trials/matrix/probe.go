@@ -37,11 +37,11 @@ func probe(dir string) (f facts, err error) {
 	}
 	defer file.Close()
 	f.alignment = "-"
-	if twin, err := dio.Open(int(file.Fd())); err == nil {
-		defer twin.Close()
-		f.alignment = fmt.Sprintf("%d, %d, ", twin.Mem, twin.Read)
-		if twin.Writes {
-			f.alignment += fmt.Sprint(twin.Write)
+	if direct, err := dio.Open(int(file.Fd())); err == nil {
+		defer direct.Close()
+		f.alignment = fmt.Sprintf("%d, %d, ", direct.Mem, direct.Read)
+		if direct.Writes {
+			f.alignment += fmt.Sprint(direct.Write)
 		} else {
 			f.alignment += "-"
 		}

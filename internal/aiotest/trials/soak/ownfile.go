@@ -12,7 +12,7 @@ import (
 // mostOwn bounds the file of a single worker, in bytes.
 const mostOwn = 64 << 10
 
-// An ownFile has one user, who knows its size, contents and offset exactly.
+// An ownFile has one user, a worker, which knows its size, contents and offset exactly.
 type ownFile struct {
 	*worker
 	f       file
