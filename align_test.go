@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 func TestAlignedBuffer(t *testing.T) {
@@ -38,21 +38,22 @@ func TestAlignedBuffer(t *testing.T) {
 	}
 }
 
-// A transfer that keeps to the Alignment goes without a copy, and one that does not with one.
+// TestAlignment checks that a transfer which keeps to the Alignment is not copied, and that any
+// other is.
 func TestAlignment(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
-	buffered := subject.Open(t, name, os.O_RDWR)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
+	buffered := aiofile.Open(t, name, os.O_RDWR)
 	if a := buffered.Alignment(); a != (aio.Alignment{}) {
 		t.Errorf("a buffered File: %+v", a)
 	}
 	if a := (*aio.File)(nil).Alignment(); a != (aio.Alignment{}) {
 		t.Errorf("a nil File: %+v", a)
 	}
-	if a := subject.Open(t, filepath.Dir(name), os.O_RDONLY|aio.O_DIRECT).Alignment(); a != (aio.Alignment{}) {
+	if a := aiofile.Open(t, filepath.Dir(name), os.O_RDONLY|aio.O_DIRECT).Alignment(); a != (aio.Alignment{}) {
 		t.Errorf("a directory: %+v", a)
 	}
-	f := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // A batched is what a Batch has for a member, or a barrier.
@@ -86,7 +86,7 @@ func (c batched) alone() (int, error) {
 
 // eachMode runs a test on Files of each mode.
 func eachMode(t *testing.T, test func(t *testing.T, flag int)) {
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name, func(t *testing.T) {
 			aiotest.Guard(t)
 			test(t, m.Flag)
@@ -146,7 +146,7 @@ func writes(f aiotest.File) (all []batched) {
 func TestBatch(t *testing.T) {
 	dir := aiotest.Dir(t)
 	eachMode(t, func(t *testing.T, flag int) {
-		aiotest.Compare(t, dir, subject.Package(t, flag), func(s *aiotest.Side) {
+		aiotest.Compare(t, dir, aiofile.Package(t, flag), func(s *aiotest.Side) {
 			content := aiotest.Pattern(100000, 1)
 			name := s.Put("file", content)
 			f := s.MustOpen("file", os.O_RDWR)
@@ -178,7 +178,7 @@ func TestBatchRandom(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	eachMode(t, func(t *testing.T, flag int) {
-		aiotest.Compare(t, dir, subject.Package(t, flag), func(s *aiotest.Side) {
+		aiotest.Compare(t, dir, aiofile.Package(t, flag), func(s *aiotest.Side) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			s.Put("file", aiotest.Pattern(r.IntN(400000), 1))
 			f := s.MustOpen("file", os.O_RDWR)
@@ -208,7 +208,7 @@ func TestBatchRandom(t *testing.T) {
 func TestBatchOfFiles(t *testing.T) {
 	dir := aiotest.Dir(t)
 	eachMode(t, func(t *testing.T, flag int) {
-		aiotest.Compare(t, dir, subject.Package(t, flag), func(s *aiotest.Side) {
+		aiotest.Compare(t, dir, aiofile.Package(t, flag), func(s *aiotest.Side) {
 			s.Put("file", aiotest.Pattern(100000, 1))
 			s.Put("other", aiotest.Pattern(100000, 2))
 			closed := s.MustOpen("file", os.O_RDWR)
@@ -267,7 +267,7 @@ func pages(n int) [][]byte {
 // blank makes a file of n pages of zeros that have their place on the disk.
 func blank(t *testing.T, n, flag int) *aio.File {
 	t.Helper()
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", make([]byte, n*4096)), os.O_RDWR|flag)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, n*4096)), os.O_RDWR|flag)
 	if err := f.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestBatchInOrder(t *testing.T) {
 func TestBatchSkips(t *testing.T) {
 	eachMode(t, func(t *testing.T, flag int) {
 		f := blank(t, 8, flag)
-		closed := subject.Open(t, f.Name(), os.O_RDWR|flag)
+		closed := aiofile.Open(t, f.Name(), os.O_RDWR|flag)
 		closed.Close()
 		var b aio.Batch
 		page := pages(1)[0]
@@ -469,7 +469,7 @@ func TestBatchLarge(t *testing.T) {
 // TestBatchRefused has no kernel AIO, TestBatchCramped has little room.
 func TestBatchRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Refused(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Cancelled)$")
+	aiofile.Refused(t, "^TestBatch(|Random|OfFiles|InOrder|Skips|Overlaps|Cancelled)$")
 }
 
 func TestBatchCramped(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// Files of one device share what is known of it, and no more than three quarters of its tags are
-// taken.
+// TestDeviceOfFiles checks that Files of one device share a sched.Device, which takes no more than
+// three quarters of its tags.
 func TestDeviceOfFiles(t *testing.T) {
 	dir := aiotest.Dir(t)
 	if !aiotest.Direct {
@@ -20,7 +20,7 @@ func TestDeviceOfFiles(t *testing.T) {
 	}
 	var files []*aio.File
 	for _, name := range []string{"a", "b"} {
-		files = append(files, subject.Open(t, filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|aio.O_DIRECT))
+		files = append(files, aiofile.Open(t, filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|aio.O_DIRECT))
 	}
 	if !aio.SameDevice(files[0], files[1]) {
 		t.Error("two Files of one directory are on two devices")
@@ -31,8 +31,8 @@ func TestDeviceOfFiles(t *testing.T) {
 	}
 }
 
-// TestDeviceBoundsRequests has a device that takes four requests at a time: there never are more
-// in the kernel, whoever makes them.
+// TestDeviceBoundsRequests has a device that takes four requests at a time. There are never more in
+// the kernel, from any callers.
 func TestDeviceBoundsRequests(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
@@ -44,7 +44,7 @@ func TestDeviceBoundsRequests(t *testing.T) {
 		aiotest.NeedsDirect(t)
 	}
 	const limit, blocks = 4, 256
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(blocks*4096, 1)), os.O_RDONLY|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(blocks*4096, 1)), os.O_RDONLY|aio.O_DIRECT)
 	aio.LimitDevice(f, limit)
 	var all sync.WaitGroup
 	for i := range 64 {
@@ -75,16 +75,16 @@ func TestDeviceBoundsRequests(t *testing.T) {
 	}
 }
 
-// TestPromptDeviceHasPlainCalls has a crowd on a device that was prompt: none of it goes by kernel
-// AIO, and what the calls took is noted.
-func TestPromptDeviceHasPlainCalls(t *testing.T) {
+// TestPromptDeviceIsSync runs a crowd on a device that was prompt. No request is async, and the
+// device's score follows the time of the calls.
+func TestPromptDeviceIsSync(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDONLY|aio.O_DIRECT)
 	aio.LimitDevice(f, 1000)
-	const prompt = 1 << 20 // for as long as no call is timed that was prompt
+	const prompt = 1 << 20 // stays until a call is timed that was prompt
 	before := aio.ReadStats()
 	var all sync.WaitGroup
 	for i := range 16 {

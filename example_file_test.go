@@ -16,8 +16,8 @@ const (
 	pageCount = 64
 )
 
-// Example writes the pages of a file, makes them durable, and reads them from many goroutines,
-// none of which holds a thread while it waits for the disk.
+// Example writes the pages of a file, makes them durable, and reads them in many goroutines. None
+// of these holds a thread while it waits for the disk.
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -25,7 +25,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	// O_DIRECT is all that makes it asynchronous. Without it, aio.File is as os.File.
+	// Only O_DIRECT makes it asynchronous. Without it, aio.File is like os.File.
 	name := filepath.Join(dir, "pages")
 	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE|aio.O_DIRECT, 0o644)
 	if err != nil {
@@ -43,7 +43,8 @@ func Example() {
 	// Output: 64 pages
 }
 
-// writePages fills all pages. The file has its size first: a write that extends a file holds a thread.
+// writePages fills all pages. It sets the size of the file first: a write that extends a file holds
+// a thread.
 func writePages(f *aio.File) error {
 	if err := f.Truncate(pageCount * pageBytes); err != nil {
 		return err
@@ -72,7 +73,7 @@ func checkPages(f *aio.File) error {
 	})
 }
 
-// eachPage calls do for every page, by a goroutine of its own.
+// eachPage calls do for every page, in a goroutine of its own.
 func eachPage(do func(number int) error) error {
 	errs := make([]error, pageCount)
 	var wg sync.WaitGroup

@@ -49,7 +49,7 @@ func ExampleOpenFile() {
 	// Output: 9876543210
 }
 
-// A program that has an *os.File today keeps all of its code but the opening.
+// A program with an *os.File changes only the call that opens the file.
 func ExampleFile() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -107,7 +107,7 @@ func ExampleAlignedBuffer() {
 	// Output: 12288
 }
 
-// A record whose parts are in several places is read and written at once.
+// A record with parts in several places is read and written at once.
 func ExampleFile_ReadvAt() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -129,15 +129,15 @@ func ExampleFile_ReadvAt() {
 	if _, err := f.WritevAt([][]byte{head, body}, 0); err != nil {
 		log.Fatal(err)
 	}
-	// Others do too, by way of a bounce buffer.
+	// Others go through a bounce buffer.
 	a, b := make([]byte, 4), make([]byte, 4096)
 	n, err := f.ReadvAt([][]byte{a, b[:4092], b[4092:4096]}, 0)
 	fmt.Printf("%d %v %s %s\n", n, err, a, b[4092:4096])
 	// Output: 4100 <nil> head body
 }
 
-// Space that is allocated first is there when it is written, and writes of a direct File
-// to it do not extend the file, so they are asynchronous.
+// Allocate reserves space. Writes of a direct File to that space do not extend the file, so they
+// are asynchronous.
 func ExampleFile_Allocate() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -154,7 +154,7 @@ func ExampleFile_Allocate() {
 
 	err = f.Allocate(0, 1<<20)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = f.Truncate(1 << 20) // the size at least
+		err = f.Truncate(1 << 20) // filesystems without fallocate(2): the size only
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -170,8 +170,8 @@ func ExampleFile_Allocate() {
 	// Output: 1048576
 }
 
-// Pages are written and made durable by one goroutine, at once: the Sync begins when all are
-// written, and not if one of them could not be.
+// One goroutine writes pages and makes them durable, at once. The Sync begins when all pages are
+// written, and only if no write failed.
 func ExampleBatch() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -212,7 +212,7 @@ func ExampleBatch() {
 	// 0 EOF EOF
 }
 
-// What is not needed any more is given back to the filesystem, in the midst of a file.
+// PunchHole returns space within a file to the filesystem.
 func ExampleFile_PunchHole() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -232,7 +232,7 @@ func ExampleFile_PunchHole() {
 
 	err = f.PunchHole(2, 3)
 	if errors.Is(err, errors.ErrUnsupported) {
-		_, err = f.WriteAt(make([]byte, 3), 2) // zeros at least
+		_, err = f.WriteAt(make([]byte, 3), 2) // filesystems without fallocate(2): zeros only
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -245,7 +245,8 @@ func ExampleFile_PunchHole() {
 	// Output: "01\x00\x00\x0056789"
 }
 
-// A read that takes too long is given up. The buffer is the caller's again, whatever the disk does.
+// A read that takes too long is abandoned. The caller then owns the buffer again, whatever the disk
+// does.
 func ExampleFile_ReadAtContext() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -274,7 +275,7 @@ func ExampleFile_ReadAtContext() {
 	// Output: 4 <nil> 3456
 }
 
-// Two reads are under way while their user does something else.
+// Two reads are in flight while the goroutine does something else.
 func ExampleFile_StartReadAt() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -308,8 +309,7 @@ func ExampleFile_StartReadAt() {
 	// Output: 01234 56789
 }
 
-// What the library has done is published beside what else the program has to say, at
-// /debug/vars.
+// The counters are published with the program's other variables, at /debug/vars.
 func ExampleReadStats() {
 	if expvar.Get("aio") == nil { // a name may be published once
 		expvar.Publish("aio", expvar.Func(func() any { return aio.ReadStats() }))

@@ -9,15 +9,15 @@ import (
 	"github.com/go-aio/aio/internal/sched"
 )
 
-// field returns a pointer to a field of what p points to, which is of type T.
+// field returns a pointer to a field of type T of the struct that p points to.
 func field[T any](p any, name string) *T {
 	return (*T)(unsafe.Pointer(reflect.ValueOf(p).Elem().FieldByName(name).UnsafeAddr()))
 }
 
-// device returns where the FD of f has its device.
+// device returns the address of the device in the FD of f.
 func device(f *File) **sched.Device { return field[*sched.Device](f.fd, "device") }
 
-// Hold counts a call on f as if it were under way. release ends it.
+// Hold counts a call on f, like one in flight. release ends it.
 func Hold(f *File) (release func()) {
 	whole, ok := f.fd.BeginCopy()
 	if !ok {
@@ -31,11 +31,10 @@ func DirectFd(f *File) int {
 	return int(reflect.ValueOf(f.fd).Elem().FieldByName("direct").Elem().FieldByName("Fd").Int())
 }
 
-// Extends reports whether a direct write up to byte end does not go to kernel AIO.
+// Extends reports whether a direct write up to byte end would extend the file, and so be sync.
 func Extends(f *File, end int64) bool { return f.fd.Extends(end) }
 
-// DirectWrite has a direct write of [lo, hi) as if it were under way, of some File of the inode of
-// f. over ends it.
+// DirectWrite locks [lo, hi) like a direct write by a File on the inode of f. over ends it.
 func DirectWrite(f *File, lo, hi int64) (over func()) {
 	n, r := inodeOf(f), inode.Range{Class: inode.Direct, Lo: lo, Hi: hi}
 	n.Lock(r)
@@ -47,7 +46,7 @@ func Recent(f *File, lo, hi int64) bool { return inodeOf(f).Recent(lo, hi) }
 
 func inodeOf(f *File) *inode.Inode { return *field[*inode.Inode](f.fd, "inode") }
 
-// SetScore sets how prompt the device of f has been, and Score returns that.
+// SetScore sets the promptness score of the device of f, and Score returns it.
 func SetScore(f *File, n int32) { field[atomic.Int32](*device(f), "score").Store(n) }
 func Score(f *File) int32       { return field[atomic.Int32](*device(f), "score").Load() }
 

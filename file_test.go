@@ -22,14 +22,14 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// The oracle of these tests is os.File: what is asked of an aio.File is asked of an
-// os.File too, step by step, and all that a caller can see must be equal. The steps are
-// in internal/aiotest.
+// The oracle of these tests is os.File: the tests make the same calls on an aio.File and on an
+// os.File, step by step, and all results that a caller can observe must be equal. The steps are in
+// internal/aiotest.
 
-// The opening functions have the types of those of package os, but for the File.
+// The opening functions have the types of those of package os, except for the File.
 var (
 	_ func(string) (*aio.File, error)                   = aio.Open
 	_ func(string) (*aio.File, error)                   = aio.Create
@@ -41,8 +41,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	subject.Main(m, map[string]func(args []string){
-		"hideproc": func([]string) { subject.Must(aiotest.HideProc()) },
+	aiofile.Main(m, map[string]func(args []string){
+		"hideproc": func([]string) { aiofile.Must(aiotest.HideProc()) },
 		"nobody":   func([]string) {},
 		"nothing":  func([]string) {},
 	})
@@ -67,12 +67,12 @@ func TestMethodSet(t *testing.T) {
 	}
 }
 
-// signature returns the types of a method, with that of its receiver called *File.
+// signature returns the types of a method, with its receiver called *File.
 func signature(method, receiver reflect.Type) string {
 	return strings.ReplaceAll(method.String(), receiver.String(), "*File")
 }
 
-// The zero value of an os.File panics. Ours does what a nil one does.
+// The zero value of an os.File panics. A zero File returns the errors of a nil one.
 func TestInvalidFile(t *testing.T) {
 	aiotest.Guard(t)
 	oracle := aiotest.Package{NewFile: func(uintptr, string) aiotest.File { return (*os.File)(nil) }}
@@ -95,13 +95,13 @@ func TestInvalidFile(t *testing.T) {
 func TestClosedFile(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, busy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/busy=%t", m.Name, busy), func(t *testing.T) {
 				if busy {
-					defer crowded(t, subject.Put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
+					defer crowded(t, aiofile.Put(t, dir, "other", aiotest.Pattern(8192, 1)), 16)()
 				}
-				aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+				aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 					s.Put("file", aiotest.Pattern(10000, 1))
 					f := s.MustOpen("file", os.O_RDWR)
 					if g, ok := f.(*aio.File); ok {
@@ -111,7 +111,7 @@ func TestClosedFile(t *testing.T) {
 							}
 						}()
 						if busy {
-							defer aio.Hold(g)() // as a request under way would
+							defer aio.Hold(g)() // like a request in flight
 						}
 					}
 					s.Note("Close", f.Close())
@@ -126,7 +126,7 @@ func TestContract(t *testing.T) {
 	testContract(t, aiotest.Dir(t), true)
 }
 
-// TestContractByOtherForms is the contract of Ops, of calls with a context and of Batches.
+// TestContractByOtherForms runs the contract of Ops, of calls with a context and of Batches.
 func TestContractByOtherForms(t *testing.T) {
 	aiotest.NeedsTime(t)
 	dir := aiotest.Dir(t)
@@ -136,29 +136,29 @@ func TestContractByOtherForms(t *testing.T) {
 		}
 		t.Run(c.Name, func(t *testing.T) {
 			aiotest.Guard(t)
-			aiotest.Compare(t, dir, subject.Roundabout(t, aio.O_DIRECT), c.Do)
+			aiotest.Compare(t, dir, aiofile.Roundabout(t, aio.O_DIRECT), c.Do)
 		})
 	}
 }
 
-// TestContractTmpfs is the contract where there is no direct I/O.
+// TestContractTmpfs runs the contract where there is no direct I/O.
 func TestContractTmpfs(t *testing.T) {
 	aiotest.NeedsTime(t)
 	testContract(t, aiotest.TmpfsDir(t), false)
 }
 
 func testContract(t *testing.T, dir string, direct bool) {
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, c := range aiotest.Contract {
 			if c.Root && aiotest.InChild() && os.Geteuid() != 0 {
 				continue // it runs in the parent, which is root
 			}
 			if c.Root && !aiotest.FullLength() && (testing.Short() || !direct) {
-				continue // loop devices take their time
+				continue // loop devices are slow
 			}
 			t.Run(m.Name+"/"+c.Name, func(t *testing.T) {
 				aiotest.Guard(t)
-				p := subject.Package(t, m.Flag)
+				p := aiofile.Package(t, m.Flag)
 				p.Direct = p.Direct && direct
 				aiotest.Compare(t, dir, p, c.Do)
 			})
@@ -166,8 +166,8 @@ func testContract(t *testing.T, dir string, direct bool) {
 	}
 }
 
-// withContract is the pattern of the tests that a child runs: another one, and the contract; but not at full
-// length only that of direct Files, and with -short none.
+// withContract returns the pattern of the tests that a child runs: another one, and the contract.
+// Unless at full length it is only that of direct Files, and with -short there is none.
 func withContract(other string) string {
 	switch {
 	case aiotest.FullLength():
@@ -178,19 +178,19 @@ func withContract(other string) string {
 	return "^(TestContract|" + other + ")$/^direct$"
 }
 
-// TestRefused is the contract without kernel AIO.
+// TestRefused runs the contract without kernel AIO.
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Beside(t)
-	subject.Refused(t, withContract("TestContract"))
+	aiofile.Refused(t, withContract("TestContract"))
 }
 
-// What a directory alone does not show of the contract: other processes, and filesystems
-// of which little is left.
+// Parts of the contract need more than a directory: other processes, and filesystems that are
+// nearly full.
 
-// withoutDirect is package aio, opening with O_DIRECT what cannot be direct.
+// withoutDirect is package aio; it opens with O_DIRECT where there is no direct I/O.
 func withoutDirect(t *testing.T) aiotest.Package {
-	p := subject.Package(t, aio.O_DIRECT)
+	p := aiofile.Package(t, aio.O_DIRECT)
 	p.OpenFile = func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
 		f, err := aio.OpenFile(name, flag|aio.O_DIRECT, perm)
 		if f.Direct() {
@@ -201,8 +201,8 @@ func withoutDirect(t *testing.T) aiotest.Package {
 	return p
 }
 
-// TestNotRoot runs the contract as a user who may do little: the creator of a file of
-// mode 0444 has it open for writing, and cannot open it again.
+// TestNotRoot runs the contract as an unprivileged user. The creator of a file of mode 0444 has it
+// open for writing, and cannot open it again.
 func TestNotRoot(t *testing.T) {
 	if !aiotest.InChild() {
 		aiotest.Beside(t)
@@ -229,8 +229,7 @@ func TestNotRoot(t *testing.T) {
 	}
 }
 
-// TestWithoutProc runs the contract where there is no /proc, by which Files get their
-// direct descriptor.
+// TestWithoutProc runs the contract without /proc, which a File needs for its direct descriptor.
 func TestWithoutProc(t *testing.T) {
 	if !aiotest.InChild() {
 		aiotest.Beside(t)
@@ -246,7 +245,7 @@ func TestWithoutProc(t *testing.T) {
 		transfers(s, f)
 		aiotest.Every(s, f)
 	})
-	// A direct descriptor has no plain one beside it here: it is as in an os.File.
+	// Here the direct descriptor has no buffered one beside it, as in an os.File.
 	aiotest.Compare(t, dir, withoutDirect(t), func(s *aiotest.Side) {
 		name := s.Put("file", aiotest.Pattern(8192, 1))
 		f := s.NewFile(aiotest.OpenFd(s, name, os.O_RDWR|aio.O_DIRECT), name)
@@ -256,8 +255,8 @@ func TestWithoutProc(t *testing.T) {
 	})
 }
 
-// TestDescriptorLimit opens a File where it may have one descriptor, none, or two but
-// the queue none.
+// TestDescriptorLimit opens a File where it may have one descriptor, none, or two but the queue
+// none.
 func TestDescriptorLimit(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
@@ -265,8 +264,8 @@ func TestDescriptorLimit(t *testing.T) {
 		return
 	}
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
-		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+	for _, m := range aiofile.Modes {
+		aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 			name := s.Put("file", aiotest.Pattern(10000, 1))
 			release := aiotest.LeaveDescriptors(s, 0)
 			s.Defer(release)
@@ -291,13 +290,13 @@ func TestDescriptorLimit(t *testing.T) {
 		transfers(s, f)
 		aiotest.Every(s, f)
 	})
-	aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
+	aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
 		name := s.Put("file", aiotest.Pattern(10000, 1))
 		f := s.MustOpen("file", os.O_RDWR)
 		release := aiotest.LeaveDescriptors(s, 0)
 		s.Defer(release)
 		transfers(s, f)
-		for range 3 { // so many at once that they would go through the queue
+		for range 3 { // enough at once to go through the queue
 			together(s, "ReadAt", func() (int, error) { return f.ReadAt(aiotest.Buffer(4096, 0), 4096) })
 			together(s, "WriteAt", func() (int, error) { return f.WriteAt(aiotest.Buffer(4096, 0), 4096) })
 			together(s, "Sync", func() (int, error) { return 0, f.Sync() })
@@ -307,7 +306,7 @@ func TestDescriptorLimit(t *testing.T) {
 	})
 }
 
-// transfers reads and writes some, without opening anything.
+// transfers reads and writes some bytes, and opens nothing.
 func transfers(s *aiotest.Side, f aiotest.File) {
 	for _, n := range []int{4096, 100, 8192, 70000} {
 		p, what := aiotest.Buffer(n, 0), fmt.Sprintf(" %d bytes", n)
@@ -352,29 +351,30 @@ func together(s *aiotest.Side, what string, call func() (int, error)) {
 	}
 }
 
-// TestReadOnlyFilesystem is for filesystems that are mounted read-only.
-func TestReadOnlyFilesystem(t *testing.T) { subject.OnSmall(t, aiotest.ReadOnly) }
+// TestReadOnlyFilesystem runs on filesystems that are mounted read-only.
+func TestReadOnlyFilesystem(t *testing.T) { aiofile.OnSmall(t, aiotest.ReadOnly) }
 
-// TestFullFilesystem is for filesystems where nothing is left.
+// TestFullFilesystem runs on filesystems without space.
 func TestFullFilesystem(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.OnSmall(t, aiotest.Full)
+	aiofile.OnSmall(t, aiotest.Full)
 }
 
-// TestAlmostFullFilesystem is for filesystems where less is left than is written.
+// TestAlmostFullFilesystem runs on filesystems with less space than it writes.
 func TestAlmostFullFilesystem(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.OnSmall(t, aiotest.AlmostFull)
+	aiofile.OnSmall(t, aiotest.AlmostFull)
 }
 
-// TestCopyWaits copies to a plain File while a direct write of the same pages is under way: whichever way, it waits.
+// TestCopyWaits copies to a buffered File during a direct write of the same pages: every kind of
+// copy waits.
 func TestCopyWaits(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	from := subject.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
-	to := subject.Put(t, dir, "to", make([]byte, 100_000))
-	direct := subject.Open(t, to, os.O_RDWR|aio.O_DIRECT)
+	from := aiofile.Put(t, dir, "from", aiotest.Pattern(100_000, 1))
+	to := aiofile.Put(t, dir, "to", make([]byte, 100_000))
+	direct := aiofile.Open(t, to, os.O_RDWR|aio.O_DIRECT)
 	if !direct.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -388,7 +388,7 @@ func TestCopyWaits(t *testing.T) {
 			over := aio.DirectWrite(direct, 0, 4096)
 			done := make(chan error, 1)
 			go func() {
-				_, err := do(subject.Open(t, to, os.O_RDWR), subject.Open(t, from, os.O_RDONLY))
+				_, err := do(aiofile.Open(t, to, os.O_RDWR), aiofile.Open(t, from, os.O_RDONLY))
 				done <- err
 			}()
 			select {
@@ -406,16 +406,16 @@ func TestCopyWaits(t *testing.T) {
 	}
 }
 
-// TestCloseMeanwhile closes a File while a call that moves its offset is under way. It is done as if it had been over before; one
-// that has not begun to transfer may be one of a closed File.
+// TestCloseMeanwhile closes a File during a call that moves its offset. The call completes as if it
+// had ended before Close. If it has not begun to transfer, it may return fs.ErrClosed.
 func TestCloseMeanwhile(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	content := aiotest.Pattern(300_000, 1)
 	for n, direct := range map[int]bool{4096: true, 65536: true, 100_001: false} {
-		name := subject.Put(t, dir, "file", content)
-		f, other := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+		name := aiofile.Put(t, dir, "file", content)
+		f, other := aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT), aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		if !f.Direct() {
 			aiotest.NeedsDirect(t)
 		}
@@ -447,11 +447,11 @@ func TestCloseMeanwhile(t *testing.T) {
 	}
 }
 
-// TestHugeTransfers is for lengths that the kernel, or os, does not take at once.
+// TestHugeTransfers makes transfers longer than the maximum of the kernel, or of os.
 //
-// It needs 2 GiB of address space, but at most some MiB of memory: see aiotest.HugeBuffer. In ru_maxrss
-// each mapping of these counts: 1.1 GiB, and 2 GiB at full length. All other tests of this package
-// together stay below 256 MiB.
+// It needs 2 GiB of address space, but only some MiB of memory: see aiotest.HugeBuffer. ru_maxrss
+// counts each mapping: 1.1 GiB, and 2 GiB at full length. All other tests of this package together
+// stay below 256 MiB.
 func TestHugeTransfers(t *testing.T) {
 	aiotest.NeedsTime(t)
 	if math.MaxInt == math.MaxInt32 {
@@ -462,22 +462,22 @@ func TestHugeTransfers(t *testing.T) {
 	const begin, end = 4096, aiotest.HugeSize - 8192
 	t.Run("read at the end", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, end))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, end))
 	})
 	if testing.Short() || aiotest.Race || aiotest.Chosen() || !aiotest.FullLength() {
-		return // it takes its time, and room on the filesystem
+		return // it needs time, and room on the filesystem
 	}
 	t.Run("read/a page more", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, begin, end))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeReads(p, begin, end))
 	})
 	t.Run("read/a byte more", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore], begin, end))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeReads(p[:byteMore], begin, end))
 	})
 	t.Run("write/direct", func(t *testing.T) {
 		aiotest.Guard(t)
-		aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), aiotest.HugeWrites(p))
+		aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), aiotest.HugeWrites(p))
 	})
 }
 
@@ -488,7 +488,7 @@ func TestConfigure(t *testing.T) {
 			t.Errorf("Configure(%+v): %v", c, err)
 		}
 	}
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", []byte("text")), os.O_RDONLY)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", []byte("text")), os.O_RDONLY)
 	if _, err := f.ReadAt(make([]byte, 4), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -499,10 +499,10 @@ func TestConfigure(t *testing.T) {
 		return // called twice, by now
 	}
 	aiotest.Beside(t)
-	subject.Cramped(t, withContract("TestConfigure"))
+	aiofile.Cramped(t, withContract("TestConfigure"))
 }
 
-// TestFileSizeLimit is for writes that run into RLIMIT_FSIZE within a block.
+// TestFileSizeLimit makes writes that reach RLIMIT_FSIZE within a block.
 func TestFileSizeLimit(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
@@ -514,14 +514,14 @@ func TestFileSizeLimit(t *testing.T) {
 		return
 	}
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
-		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+	for _, m := range aiofile.Modes {
+		aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 			for _, off := range []int64{0, 1, 4096, 8192, 9999, limit, 12288} {
 				for _, n := range []int{1, 1808, 4096, 8192, 70000} {
 					os.Remove(s.Path("file"))
 					f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
 					what := fmt.Sprintf("%d bytes at %d", n, off)
-					_, err := f.WriteAt(aiotest.Pattern(n, 1), off) // os.File does not count what it wrote
+					_, err := f.WriteAt(aiotest.Pattern(n, 1), off) // os.File does not count the bytes written
 					s.Note("WriteAt "+what, err)
 					s.State(f)
 					_, err = f.Seek(off, io.SeekStart)
@@ -537,37 +537,37 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestTwin looks at the flags of the direct descriptor.
-func TestTwin(t *testing.T) {
+// TestDirectDescriptor checks the flags of the direct descriptor.
+func TestDirectDescriptor(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
 	const kept = os.O_RDWR | os.O_WRONLY | os.O_SYNC | aiotest.O_DSYNC | os.O_APPEND
-	name := subject.Put(t, aiotest.Dir(t), "file", nil)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 	for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_SYNC, os.O_RDWR | aiotest.O_DSYNC, os.O_WRONLY | os.O_APPEND} {
-		f := subject.Open(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
+		f := aiofile.Open(t, name, flag|os.O_CREATE|os.O_TRUNC|aio.O_DIRECT)
 		got, closed := aiotest.OpenFlags(t, aio.DirectFd(f))
 		if want := flag &^ os.O_APPEND; got&kept != want || got&aio.O_DIRECT == 0 || !closed {
-			t.Errorf("opened with %#x: the twin has %#x; closed by exec %t", flag, got, closed)
+			t.Errorf("opened with %#x: the direct descriptor has %#x; closed by exec %t", flag, got, closed)
 		}
 		if got, closed = aiotest.OpenFlags(t, int(f.Fd())); got&kept != flag || got&aio.O_DIRECT != 0 || !closed {
-			t.Errorf("opened with %#x: the plain descriptor has %#x; closed by exec %t", flag, got, closed)
+			t.Errorf("opened with %#x: the buffered descriptor has %#x; closed by exec %t", flag, got, closed)
 		}
 	}
 }
 
-// Datasync has no counterpart in os; its errors are those of Sync.
+// TestDatasync compares the errors of Datasync, which os lacks, with those of Sync.
 func TestDatasync(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
 		aiotest.Needs(t, "/proc", "go test ./... on Linux")
 	}
-	other := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	other := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
 	for _, name := range []string{other, "/proc/version", "/dev/null"} {
 		for _, crowd := range []int{0, 16} {
 			stop := crowded(t, other, crowd)
-			f, g := subject.Open(t, name, os.O_RDONLY), subject.OpenOS(t, name, os.O_RDONLY)
+			f, g := aiofile.Open(t, name, os.O_RDONLY), aiofile.OpenOS(t, name, os.O_RDONLY)
 			if got, want := aiotest.Describe(f.Datasync()), aiotest.Describe(g.Sync()); got != want {
 				t.Errorf("%s: %s; want %s", name, got, want)
 			}
@@ -576,19 +576,18 @@ func TestDatasync(t *testing.T) {
 	}
 }
 
-// TestThreads has a crowd make plain system calls in a process that may have four at a
-// time.
+// TestThreads runs sync requests of a crowd in a process that may have four of them at a time.
 func TestThreads(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
 		aiotest.RunChild(t, "^TestThreads$", "configure", "64", "4")
 		return
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
 	before := pprof.Lookup("threadcreate").Count()
 	var wg sync.WaitGroup
 	for i := range 500 {
-		f := subject.Open(t, name, os.O_RDWR|os.O_SYNC|subject.Modes[i%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|os.O_SYNC|aiofile.Modes[i%2].Flag)
 		wg.Go(func() {
 			if _, err := f.WriteAt([]byte("some text"), int64(i)); err != nil {
 				t.Error(err)
@@ -607,9 +606,9 @@ func TestReader(t *testing.T) {
 	if aiotest.Brief() {
 		content = content[:700]
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for _, m := range subject.Modes {
-		if err := iotest.TestReader(subject.Open(t, name, m.Flag), content); err != nil {
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range aiofile.Modes {
+		if err := iotest.TestReader(aiofile.Open(t, name, m.Flag), content); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
@@ -638,10 +637,10 @@ func TestFS(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	subject.Put(t, dir, "empty", nil)
-	subject.Put(t, dir, "a/some", aiotest.Pattern(600, 1))
-	subject.Put(t, dir, "a/b/block", aiotest.Pattern(512, 1))
-	for _, m := range subject.Modes {
+	aiofile.Put(t, dir, "empty", nil)
+	aiofile.Put(t, dir, "a/some", aiotest.Pattern(600, 1))
+	aiofile.Put(t, dir, "a/b/block", aiotest.Pattern(512, 1))
+	for _, m := range aiofile.Modes {
 		if err := fstest.TestFS(aioFS{dir, m.Flag}, "empty", "a/some", "a/b/block"); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
@@ -650,9 +649,9 @@ func TestFS(t *testing.T) {
 
 func TestDirect(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
-	for _, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	for _, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		if want := aiotest.Direct && m.Flag != 0; f.Direct() != want {
 			t.Errorf("%s: Direct is %t", m.Name, f.Direct())
 		}
@@ -663,10 +662,10 @@ func TestDirect(t *testing.T) {
 	}
 }
 
-// TestExtendingWrites are those that io_submit(2) would block for.
+// TestExtendingWrites makes writes for which io_submit(2) would block.
 func TestExtendingWrites(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -691,7 +690,7 @@ func TestExtendingWrites(t *testing.T) {
 	if err := os.Truncate(f.Name(), 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	check("extended by somebody else, to 1 MiB", 1<<20, true)
+	check("extended by os.Truncate, to 1 MiB", 1<<20, true)
 	if err := f.Allocate(1<<20, 1<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -703,11 +702,11 @@ func TestExtendingWrites(t *testing.T) {
 	check("a hole of 2 MiB", 2<<20, true)
 }
 
-// TestReadOfWhatWasJustWritten reads what is dirty in the page cache from there: past it, the
-// kernel would have to write it first.
-func TestReadOfWhatWasJustWritten(t *testing.T) {
+// TestReadOfDirtyPages checks that a read of dirty pages uses the page cache. A direct read
+// would make the kernel write the pages first.
+func TestReadOfDirtyPages(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(256<<10, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -736,8 +735,8 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	if dirty, err := aiotest.DirtyPages(f.Fd()); nowait && err == nil && dirty == 0 {
 		t.Error("the page has been written to the disk to be read")
 	}
-	// A block that is written past the cache is not looked for there: on the way to the disk
-	// others may have seen it already, and what is in the cache is older.
+	// A block that is written direct is not looked for in the page cache. Other readers may have
+	// seen the block before it reached the disk, and the pages in the cache are older.
 	if nowait && !aio.Recent(f, 8192, 12288) {
 		t.Error("it is not remembered that the block is in the page cache")
 	}
@@ -750,7 +749,7 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	read(8192, 8192)
 	write([]byte("again"), 8190)
 	read(8190, 5)
-	read(0, 64<<10) // more than is in the cache
+	read(0, 64<<10) // more than the cache has
 	read(8190, 5)
 	write([]byte("gone soon"), 8190)
 	if err := f.PunchHole(4096, 4096); err != nil {
@@ -763,21 +762,20 @@ func TestReadOfWhatWasJustWritten(t *testing.T) {
 	read(8190, 9)
 }
 
-// TestAllocs has a crowd read in the background in its second half, so that requests go
-// through the queue.
+// TestAllocs runs a crowd of readers in its second half, so that requests go through the queue.
 func TestAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {
 		aiotest.NeedsNoRace(t)
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
 	for _, crowd := range []int{0, 16} {
 		if crowd > 0 && aiotest.Brief() {
 			continue
 		}
-		for _, m := range subject.Modes {
+		for _, m := range aiofile.Modes {
 			t.Run(fmt.Sprintf("%s/crowd=%d", m.Name, crowd), func(t *testing.T) {
-				f := subject.Open(t, name, os.O_RDWR|m.Flag)
+				f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 				defer crowded(t, name, crowd)()
 				testAllocs(t, f)
 				testVectoredAllocs(t, f)
@@ -791,7 +789,7 @@ func crowded(t *testing.T, name string, n int) (stop func()) {
 	var quit atomic.Bool
 	var wg, started sync.WaitGroup
 	for range n {
-		f, p := subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
+		f, p := aiofile.Open(t, name, os.O_RDONLY|aio.O_DIRECT), aiotest.Buffer(4096, 0)
 		started.Add(1)
 		wg.Go(func() {
 			started.Done()
@@ -841,7 +839,7 @@ func testAllocs(t *testing.T, f *aio.File) {
 	check("PunchHole", func() error { return supported(f.PunchHole(8192, 4096)) })
 }
 
-// supported is err, but for what some filesystems do not have.
+// supported returns err, or nil if the filesystem does not support the call.
 func supported(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
@@ -849,14 +847,14 @@ func supported(err error) error {
 	return err
 }
 
-// TestDescriptors counts those of a File: a twin more if it is direct, which outlives
-// Close as long as a call uses it.
+// TestDescriptors counts the descriptors of a File: one more if it is direct, which outlives Close
+// during calls that use it.
 func TestDescriptors(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", nil)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 	count := func() (n int) {
 		for _, open := range aiotest.Descriptors() {
 			if open == name {
@@ -865,8 +863,8 @@ func TestDescriptors(t *testing.T) {
 		}
 		return n
 	}
-	for i, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for i, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		if n := count(); n != 1+i {
 			t.Errorf("%s: %d descriptors", m.Name, n)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // FuzzFile runs sequences of operations on os.Files and on aio.Files; see
@@ -22,10 +22,10 @@ func FuzzFile(f *testing.F) {
 		f.Add(program)
 	}
 	if flag.Lookup("test.fuzz").Value.String() != "" {
-		// One operation at a time would never come to kernel AIO.
-		subject.Must(aio.Configure(aio.Config{SyncLimit: -1}))
+		// By default an operation alone would never use kernel AIO.
+		aiofile.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
-	m := aiotest.NewMachine(f, aiotest.Dir(f), subject.Roundabout(f, 0), aiotest.Options{})
+	m := aiotest.NewMachine(f, aiotest.Dir(f), aiofile.Roundabout(f, 0), aiotest.Options{})
 	f.Fuzz(func(t *testing.T, program []byte) {
 		aiotest.Guard(t)
 		m.Run(t, program)

@@ -18,16 +18,16 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// An Op returns what the call returns, to all who ask and as often as they ask.
+// TestOp checks that an Op returns the results of the call, to every caller and each time.
 func TestOp(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name, func(t *testing.T) {
-			f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDWR|m.Flag)
+			f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", content), os.O_RDWR|m.Flag)
 			p := make([]byte, 300)
 			op := f.StartReadAt(p, 9900)
 			for range 2 {
@@ -48,10 +48,10 @@ func TestOp(t *testing.T) {
 			if n, err := f.StartSync().Wait(); n != 0 || err != nil {
 				t.Errorf("Wait of a sync = %d, %v", n, err)
 			}
-			f.StartReadAt(make([]byte, 300), 0) // and nobody waits
+			f.StartReadAt(make([]byte, 300), 0) // without a Wait
 			n, err := f.StartReadAt(p[:9], 77).Wait()
 			if n != 9 || err != nil || string(p[:9]) != "some text" {
-				t.Errorf("Wait of a read of what was written = %d, %v, %q", n, err, p[:9])
+				t.Errorf("Wait of a read after the write = %d, %v, %q", n, err, p[:9])
 			}
 		})
 	}
@@ -59,7 +59,7 @@ func TestOp(t *testing.T) {
 
 func TestOpUnderWay(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", []byte("content")), os.O_RDONLY)
+	f := aiofile.Open(t, aiofile.Put(t, t.TempDir(), "file", []byte("content")), os.O_RDONLY)
 	release := aio.HoldThreads(f)
 	p := make([]byte, 7)
 	op := f.StartReadAt(p, 0)
@@ -77,14 +77,15 @@ func TestOpUnderWay(t *testing.T) {
 	}
 }
 
-// Close does not wait for Ops. Each is as if it had come before Close or after it.
+// TestOpsAndClose checks that Close does not wait for Ops. Each has the result of a call before
+// Close, or of one after it.
 func TestOpsAndClose(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(1<<20, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for _, m := range subject.Modes {
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range aiofile.Modes {
 		for range aiotest.Scaled(20) {
-			f := subject.Open(t, name, os.O_RDWR|m.Flag)
+			f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 			ops, bufs := make([]*aio.Op, 100), make([][]byte, 100)
 			for i := range ops {
 				bufs[i] = make([]byte, 4096)
@@ -109,10 +110,10 @@ func TestOpsAndClose(t *testing.T) {
 	}
 }
 
-// A contextual call has the form of its plain one.
+// A contextual call has the form of the call without a context.
 type contextual struct {
 	name    string
-	plain   func(f *aio.File, p []byte, off int64) (int, error)
+	call    func(f *aio.File, p []byte, off int64) (int, error)
 	context func(ctx context.Context, f *aio.File, p []byte, off int64) (int, error)
 }
 
@@ -129,17 +130,17 @@ var contextuals = []contextual{
 	},
 }
 
-// With a context that does not end, the outcome is that of the plain call.
+// With a context that does not end, the result is that of the call without one.
 func TestContextThatLasts(t *testing.T) {
 	aiotest.Guard(t)
 	ctx := t.Context()
 	const size = 3<<20 + 777
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, flag := range []int{os.O_RDWR, os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND} {
 			dir := aiotest.Dir(t)
 			var files [2]*aio.File
 			for i := range files {
-				files[i] = subject.Open(t, subject.Put(t, dir, fmt.Sprint(i), aiotest.Pattern(size, 1)), flag|m.Flag)
+				files[i] = aiofile.Open(t, aiofile.Put(t, dir, fmt.Sprint(i), aiotest.Pattern(size, 1)), flag|m.Flag)
 			}
 			for _, c := range contextuals {
 				for i, n := range []int{0, 1, 4096, 5000, 1 << 20, 1<<20 + 1, 2<<20 + 4096} {
@@ -148,7 +149,7 @@ func TestContextThatLasts(t *testing.T) {
 							continue
 						}
 						a, b := aiotest.Pattern(n, 2), aiotest.Pattern(n, 2)
-						wantN, want := c.plain(files[0], a, off)
+						wantN, want := c.call(files[0], a, off)
 						gotN, got := c.context(ctx, files[1], b, off)
 						if gotN != wantN || aiotest.Describe(got) != aiotest.Describe(rename(want, files[1].Name())) {
 							t.Errorf("%s, flags %#x: %s of %d bytes at %d: %d, %s; want %d, %s", m.Name, flag, c.name, n, off,
@@ -169,7 +170,7 @@ func TestContextThatLasts(t *testing.T) {
 	}
 }
 
-// rename gives an error of another file this one's name.
+// rename puts this name into an error of another file.
 func rename(err error, name string) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -180,7 +181,7 @@ func rename(err error, name string) error {
 
 var errCause = errors.New("a cause")
 
-// With one that has ended, nothing happens.
+// TestContextThatHasEnded checks that a call with an ended context does nothing.
 func TestContextThatHasEnded(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
@@ -188,9 +189,9 @@ func TestContextThatHasEnded(t *testing.T) {
 	cancel(errCause)
 	late, cancelLate := context.WithTimeout(context.Background(), -1)
 	defer cancelLate()
-	for _, m := range subject.Modes {
-		name := subject.Put(t, aiotest.Dir(t), "file", content)
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for _, m := range aiofile.Modes {
+		name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		for _, c := range contextuals {
 			for _, ctx := range []context.Context{cancelled, late} {
 				p := aiotest.Pattern(4096, 9)
@@ -212,7 +213,7 @@ func TestContextThatHasEnded(t *testing.T) {
 	}
 }
 
-// wantEnded checks the error of a call that ctx has ended.
+// wantEnded checks the error of a call whose context has ended.
 func wantEnded(t *testing.T, op string, f *aio.File, ctx context.Context, n int, err error) {
 	t.Helper()
 	path, ok := err.(*fs.PathError)
@@ -224,21 +225,21 @@ func wantEnded(t *testing.T, op string, f *aio.File, ctx context.Context, n int,
 	}
 }
 
-// A context that cannot end costs nothing.
+// TestContextAllocs checks that a context that cannot end costs nothing.
 func TestContextAllocs(t *testing.T) {
 	aiotest.Guard(t)
 	if aiotest.Race {
 		aiotest.NeedsNoRace(t)
 	}
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1)), os.O_RDWR|aio.O_DIRECT)
 	p := aio.AlignedBuffer(4096)
 	for _, c := range contextuals {
 		aiotest.AllocsAtMost(t, 0, c.name, func() error { return second(c.context(context.Background(), f, p, 0)) })
 	}
 }
 
-// givenUp makes a call whose context ends when it is under way.
-func givenUp(t *testing.T, c contextual, f *aio.File, p []byte, off int64) {
+// abandoned makes a call whose context ends while it is in flight.
+func abandoned(t *testing.T, c contextual, f *aio.File, p []byte, off int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 	defer cancel()
@@ -250,31 +251,32 @@ func givenUp(t *testing.T, c contextual, f *aio.File, p []byte, off int64) {
 	}
 }
 
-// settleDetached waits until all calls that were given up are over.
+// settleDetached waits until all abandoned calls are done.
 func settleDetached(t *testing.T, f *aio.File, goroutines int) {
 	t.Helper()
-	aiotest.Until(t, "what was given up is over", func() bool {
+	aiotest.Until(t, "abandoned calls are done", func() bool {
 		used, _ := aio.Detached(f)
 		return used == 0 && runtime.NumGoroutine() <= goroutines+1 // the reaper
 	})
 }
 
-// What was given up does not touch the caller's memory any more, and keeps the descriptor.
-func TestContextGivenUp(t *testing.T) {
+// TestContextAbandoned checks that an abandoned call leaves the caller's memory alone, and keeps
+// the descriptor open.
+func TestContextAbandoned(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	f := subject.Open(t, name, os.O_RDWR)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	f := aiofile.Open(t, name, os.O_RDWR)
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads(f)
 	p := aiotest.Pattern(4096, 9)
-	givenUp(t, contextuals[2], f, nil, 0) // in a crowd a Sync needs no thread
+	abandoned(t, contextuals[2], f, nil, 0) // in a crowd a Sync needs no thread
 	for range 20 {
-		givenUp(t, contextuals[0], f, p, 0)
-		givenUp(t, contextuals[1], f, p, 0)
+		abandoned(t, contextuals[0], f, p, 0)
+		abandoned(t, contextuals[1], f, p, 0)
 	}
 	if used, _ := aio.Detached(f); used < 40*4096 {
-		t.Errorf("%d bytes for 41 calls that were given up", used)
+		t.Errorf("%d bytes for 41 abandoned calls", used)
 	}
 	written := slices.Clone(p)
 	clear(p)
@@ -285,11 +287,12 @@ func TestContextGivenUp(t *testing.T) {
 	}
 	got, err := os.ReadFile(name)
 	if err != nil || !bytes.Equal(got, append(written, content[4096:]...)) {
-		t.Errorf("the file has not what the writes were given; %v", err)
+		t.Errorf("the file differs from the bytes of the writes; %v", err)
 	}
 }
 
-// What is written or cut off after a write was given up stays so.
+// TestContextLaterWrites checks that an abandoned write does not overwrite a later write or
+// Truncate.
 func TestContextLaterWrites(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
@@ -314,20 +317,20 @@ func TestContextLaterWrites(t *testing.T) {
 			return err
 		}, nil},
 	} {
-		for _, m := range subject.Modes {
+		for _, m := range aiofile.Modes {
 			t.Run(name+"/"+m.Name, func(t *testing.T) {
-				file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
-				f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|m.Flag)
+				file := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+				f, g := aiofile.Open(t, file, os.O_RDWR), aiofile.Open(t, file, os.O_RDWR|m.Flag)
 				goroutines := runtime.NumGoroutine()
 				release := aio.HoldThreads(f)
 				var holding sync.WaitGroup
-				givenUp(t, contextuals[1], f, old, 0) // waits for a thread
+				abandoned(t, contextuals[1], f, old, 0) // waits for a thread
 				holding.Go(func() {
 					if err := c.do(g); err != nil {
 						t.Error(err)
 					}
 				})
-				time.Sleep(5 * time.Millisecond) // for it to do harm, if it can
+				time.Sleep(5 * time.Millisecond) // so that the write could do harm
 				release()
 				holding.Wait()
 				settleDetached(t, f, goroutines)
@@ -343,20 +346,21 @@ func TestContextLaterWrites(t *testing.T) {
 	}
 }
 
-// A member of a Batch waits for a write that was given up, also for one that waits itself and has
-// no lock yet. (They are in different folios of 2 MiB, or the lock table would keep them apart.)
+// TestContextAndBatch checks that a member of a Batch waits for an abandoned write, also for one
+// that itself waits and has no lock yet. (They are in different folios of 2 MiB, or the lock table
+// would keep them apart.)
 func TestContextAndBatch(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
 		aiotest.NeedsDirect(t)
 	}
 	const far = 4 << 20
-	file := subject.Put(t, aiotest.Dir(t), "file", make([]byte, far+3*4096))
-	f, g := subject.Open(t, file, os.O_RDWR), subject.Open(t, file, os.O_RDWR|aio.O_DIRECT)
+	file := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, far+3*4096))
+	f, g := aiofile.Open(t, file, os.O_RDWR), aiofile.Open(t, file, os.O_RDWR|aio.O_DIRECT)
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads(f)
-	givenUp(t, contextuals[1], f, aiotest.Pattern(100, 7), 0)        // waits for a thread
-	givenUp(t, contextuals[1], f, aiotest.Pattern(far+3*4096, 8), 0) // waits for that
+	abandoned(t, contextuals[1], f, aiotest.Pattern(100, 7), 0)        // waits for a thread
+	abandoned(t, contextuals[1], f, aiotest.Pattern(far+3*4096, 8), 0) // waits for that
 	later, p := aiotest.Pattern(3*4096, 9), aio.AlignedBuffer(3*4096)
 	copy(p, later)
 	var b aio.Batch
@@ -365,7 +369,7 @@ func TestContextAndBatch(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- b.Do(t.Context()) }()
-	time.Sleep(5 * time.Millisecond) // for it to do harm, if it can
+	time.Sleep(5 * time.Millisecond) // so that the write could do harm
 	release()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -376,10 +380,10 @@ func TestContextAndBatch(t *testing.T) {
 	}
 }
 
-// Close leaves the descriptor to what was given up, and nobody else.
+// TestContextAndClose checks that Close leaves the descriptor to abandoned calls only.
 func TestContextAndClose(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
 	goroutines := runtime.NumGoroutine()
 	before := aiotest.OpenFiles()
 	f, err := aio.OpenFile(name, os.O_RDWR, 0)
@@ -388,7 +392,7 @@ func TestContextAndClose(t *testing.T) {
 	}
 	release := aio.HoldThreads(f)
 	for _, c := range contextuals {
-		givenUp(t, c, f, aiotest.Pattern(4096, 9), 0)
+		abandoned(t, c, f, aiotest.Pattern(4096, 9), 0)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
@@ -398,25 +402,26 @@ func TestContextAndClose(t *testing.T) {
 	aiotest.Settle(t, "descriptors are left", func() bool { return len(aiotest.OpenFiles()) <= len(before) })
 }
 
-// Calls that were given up have no more memory than they may, and others wait until they have.
+// TestContextBudget checks that abandoned calls stay within their memory, and that others wait for
+// it.
 func TestContextBudget(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	name := filepath.Join(aiotest.Dir(t), "file")
-	f := subject.Open(t, name, os.O_RDWR|os.O_CREATE)
+	f := aiofile.Open(t, name, os.O_RDWR|os.O_CREATE)
 	goroutines := runtime.NumGoroutine()
 	release := aio.HoldThreads(f)
 	p := make([]byte, 1<<20)
 	_, limit := aio.Detached(f)
 	for i := range limit >> 20 {
-		givenUp(t, contextuals[1], f, p, i<<20)
+		abandoned(t, contextuals[1], f, p, i<<20)
 	}
 	used, _ := aio.Detached(f)
 	if used != limit {
 		t.Errorf("%d calls of 1 MiB use %d bytes", limit>>20, used)
 	}
 	for _, c := range contextuals { // these have not begun
-		givenUp(t, c, f, p[:100], 0)
+		abandoned(t, c, f, p[:100], 0)
 	}
 	if now, _ := aio.Detached(f); now != used {
 		t.Errorf("%d bytes more than the limit", now-used)
@@ -435,17 +440,17 @@ func TestContextBudget(t *testing.T) {
 	}
 }
 
-// Contexts end at any time, beside other calls; each byte is that of the last write that returned
-// or of one that was given up after it.
+// TestContextStorm ends contexts at any time, beside other calls. Each byte is that of the last
+// completed write, or of a write abandoned after it.
 func TestContextStorm(t *testing.T) {
 	aiotest.Guard(t)
 	const writers, block = 32, 4096
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, writers*block))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, writers*block))
 	goroutines := runtime.NumGoroutine()
 	var all sync.WaitGroup
 	for i := range writers {
 		all.Go(func() {
-			f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+			f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -475,13 +480,13 @@ func TestContextStorm(t *testing.T) {
 		})
 	}
 	all.Wait()
-	settleDetached(t, subject.Open(t, name, os.O_RDWR), goroutines)
+	settleDetached(t, aiofile.Open(t, name, os.O_RDWR), goroutines)
 }
 
-// TestContextBeyondAllOffsets reads, in more than one piece of the library's, to beyond the largest offset.
+// TestContextBeyondAllOffsets reads to beyond the largest offset, in several requests.
 func TestContextBeyondAllOffsets(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, 8192))
 	oracle, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
@@ -493,13 +498,13 @@ func TestContextBeyondAllOffsets(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for _, flag := range []int{0, aio.O_DIRECT} {
-		n, err := subject.Open(t, name, os.O_RDONLY|flag).ReadAtContext(ctx, p, off)
+		n, err := aiofile.Open(t, name, os.O_RDONLY|flag).ReadAtContext(ctx, p, off)
 		if n != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
 			t.Errorf("flag %#x: %d, %v; os.File: %d, %v", flag, n, err, want, wantErr)
 		}
 	}
 	cancel()
-	if _, err := subject.Open(t, name, os.O_RDONLY).ReadAtContext(ctx, p, off); !errors.Is(err, context.Canceled) {
+	if _, err := aiofile.Open(t, name, os.O_RDONLY).ReadAtContext(ctx, p, off); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of the context: %v", err)
 	}
 }

@@ -13,10 +13,10 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// A File takes over what another package has opened, direct or not as the caller says.
+// TestFromOS checks that a File adopts an os.File, direct or not as the caller says.
 func TestFromOS(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
@@ -78,7 +78,7 @@ func TestFromOS(t *testing.T) {
 	}
 }
 
-// O_APPEND of what is taken over is known.
+// TestFromOSAppends checks that a File knows O_APPEND of an adopted os.File.
 func TestFromOSAppends(t *testing.T) {
 	aiotest.Guard(t)
 	name := filepath.Join(aiotest.Dir(t), "file")
@@ -124,15 +124,15 @@ func TestFromOSRefused(t *testing.T) {
 	}
 }
 
-// The os.File inside is what exec.Cmd hands to a child without a pipe.
+// TestOSFileIsStdout checks that exec.Cmd hands the inner os.File to a child without a pipe.
 func TestOSFileIsStdout(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
 		t.Skip("needs echo(1): run go test . on Linux")
 	}
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		name := filepath.Join(aiotest.Dir(t), "out")
-		f := subject.Open(t, name, os.O_RDWR|os.O_CREATE|m.Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|os.O_CREATE|m.Flag)
 		cmd := exec.Command("echo", "hello")
 		cmd.Stdout = f.OSFile()
 		if err := cmd.Run(); err != nil {
@@ -141,7 +141,7 @@ func TestOSFileIsStdout(t *testing.T) {
 		if text, err := os.ReadFile(name); err != nil || string(text) != "hello\n" {
 			t.Errorf("%s: %q, %v", m.Name, text, err)
 		}
-		if _, err := f.WriteString("world\n"); err != nil { // the offset is one
+		if _, err := f.WriteString("world\n"); err != nil { // both share the offset
 			t.Error(err)
 		}
 		if text, err := os.ReadFile(name); err != nil || string(text) != "hello\nworld\n" {
@@ -159,18 +159,18 @@ func TestWhyNotDirect(t *testing.T) {
 		t.Errorf("a nil File: %v", err)
 	}
 	dir := aiotest.Dir(t)
-	f := subject.Open(t, filepath.Join(dir, "file"), os.O_RDWR|os.O_CREATE)
+	f := aiofile.Open(t, filepath.Join(dir, "file"), os.O_RDWR|os.O_CREATE)
 	if err := f.WhyNotDirect(); err == nil || !strings.Contains(err.Error(), "without O_DIRECT") {
 		t.Errorf("opened without O_DIRECT: %v", err)
 	}
-	d := subject.Open(t, dir, os.O_RDONLY|aio.O_DIRECT)
+	d := aiofile.Open(t, dir, os.O_RDONLY|aio.O_DIRECT)
 	if err := d.WhyNotDirect(); err == nil || !strings.Contains(err.Error(), "regular file") {
 		t.Errorf("a directory: %v", err)
 	}
 	if !aiotest.Linux {
 		return
 	}
-	g := subject.Open(t, filepath.Join(aiotest.TmpfsDir(t), "file"), os.O_RDWR|os.O_CREATE|aio.O_DIRECT)
+	g := aiofile.Open(t, filepath.Join(aiotest.TmpfsDir(t), "file"), os.O_RDWR|os.O_CREATE|aio.O_DIRECT)
 	if err := g.WhyNotDirect(); !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("tmpfs: %v", err)
 	}

@@ -19,11 +19,11 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// moved returns the counters that differ, by field, and by how much. Gauges, and what the
-// scheduler decides, are left out.
+// moved returns the changed counters, by field, and their differences. Gauges, and counters that
+// depend on the scheduler, are left out.
 func moved(before, after aio.Stats) map[string]int64 {
 	diff := make(map[string]int64)
 	var add func(prefix string, a, b reflect.Value)
@@ -54,7 +54,7 @@ func wantMoved(t *testing.T, what string, want map[string]int64, do func()) {
 	before := aio.ReadStats()
 	do()
 	got := moved(before, aio.ReadStats())
-	for aiotest.Linux && got["Mechanism.Batched"] < want["Mechanism.Batched"] { // who submitted counts after he has woken others
+	for aiotest.Linux && got["Mechanism.Batched"] < want["Mechanism.Batched"] { // a submitter counts after it has woken the callers
 		got = moved(before, aio.ReadStats())
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -62,10 +62,10 @@ func wantMoved(t *testing.T, what string, want map[string]int64, do func()) {
 	}
 }
 
-// directFile makes a file of 1 MiB, opened direct, in place.
+// directFile makes a file of 1 MiB, opened direct. Its blocks are written.
 func directFile(t *testing.T) *aio.File {
 	t.Helper()
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1)), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() || f.Alignment().Write == 0 {
 		aiotest.NeedsDirect(t)
 	}
@@ -80,7 +80,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Ways of a request that is alone in the process.
+// TestStatsAlone has one request at a time in the process.
 func TestStatsAlone(t *testing.T) {
 	aiotest.Guard(t)
 	f := directFile(t)
@@ -109,11 +109,12 @@ func TestStatsAlone(t *testing.T) {
 	})
 }
 
-// TestStatsOfBouncedReads has a ReadAt of 1 MiB be one request at whatever offset, and so ReadvAt.
+// TestStatsOfBouncedReads checks that a ReadAt of 1 MiB is one request at any offset, and so is a
+// ReadvAt.
 func TestStatsOfBouncedReads(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(4<<20, 1)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", content), os.O_RDONLY|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -139,7 +140,7 @@ func TestStatsOfBouncedReads(t *testing.T) {
 
 func TestStatsOfPlainFile(t *testing.T) {
 	aiotest.Guard(t)
-	f := subject.Open(t, subject.Put(t, t.TempDir(), "file", aiotest.Pattern(8192, 1)), os.O_RDWR)
+	f := aiofile.Open(t, aiofile.Put(t, t.TempDir(), "file", aiotest.Pattern(8192, 1)), os.O_RDWR)
 	p := make([]byte, 100)
 	want := map[string]int64{"PageCache": 1}
 	wantMoved(t, "ReadAt", want, func() { _, err := f.ReadAt(p, 10); must(t, err) })
@@ -148,7 +149,7 @@ func TestStatsOfPlainFile(t *testing.T) {
 	wantMoved(t, "Write", want, func() { _, err := f.Write(p); must(t, err) })
 }
 
-// TestStatsOfKernelAIO has all requests go to the queue.
+// TestStatsOfKernelAIO sends all requests to the queue.
 func TestStatsOfKernelAIO(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
@@ -194,7 +195,7 @@ func TestStatsOfKernelAIO(t *testing.T) {
 	wantMoved(t, "ReadAt, not recorded", want, func() { _, err := f.ReadAt(block, 4096); must(t, err) })
 }
 
-// readByMany has n goroutines read a block so many times.
+// readByMany reads a block in n goroutines, times each.
 func readByMany(t *testing.T, f *aio.File, n, times int) {
 	var all sync.WaitGroup
 	for i := range n {
@@ -210,10 +211,11 @@ func readByMany(t *testing.T, f *aio.File, n, times int) {
 	all.Wait()
 }
 
-// Where the kernel refuses, it is told why, and how many requests that concerned.
+// TestStatsRefused checks that the counters name the refusal of the kernel, and how many requests
+// it concerned.
 func TestStatsRefused(t *testing.T) {
 	if !aiotest.InChild() {
-		subject.Refused(t, "^TestStatsRefused$")
+		aiofile.Refused(t, "^TestStatsRefused$")
 		return
 	}
 	aiotest.Guard(t)
@@ -233,7 +235,7 @@ func TestStatsRefused(t *testing.T) {
 	wantMoved(t, "Sync", want, func() { must(t, f.Sync()) })
 }
 
-// A direct write that does not fit.
+// TestStatsNoSpace makes a direct write for which there is no space.
 func TestStatsNoSpace(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Linux {
@@ -251,7 +253,8 @@ func TestStatsNoSpace(t *testing.T) {
 	})
 }
 
-// ReadStats and RecordLatency leave Configure to the program.
+// TestStatsBeforeFirstUse checks that the program may still call Configure after ReadStats and
+// RecordLatency.
 func TestStatsBeforeFirstUse(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.InChild() {
@@ -325,7 +328,8 @@ func TestStatsJSON(t *testing.T) {
 	}
 }
 
-// Direct requests are regions of the execution trace, and cost nothing while there is none.
+// TestTraceRegions checks that direct requests are regions of the execution trace, and cost nothing
+// without one.
 func TestTraceRegions(t *testing.T) {
 	aiotest.Guard(t)
 	f := directFile(t)
@@ -357,9 +361,9 @@ func TestTraceRegions(t *testing.T) {
 	}
 }
 
-// BenchmarkReadStats is what a reading costs the reader.
+// BenchmarkReadStats measures ReadStats.
 func BenchmarkReadStats(b *testing.B) {
-	f := subject.Open(b, subject.Put(b, b.TempDir(), "file", aiotest.Pattern(4096, 1)), os.O_RDONLY)
+	f := aiofile.Open(b, aiofile.Put(b, b.TempDir(), "file", aiotest.Pattern(4096, 1)), os.O_RDONLY)
 	if _, err := f.ReadAt(make([]byte, 10), 0); err != nil {
 		b.Fatal(err)
 	}
@@ -369,14 +373,15 @@ func BenchmarkReadStats(b *testing.B) {
 	}
 }
 
-// BenchmarkCachedRead is a read through the page cache, where a counter would show most.
+// BenchmarkCachedRead reads through the page cache, where the cost of a counter would be most
+// visible.
 func BenchmarkCachedRead(b *testing.B) {
-	name := subject.Put(b, b.TempDir(), "file", aiotest.Pattern(1<<20, 1))
+	name := aiofile.Put(b, b.TempDir(), "file", aiotest.Pattern(1<<20, 1))
 	for _, n := range []int{64, 4096} {
 		for _, side := range []struct {
 			name string
 			file io.ReaderAt
-		}{{"os", subject.OpenOS(b, name, os.O_RDONLY)}, {"aio", subject.Open(b, name, os.O_RDONLY)}} {
+		}{{"os", aiofile.OpenOS(b, name, os.O_RDONLY)}, {"aio", aiofile.Open(b, name, os.O_RDONLY)}} {
 			b.Run(fmt.Sprintf("bytes=%d/impl=%s", n, side.name), func(b *testing.B) {
 				b.RunParallel(func(pb *testing.PB) {
 					p := make([]byte, n)

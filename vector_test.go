@@ -11,18 +11,18 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestVectorTooLong has more bytes than an int can count: the same few again and again, which say
-// that they are many.
+// TestVectorTooLong passes more bytes than an int can count: the same few again and again, with
+// large lengths.
 func TestVectorTooLong(t *testing.T) {
 	aiotest.Guard(t)
 	piece := aiotest.Endless(math.MaxInt>>17 + 1)
 	many := slices.Repeat([][]byte{piece}, 1<<17)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
-	for _, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	for _, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		if n, err := f.ReadvAt(many, 0); n != 0 || !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%s: ReadvAt: %d, %v", m.Name, n, err)
 		}
@@ -32,8 +32,8 @@ func TestVectorTooLong(t *testing.T) {
 	}
 }
 
-// A device answers more bytes than there is memory for, beyond the largest offset, as it answers a
-// read of a few.
+// TestVectorOfADevice reads more bytes from a device than there is memory, beyond the largest
+// offset. The result is that of a read of a few.
 func TestVectorOfADevice(t *testing.T) {
 	aiotest.Guard(t)
 	theirs, err := os.Open(os.DevNull)
@@ -54,7 +54,7 @@ func TestVectorOfADevice(t *testing.T) {
 	}
 }
 
-// testVectoredAllocs has several buffers: the array of their addresses is all that is made.
+// testVectoredAllocs passes several buffers. Only the array of their addresses is allocated.
 func testVectoredAllocs(t *testing.T, f *aio.File) {
 	for _, n := range []int{100, 4096} {
 		bufs := aiotest.Split(0, n, n, n, n)

@@ -19,21 +19,21 @@ import (
 // patience is how long past its time a round may take before its worker counts as hung.
 const patience = 60 * time.Second
 
-// A child is a worker as its parent sees it.
+// A child is a worker, on the side of its parent.
 type child struct {
 	engine   engine
 	patience time.Duration
-	direct   bool // what the worker said of its file
+	direct   bool // reported by the worker
 
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
 	answers chan answer   // closed when the worker's output ends
-	exited  chan struct{} // closed when it has been waited for
-	err     error         // how it ended; read after exited is closed
+	exited  chan struct{} // closed after the process has been waited for
+	err     error         // the result of Wait; read after exited is closed
 	stderr  headBuffer
 }
 
-// A hangError is a worker that did not answer in time.
+// A hangError reports a worker that did not answer in time.
 type hangError struct {
 	engine engine
 	after  time.Duration
@@ -53,8 +53,8 @@ func workerCommand() *exec.Cmd {
 	return cmd
 }
 
-// dieWithParent has the kernel kill the child when the thread that started it ends; main stays on
-// one thread for that reason.
+// dieWithParent asks the kernel to kill the child when the thread that started it ends. For that
+// reason main stays on one thread.
 func dieWithParent(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -111,7 +111,7 @@ func (c *child) listen(stdout io.Reader) {
 
 // ask sends one line and waits for its answer, which is due in expected.
 func (c *child) ask(ctx context.Context, line any, expected time.Duration) (answer, error) {
-	// An error here is a worker that has ended; the closed channel tells more about it.
+	// An error means that the worker has ended; the closed channel tells more about it.
 	_ = json.NewEncoder(c.stdin).Encode(line)
 	late := time.NewTimer(expected + c.patience)
 	defer late.Stop()
@@ -154,7 +154,7 @@ func (c *child) measure(ctx context.Context, index int, d time.Duration) (round,
 	return r, nil
 }
 
-// obituary says how a worker ended that should not have.
+// obituary describes how a worker ended that should not have.
 func (c *child) obituary() error {
 	<-c.exited
 	err := c.err
@@ -188,12 +188,12 @@ func (c *child) close() {
 	}
 }
 
-// kill ends the worker now, whatever it is doing. A process that is stuck in the kernel outlives
-// it; waiting for that one helps nobody.
+// kill ends the worker now. A process that is stuck in the kernel outlives it, and waiting for that
+// one would not help.
 func (c *child) kill() {
 	_ = c.stdin.Close()
 	_ = c.cmd.Process.Kill()
-	go func() { // an answer may be on its way
+	go func() { // an answer may still come
 		for range c.answers {
 		}
 	}()
@@ -203,8 +203,7 @@ func (c *child) kill() {
 	}
 }
 
-// A headBuffer keeps the beginning of what is written to it: of a thousand stacks the first ones
-// tell as much as the last.
+// A headBuffer keeps the beginning of its input: of a thousand stacks the first ones are enough.
 type headBuffer struct {
 	mu  sync.Mutex
 	buf []byte

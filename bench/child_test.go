@@ -58,7 +58,7 @@ func TestChildMeasures(t *testing.T) {
 	}
 }
 
-// Every workload does on every engine what it says.
+// TestWorkloads runs every workload on every engine.
 func TestWorkloads(t *testing.T) {
 	for _, w := range allWorkloads {
 		for _, e := range (plan{FioRounds: 0}).engines(w) {
@@ -80,7 +80,8 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
-// A lane's samples go to the histogram whenever there are 1024 of them, and none is lost.
+// TestLaneFlushes checks that a lane's samples go to the histogram whenever there are 1024 of them,
+// and that none is lost.
 func TestLaneFlushes(t *testing.T) {
 	j := tinyFile(t)
 	w, err := newWorker(j)
@@ -170,7 +171,8 @@ func TestChildIsStopped(t *testing.T) {
 	}
 }
 
-// Workers do not outlive a parent that had no time to stop them.
+// TestWorkersDieWithParent checks that workers do not outlive a parent that had no time to stop
+// them.
 func TestWorkersDieWithParent(t *testing.T) {
 	dir := t.TempDir()
 	bench, err := exec.LookPath("bench")
@@ -201,7 +203,7 @@ func TestWorkersDieWithParent(t *testing.T) {
 	})
 }
 
-// children are the processes that any thread of pid has started.
+// children returns the processes started by any thread of pid.
 func children(pid int) []int {
 	var pids []int
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -216,7 +218,7 @@ func children(pid int) []int {
 	return pids
 }
 
-// alive does not count a process that is dead and waits for init to take note.
+// alive reports whether a process runs. A zombie that waits for init does not.
 func alive(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return err == nil && !strings.Contains(string(status), "State:\tZ") && !strings.Contains(string(status), "State:\tX")

@@ -31,7 +31,8 @@ func TestParseFioRead(t *testing.T) {
 	if n := r.latency.TotalCount(); n != r.ops {
 		t.Errorf("%d latencies of %d operations", n, r.ops)
 	}
-	// fio's own percentiles, from the same file. Its bins are 1.6% wide, and it rounds ranks up.
+	// The expected percentiles are fio's own, from the same file. Its bins are 1.6% wide, and it
+	// rounds ranks up.
 	p := r.latency.percentiles()
 	for _, c := range []struct{ got, fio float64 }{{p.P50, 127.488}, {p.P99, 387.072}, {p.P999, 626.688}} {
 		if math.Abs(c.got/c.fio-1) > 0.04 {

@@ -29,7 +29,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main with an exit code.
+// run is main, with an exit code.
 func run(args []string, stdout, stderr *os.File) int {
 	warn := func(format string, args ...any) {
 		fmt.Fprintf(stderr, "bench: "+format+"\n", args...)
@@ -81,13 +81,13 @@ func run(args []string, stdout, stderr *os.File) int {
 	return 0
 }
 
-// A stopError is why everything is cancelled.
+// A stopError is the signal that cancelled everything.
 type stopError struct{ signal syscall.Signal }
 
 func (e stopError) Error() string { return fmt.Sprintf("stopped early by a signal: %v", e.signal) }
 
-// untilSignal returns a context that ends with the first signal that asks the program to. Later
-// ones are ignored: what is left to do takes a moment and must be done.
+// untilSignal returns a context that ends with the first signal that asks the program to end. It
+// ignores later ones: the remaining work is short and must be done.
 func untilSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -103,8 +103,8 @@ func untilSignal() (context.Context, func()) {
 	}
 }
 
-// bench measures. When it returns, its file is gone, and so are its workers. The report is nil if
-// it got no further than the file.
+// bench measures. When it returns, it has removed its file and ended its workers. The report is nil
+// if it got no further than the file.
 func bench(ctx context.Context, o options, stderr *os.File, warn func(string, ...any)) (*report, error) {
 	dir, err := filepath.Abs(o.dir)
 	if err != nil {
@@ -186,7 +186,7 @@ func findFio(o *options, warn func(string, ...any)) (string, error) {
 	return "", nil
 }
 
-// publish writes all that was asked for; a table that cannot be written must not cost the JSON.
+// publish writes the requested outputs. If it fails to write the table, it still writes the JSON.
 func publish(rep *report, o options, stdout io.Writer) error {
 	var errs []error
 	if o.json != "" {

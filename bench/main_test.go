@@ -24,7 +24,8 @@ import (
 const hangEnv = "AIO_BENCH_TEST_HANG"
 
 func TestMain(m *testing.M) {
-	// Every process with the race detector in it sleeps for a second when it ends, unless told.
+	// A process with the race detector in it sleeps for a second when it ends, unless told
+	// otherwise.
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
@@ -53,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name == "shm" { // a tmpfs that anybody may write
+			if name == "shm" { // a tmpfs that all users may write
 				var st unix.Statfs_t
 				err := unix.Statfs("/dev/shm", &st)
 				return err == nil && uint32(st.Type) == unix.TMPFS_MAGIC && unix.Access("/dev/shm", unix.W_OK) == nil, nil
@@ -101,7 +102,7 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdEmpty checks that nothing was left behind: empty DIR
+// cmdEmpty checks that a directory is empty: empty DIR
 func cmdEmpty(ts *testscript.TestScript, _ bool, args []string) {
 	entries, err := os.ReadDir(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -166,7 +167,7 @@ func checkResult(ts *testscript.TestScript, r *row, res *result, rounds int) {
 	}
 }
 
-// cmdInterrupt starts bench, waits until its file is there and a while longer, and sends a signal:
+// cmdInterrupt starts bench, waits until its file exists and a while longer, and sends a signal:
 // interrupt SIGNAL WHILE DIR ARGS... It leaves the output in the files out and err, and the exit
 // code in the variable code.
 func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {

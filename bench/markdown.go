@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// writeMarkdown writes the table for a document, one line for each engine that aio.File is
-// compared with.
+// writeMarkdown writes the table for a document, one line for each comparison of aio.File with
+// another engine.
 func (rep *report) writeMarkdown(path string) error {
 	return os.WriteFile(path, []byte(rep.markdown()), 0o666)
 }
@@ -35,7 +35,7 @@ func (rep *report) markdown() string {
 	return b.String()
 }
 
-// markdownCells are those from the name of the other engine on. A ratio that is worse than
+// markdownCells returns the cells from the name of the other engine on. A ratio that is worse than
 // even is bold.
 func (r *row) markdownCells(ra ratio) string {
 	ours, other := r.engine(aioEngine), r.engine(ra.Against)
@@ -63,7 +63,7 @@ func bold(yes bool, s string) string {
 	return s
 }
 
-// readReport reads what -json wrote.
+// readReport reads the output of -json.
 func readReport(path string) (*report, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

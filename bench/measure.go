@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// A measurer goes through a plan.
+// A measurer executes a plan.
 type measurer struct {
 	plan   plan
-	job    job    // of every worker, but for engine, workload, depth and seed
-	fresh  string // the file of workloads that have one of their own
+	job    job    // of every worker, without engine, workload, depth and seed
+	fresh  string // the file of workloads that need a new one
 	fio    fio
 	trace  *submitTrace // or nil
 	report *report
@@ -23,8 +23,8 @@ type measurer struct {
 	warn   func(format string, args ...any)
 }
 
-// run adds rows to the report until the plan is done or ctx is. A row that fails is reported and
-// the next one tried.
+// run adds rows to the report until the plan is done or ctx is. It reports a row that fails, and
+// tries the next one.
 func (m *measurer) run(ctx context.Context) {
 	for _, w := range m.plan.Workloads {
 		for _, r := range m.plan.rows(w) {
@@ -32,7 +32,7 @@ func (m *measurer) run(ctx context.Context) {
 			before := m.bar.done
 			err := m.measureRow(ctx, r)
 			if ctx.Err() != nil {
-				err = nil // not the row's fault
+				err = nil // not an error of the row
 			}
 			if err != nil {
 				r.Error = err.Error()
@@ -58,9 +58,9 @@ func (m *measurer) warnRow(r *row, err error) {
 	}
 }
 
-// measureRow takes turns. Every round is a process of its own: which processor the scheduler puts
-// it on, and which that disturbs the disk's interrupts, makes a tenth of difference at one
-// goroutine, and must not be decided once for all.
+// measureRow runs the engines in turns. Every round is a process of its own. The processor of that
+// process, and the disk interrupts it disturbs, make a difference of a tenth at one goroutine, and
+// must not stay the same in all rounds.
 func (m *measurer) measureRow(ctx context.Context, r *row) error {
 	if r.Rate > 0 {
 		r.Offered = m.report.closedLoop(r.Workload, r.Depth) * float64(r.Rate) / 100
@@ -104,7 +104,7 @@ func (m *measurer) measureRound(ctx context.Context, r *row, e engine, index int
 	return nil
 }
 
-// warmUp is how long a worker works before it is measured: it starts threads, sets up the context
+// warmUp is how long a worker works before the measurement: it starts threads, sets up the context
 // and fills pools.
 const warmUp = 50 * time.Millisecond
 
@@ -134,7 +134,7 @@ func (m *measurer) start(ctx context.Context, r *row, e engine) (*child, error) 
 	return c, nil
 }
 
-// measureTraced is a round of a worker, with its calls of io_submit(2) if they are asked for.
+// measureTraced runs a round of a worker, and counts its calls of io_submit(2) if requested.
 func (m *measurer) measureTraced(ctx context.Context, r *row, c *child, index int) (round, error) {
 	if m.trace == nil || c.engine != aioEngine {
 		return c.measure(ctx, index, m.plan.RoundTime)

@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Operations are the same code for every engine, so that these differ in the file alone.
+// Operations are the same code for every engine, so that the engines differ in the file alone.
 
 func readRandom(l *lane) error {
 	_, err := l.w.file.ReadAt(l.buf, l.offset())
 	return err
 }
 
-// readEach reads at no offset twice, until it has been everywhere.
+// readEach reads each offset once.
 func readEach(l *lane) error {
-	// An odd number of steps goes everywhere, because the number of places is even.
+	// An odd step reaches every place, because the number of places is even.
 	i := l.w.next.Add(1) * 1_000_003 % int64(l.strides&^1)
 	_, err := l.w.file.ReadAt(l.buf, i*l.stride)
 	return err
@@ -88,8 +88,8 @@ func readStream(l *lane) error {
 	return err
 }
 
-// writeStream begins again where the file ended. Others may have written behind that by then, a
-// little.
+// writeStream begins again where the file ended. Other goroutines may have written a little behind
+// that by then.
 func writeStream(l *lane) error {
 	if l.w.next.Add(1)%(l.w.size/blockSize) == 0 {
 		if _, err := l.w.file.Seek(0, io.SeekStart); err != nil {
@@ -100,7 +100,7 @@ func writeStream(l *lane) error {
 	return err
 }
 
-// A sink has no method but Write, so that nobody knows a shorter way to it.
+// A sink has no method but Write, so that io.Copy finds no shortcut.
 type sink struct{ n int64 }
 
 func (s *sink) Write(p []byte) (int, error) {
@@ -129,14 +129,13 @@ func extend(l *lane) error {
 
 func fillHoles(l *lane) error {
 	blocks := l.w.size / blockSize
-	// An odd number times a count goes to every block once, for their number is even.
+	// An odd number times a count reaches every block once, because their number is even.
 	i := l.w.next.Add(1) * 1_000_003 % blocks
 	_, err := l.w.file.WriteAt(l.buf, i*blockSize)
 	return err
 }
 
-// readThrough reads the file as whoever goes through one does: os.File in pieces, aio.File by a
-// Reader.
+// readThrough reads the file from one end to the other: os.File in pieces, aio.File by a Reader.
 func readThrough(l *lane) error {
 	var s sink
 	var err error
@@ -155,7 +154,7 @@ func readThrough(l *lane) error {
 		}
 	}
 	if err == nil && s.n != l.w.size {
-		err = errors.New("it is not the whole file that was read")
+		err = errors.New("the whole file was not read")
 	}
 	return err
 }
@@ -206,8 +205,8 @@ func appendAndSync(l *lane) error {
 	return l.w.log.Sync()
 }
 
-// cachedBytes is what cachestat(2) has of a file in the page cache (Linux 6.5), or -1 where there
-// is no such call.
+// cachedBytes returns the bytes of a file in the page cache, by cachestat(2) (Linux 6.5), or -1
+// without that call.
 func cachedBytes(name string) (int64, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -236,7 +235,7 @@ func warm(w *worker) error {
 	return nil
 }
 
-// warmAtStart has Write begin at the beginning of the file.
+// warmAtStart also moves the offset to the beginning of the file, for Write.
 func warmAtStart(w *worker) error {
 	w.next.Store(0)
 	_, err := w.file.Seek(0, io.SeekStart)
@@ -246,7 +245,7 @@ func warmAtStart(w *worker) error {
 // cool drops the file from the page cache.
 func cool(w *worker) error { return measure.Drop(w.name) }
 
-// empty leaves nothing of the file, and nothing for the journal to do.
+// empty empties the file, and leaves nothing for the journal to do.
 func empty(w *worker) error {
 	w.next.Store(0)
 	return errors.Join(w.file.Truncate(0), w.file.Sync())

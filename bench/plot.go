@@ -27,8 +27,8 @@ const (
 	margin       = vg.Length(16)
 )
 
-// A look tells the engines apart by colour, by shape and by dash, so that any one of them will do.
-// The colours are Okabe and Ito's, which the colour-blind can tell from each other.
+// A look distinguishes an engine by colour, by shape and by dash, so that one of these suffices.
+// The colours are Okabe and Ito's, which colour-blind readers can distinguish.
 type look struct {
 	color color.Color
 	shape draw.GlyphDrawer
@@ -88,14 +88,14 @@ func (rep *report) writeSVG(path string) error {
 	return saveSVG(canvas, path)
 }
 
-// axisLabels are x and y of each row of panels; the upper row shares the x of the lower. They are drawn here, because plot.Plot leaves room
-// for the label of a logarithmic axis in the wrong place.
+// axisLabels are x and y of each row of panels; the upper row shares the x of the lower. They are
+// drawn here, because plot.Plot leaves room for the label of a logarithmic axis in the wrong place.
 var axisLabels = [2][2]string{
 	{"", "operations a second"},
 	{"goroutines (fio: requests in flight)", "99th percentile of latency"},
 }
 
-// drawLabels writes next to a tile, into the padding around it.
+// drawLabels draws next to a tile, into the padding around it.
 func drawLabels(tile draw.Canvas, labels [2]string) {
 	style := plot.New().X.Label.TextStyle
 	style.Font.Size, style.XAlign, style.YAlign = 11, draw.XCenter, draw.YTop
@@ -104,7 +104,7 @@ func drawLabels(tile draw.Canvas, labels [2]string) {
 	tile.FillText(style, vg.Point{X: tile.Min.X - 3, Y: tile.Center().Y}, labels[1])
 }
 
-// saveSVG names fonts to fall back on: few systems have the one that the text was measured with.
+// saveSVG names fallback fonts: few systems have the font that measured the text.
 func saveSVG(canvas *vgsvg.Canvas, path string) error {
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
@@ -119,7 +119,7 @@ func corners(r vg.Rectangle) []vg.Point {
 	return []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}}
 }
 
-// drawHeader has one legend for all panels, and below it where the numbers are from.
+// drawHeader draws one legend for all panels, and below it the environment of the measurement.
 func (rep *report) drawHeader(c draw.Canvas) {
 	style := plot.New().Legend.TextStyle
 	style.Font.Size, style.YAlign = 12, draw.YCenter
@@ -143,7 +143,7 @@ func (rep *report) drawHeader(c draw.Canvas) {
 		env.Date.Format("2006-01-02")))
 }
 
-// legend is the name of e, with what it means if it means the same in all panels.
+// legend returns the name of e, with its meaning if that is the same in all panels.
 func (rep *report) legend(e engine) string {
 	direct := func(w workload) bool { return rep.Environment.Direct && e.direct(w) }
 	switch {
@@ -215,7 +215,7 @@ func latencyPanel(rows []*row) (*plot.Plot, error) {
 	return p, nil
 }
 
-// newPanel has the x axis that all panels of a column share.
+// newPanel returns a panel with the common x axis of a column.
 func newPanel(rows []*row) *plot.Plot {
 	p := plot.New()
 	grid := plotter.NewGrid()
@@ -271,7 +271,7 @@ func (step countTicks) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// niceStep is the least of 1, 2 and 5 times a power of ten that is not below x.
+// niceStep returns the least of 1, 2 and 5 times a power of ten that is not below x.
 func niceStep(x float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(x)))
 	for _, m := range []float64{1, 2, 5} {

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/term"
 )
 
-// A bar shows how far things are, on a terminal. Elsewhere, and as nil, it is silent.
+// A bar shows the progress, on a terminal. Elsewhere, and as nil, it is silent.
 type bar struct {
 	bar  *progressbar.ProgressBar
 	done int
 }
 
-// newBar is for total steps, or bytes.
+// newBar returns a bar for total steps, or bytes.
 func newBar(w *os.File, total int64, what string, bytes bool) *bar {
 	b := &bar{}
 	if !term.IsTerminal(int(w.Fd())) {
@@ -51,7 +51,7 @@ func (b *bar) advance(n int) {
 	}
 }
 
-// clear takes the bar off the screen.
+// clear removes the bar from the screen.
 func (b *bar) clear() {
 	if b.bar != nil {
 		_ = b.bar.Clear()

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A spread describes some numbers of which no distribution is assumed.
+// A spread describes numbers of unknown distribution.
 type spread struct {
 	N      int     `json:"n"`
 	Median float64 `json:"median"`
@@ -32,8 +32,8 @@ func spreadOf(values []float64) spread {
 	}
 }
 
-// quantile interpolates between the two nearest of sorted, which has at least one value. (R's type
-// 7, which is also what spreadsheets do.)
+// quantile interpolates between the two nearest of sorted, which has at least one value (R's type
+// 7, as in spreadsheets).
 func quantile(sorted []float64, q float64) float64 {
 	at := q * float64(len(sorted)-1)
 	low := int(at)
@@ -43,8 +43,8 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
 }
 
-// ratios divides the rounds that both sides have, round by round: what disturbed the disk in that
-// half second disturbed both. A round without a denominator has no ratio.
+// ratios divides the common rounds of both sides, round by round: a disturbance of the disk affects
+// both. A round without a denominator has no ratio.
 func ratios(num, den []round, value func(round) float64) []float64 {
 	byIndex := make(map[int]round, len(den))
 	for _, d := range den {
@@ -61,23 +61,23 @@ func ratios(num, den []round, value func(round) float64) []float64 {
 	return rs
 }
 
-// A verdict is what the rounds of a comparison allow to be said.
+// A verdict is the conclusion that the rounds of a comparison allow.
 type verdict string
 
 const (
 	faster  verdict = "faster"
 	slower  verdict = "slower"
-	even    verdict = "even"    // no difference that matters, as far as could be seen
+	even    verdict = "even"    // no difference that matters, as far as the rounds show
 	unclear verdict = "unclear" // there may be one
 )
 
 // Two equal engines must rarely be told apart. With ten rounds, nine on one side happen to equals
 // one time in fifty. A few rounds cannot give such odds, so they must all show a gap that is wide;
-// a single round says nothing.
+// a single round proves nothing.
 const (
 	fewRounds = 6
 	wideGap   = 1.10
-	closeGap  = 1.05 // what the median of even ones may be off by
+	closeGap  = 1.05 // the tolerance of an even median
 )
 
 // judge compares throughput, from the ratio of every round.

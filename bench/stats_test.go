@@ -37,7 +37,7 @@ func TestSpread(t *testing.T) {
 
 func TestRatiosPairRounds(t *testing.T) {
 	aio := []round{{Index: 0, OpsPerSecond: 20}, {Index: 1, OpsPerSecond: 30}, {Index: 2, OpsPerSecond: 99}, {Index: 3, OpsPerSecond: 8}}
-	// fio has a turn in some rounds only; one in which nothing was done has no ratio.
+	// fio has a turn in some rounds only. A round without operations has no ratio.
 	fio := []round{{Index: 3, OpsPerSecond: 16}, {Index: 1, OpsPerSecond: 10}, {Index: 2}}
 	got := ratios(aio, fio, func(r round) float64 { return r.OpsPerSecond })
 	if want := []float64{3, 0.5}; !slices.Equal(got, want) {
@@ -71,8 +71,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Two engines that are the same, on a disk that varies by a tenth from round to round, must not
-// often be told apart.
+// TestJudgeOfEquals compares two equal engines, on a disk that varies by a tenth from round to
+// round. They must not often be told apart.
 func TestJudgeOfEquals(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, rounds := range []int{3, 6, 10, 20} {

@@ -12,7 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// table is the report for people: every row that was measured, whoever won it.
+// table returns the report for readers: every measured row, with any winner.
 func (rep *report) table() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, rep.Environment)
@@ -74,7 +74,7 @@ func tableOf(rows []*row) string {
 	return trimLines(t.Render())
 }
 
-// trimLines takes the padding off the ends of lines.
+// trimLines removes the padding at the ends of lines.
 func trimLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
@@ -110,7 +110,7 @@ func winner(v verdict, against engine) string {
 	}
 }
 
-// summary counts, and says what the table cannot.
+// summary counts the verdicts, and adds notes that the table has no room for.
 func (rep *report) summary() string {
 	var b strings.Builder
 	compared := allEngines
@@ -177,7 +177,7 @@ func (rep *report) notes() []string {
 	return notes
 }
 
-// cached says what each engine left in the page cache.
+// cached describes what each engine left in the page cache.
 func (r *row) cached() string {
 	var list []string
 	for _, res := range r.Engines {
@@ -195,7 +195,7 @@ func tableStyle() table.Style {
 	return s
 }
 
-// columnConfigs gives all workloads the same widths, so that the eye can go down one column.
+// columnConfigs gives all workloads the same widths, so that a column can be read across tables.
 func columnConfigs() []table.ColumnConfig {
 	widths := []int{10, 10, 9, 7, 7, 7, 7, 7, 17, 5, 10}
 	configs := make([]table.ColumnConfig, len(widths))

@@ -17,18 +17,18 @@ import (
 
 const (
 	smallestFile = 16 << 20
-	// fillChunk is written at once when the file is made.
+	// fillChunk is the length of one write when the file is made.
 	fillChunk = 4 << 20
 )
 
-// A disk is the place that is measured.
+// A disk is the place of the measurement.
 type disk struct {
 	dir    string
 	direct bool  // O_DIRECT opens
-	free   int64 // bytes that an ordinary user may take
+	free   int64 // bytes available to an ordinary user
 }
 
-// probeDisk refuses places where the numbers would mean something else than they seem to.
+// probeDisk refuses directories whose numbers would mislead.
 func probeDisk(dir string, allowRAM bool) (disk, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -60,7 +60,7 @@ func ramFilesystem(magic int64) (name string, ok bool) {
 	return "", false
 }
 
-// acceptsDirect tries: open(2) has EINVAL for a filesystem that does not do O_DIRECT.
+// acceptsDirect tries an open: open(2) returns EINVAL on a filesystem without O_DIRECT.
 func acceptsDirect(dir string) (bool, error) {
 	f, err := os.CreateTemp(dir, "aio-bench-*.dat")
 	if err != nil {
@@ -78,7 +78,7 @@ func acceptsDirect(dir string) (bool, error) {
 	return true, g.Close()
 }
 
-// fit is the size to use where want is asked for: a tenth of the free space is left alone.
+// fit returns the size to use for a wanted one: a tenth of the free space stays free.
 func (d disk) fit(want int64) (int64, error) {
 	size := min(want, d.free/10*9)
 	size -= size % (1 << 20)
@@ -88,8 +88,8 @@ func (d disk) fit(want int64) (int64, error) {
 	return size, nil
 }
 
-// makeFile creates the file and fills it, so that no read finds a hole and no write allocates.
-// Whatever happens, the name that it returns, if any, must be removed.
+// makeFile creates the file and fills it, so that no read finds a hole and no write allocates. The
+// caller must remove the returned name, if any, also after an error.
 func (d disk) makeFile(ctx context.Context, size int64, progress func(n int)) (name string, err error) {
 	f, err := os.CreateTemp(d.dir, "aio-bench-*.dat")
 	if err != nil {
@@ -97,7 +97,7 @@ func (d disk) makeFile(ctx context.Context, size int64, progress func(n int)) (n
 	}
 	name = f.Name()
 	if d.direct {
-		// Keeps the data out of the page cache, where direct reads would find it in their way.
+		// The data must leave the page cache, where direct reads would meet it.
 		if err := f.Close(); err != nil {
 			return name, err
 		}

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// samplePeriod is a compromise: a look costs about 6 us, and a thread of Go's lives for good.
+// samplePeriod is a compromise: a sample costs about 6 us, and a thread of Go stays for good.
 const samplePeriod = 5 * time.Millisecond
 
 // A threadSampler watches the number of threads of another process. It runs in the parent, whose
-// CPU time and scheduler are not those that are measured, and serves fio as well.
+// CPU time and scheduler are not measured, and serves fio as well.
 type threadSampler struct {
 	mu   sync.Mutex
 	peak int
@@ -40,7 +40,7 @@ func (s *threadSampler) run(path string) {
 	tick := time.NewTicker(samplePeriod)
 	defer tick.Stop()
 	for {
-		n, _ := f.ReadAt(buf, 0) // nothing, once the process has gone
+		n, _ := f.ReadAt(buf, 0) // nothing, once the process has ended
 		s.see(parseThreads(buf[:n]))
 		select {
 		case <-s.stop:
@@ -50,14 +50,14 @@ func (s *threadSampler) run(path string) {
 	}
 }
 
-// see takes note of a number that was found in some other way.
+// see adds a sample from another source.
 func (s *threadSampler) see(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.peak = max(s.peak, n)
 }
 
-// end stops sampling and returns the most threads seen at once.
+// end stops sampling and returns the maximum.
 func (s *threadSampler) end() int {
 	close(s.stop)
 	<-s.done
@@ -66,7 +66,7 @@ func (s *threadSampler) end() int {
 	return s.peak
 }
 
-// ownThreads is how many threads this process has now.
+// ownThreads returns the number of threads of this process now.
 func ownThreads() int {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// tracefs is where the kernel's tracer is, Documentation/trace/ftrace.rst.
+// tracefs is the directory of the kernel's tracer, Documentation/trace/ftrace.rst.
 const tracefs = "/sys/kernel/tracing"
 
-// A submitTrace has the kernel write down when a thread enters io_submit(2) and when it leaves.
+// A submitTrace records when a thread enters io_submit(2) and when it leaves.
 type submitTrace struct {
-	dir string // an instance of the tracer, so that others of its users are left alone
+	dir string // an instance of the tracer, which leaves its other users alone
 }
 
 func newSubmitTrace() (*submitTrace, error) {
@@ -42,7 +42,7 @@ func (t *submitTrace) set(name, value string) error {
 	return os.WriteFile(filepath.Join(t.dir, name), []byte(value), 0)
 }
 
-// begin starts to write down.
+// begin starts recording.
 func (t *submitTrace) begin() error {
 	return errors.Join(t.set("trace", ""), t.set("tracing_on", "1"))
 }
@@ -68,13 +68,13 @@ func (t *submitTrace) end(pid int, s *submits) error {
 	return s.parse(string(text), threads)
 }
 
-// close leaves the tracer as it was.
+// close restores the tracer.
 func (t *submitTrace) close() {
 	_ = t.set("events/enable", "0")
 	_ = os.Remove(t.dir) // an instance is removed by rmdir(2)
 }
 
-// submits is what calls of io_submit(2) took.
+// submits holds the times of calls of io_submit(2).
 type submits struct {
 	Calls    int64        `json:"calls"`
 	Requests int64        `json:"requests"`
@@ -96,7 +96,7 @@ func (s *submits) String() string {
 		formatMicroseconds(s.Took.P99), formatMicroseconds(s.Took.P999), formatMicroseconds(s.Took.Max))
 }
 
-// parse takes what the file trace says of threads:
+// parse reads the lines of threads in the file trace:
 //
 //	bench-123     [001] .....  4242.000017: sys_io_submit(ctx_id: 7f5c00000000, nr: 2, iocbpp: c000012000)
 //	bench-123     [001] .....  4242.000031: sys_io_submit -> 0x2

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/stream"
 )
 
@@ -15,9 +15,9 @@ import (
 func TestLogResumed(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
-	for _, m := range subject.Modes {
-		name := subject.Put(t, aiotest.Dir(t), "file", nil)
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for _, m := range aiofile.Modes {
+		name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		var want []byte
 		for i := range 20 {
 			w := stream.NewWriter(f, stream.WriterOptions{Offset: int64(len(want)), Exclusive: true})
@@ -47,5 +47,5 @@ func TestLogResumed(t *testing.T) {
 // TestLastRoom appends records by Writers to a filesystem until it is full.
 func TestLastRoom(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.OnSmall(t, aiotest.LastRoom)
+	aiofile.OnSmall(t, aiotest.LastRoom)
 }

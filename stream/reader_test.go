@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/stream"
 )
 
@@ -33,9 +33,9 @@ func TestReader(t *testing.T) {
 	dir := aiotest.Dir(t)
 	for _, size := range fileSizes {
 		content := aiotest.Pattern(size, byte(size))
-		name := subject.Put(t, dir, "file", content)
-		for _, m := range subject.Modes {
-			f := subject.Open(t, name, m.Flag)
+		name := aiofile.Put(t, dir, "file", content)
+		for _, m := range aiofile.Modes {
+			f := aiofile.Open(t, name, m.Flag)
 			for i, shape := range readerShapes {
 				what := fmt.Sprintf("%s, %d bytes, %+v", m.Name, size, shape)
 				r := stream.NewReader(f, shape)
@@ -62,9 +62,9 @@ func TestReaderSection(t *testing.T) {
 	goroutines(t)
 	const size = 30_000
 	content := aiotest.Pattern(size, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for _, m := range subject.Modes {
-		f := subject.Open(t, name, m.Flag)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, m.Flag)
 		for _, shape := range readerShapes[:5] {
 			for _, off := range []int{0, 1, 4095, 4096, 12_345, size - 1, size, size + 5000} {
 				for _, n := range []int{1, 511, 4096, 4097, 8192, 20_000, size, math.MaxInt, 0, -1} {
@@ -84,8 +84,8 @@ func TestReaderSection(t *testing.T) {
 
 // TestReaderRequestsSection checks that a Reader of a section requests nothing outside of it.
 func TestReaderRequestsSection(t *testing.T) {
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
-	f := subject.Open(t, name, 0)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(1<<20, 1))
+	f := aiofile.Open(t, name, 0)
 	for _, shape := range []struct{ off, n, blocks int64 }{
 		{65536, 4096, 1}, {65536, 65536, 4}, {65537, 65536, 5}, {65537, 100, 1},
 	} {
@@ -132,12 +132,12 @@ func TestReaderErrors(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	dir := aiotest.Dir(t)
-	name := subject.Put(t, dir, "file", aiotest.Pattern(10_000, 1))
-	for _, m := range subject.Modes {
+	name := aiofile.Put(t, dir, "file", aiotest.Pattern(10_000, 1))
+	for _, m := range aiofile.Modes {
 		for _, off := range []int64{
 			-1, math.MinInt64, math.MaxInt64, math.MaxInt64 - 4096, math.MaxInt64 - 1<<20,
 		} {
-			f, g := subject.Open(t, name, m.Flag), subject.OpenOS(t, name, os.O_RDONLY)
+			f, g := aiofile.Open(t, name, m.Flag), aiofile.OpenOS(t, name, os.O_RDONLY)
 			r := stream.NewReader(f, stream.ReaderOptions{Offset: off})
 			for range 2 {
 				n, err := r.Read(make([]byte, 100))
@@ -148,7 +148,7 @@ func TestReaderErrors(t *testing.T) {
 			}
 			closeStream(t, m.Name, r)
 		}
-		f := subject.Open(t, name, m.Flag)
+		f := aiofile.Open(t, name, m.Flag)
 		r := stream.NewReader(f, stream.ReaderOptions{BlockSize: 4096, Depth: 2})
 		if n, err := r.Read(make([]byte, 100)); n != 100 || err != nil {
 			t.Errorf("%s: %d, %v", m.Name, n, err)
@@ -168,8 +168,8 @@ func TestReaderErrors(t *testing.T) {
 	for what, f := range map[string]*aio.File{
 		"nil":         nil,
 		"zero":        new(aio.File),
-		"write-only":  subject.Open(t, name, os.O_WRONLY|aio.O_DIRECT),
-		"a directory": subject.Open(t, dir, os.O_RDONLY),
+		"write-only":  aiofile.Open(t, name, os.O_WRONLY|aio.O_DIRECT),
+		"a directory": aiofile.Open(t, dir, os.O_RDONLY),
 	} {
 		_, want := f.ReadAt(make([]byte, 100), 0)
 		r := stream.NewReader(f, stream.ReaderOptions{})
@@ -201,10 +201,10 @@ func TestReaderWriteTo(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	content := aiotest.Pattern(50_000, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	for _, m := range subject.Modes {
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	for _, m := range aiofile.Modes {
 		for _, failure := range []error{nil, io.ErrClosedPipe} {
-			f := subject.Open(t, name, m.Flag)
+			f := aiofile.Open(t, name, m.Flag)
 			r := stream.NewReader(f, stream.ReaderOptions{BlockSize: 8192, Depth: 3})
 			want := failure
 			if want == nil {
@@ -222,15 +222,15 @@ func TestReaderWriteTo(t *testing.T) {
 func TestReaderOfChangingFile(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", nil)
-	for _, m := range subject.Modes {
+	name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+	for _, m := range aiofile.Modes {
 		for _, shape := range readerShapes {
 			what := fmt.Sprintf("%s, %+v", m.Name, shape)
 			if err := os.Truncate(name, 0); err != nil {
 				t.Fatal(err)
 			}
-			r := stream.NewReader(subject.Open(t, name, m.Flag), shape)
-			other := subject.OpenOS(t, name, os.O_RDWR)
+			r := stream.NewReader(aiofile.Open(t, name, m.Flag), shape)
+			other := aiofile.OpenOS(t, name, os.O_RDWR)
 			size := int64(0)
 			for i, n := range []int{0, 1, 4095, 1, 4096, 30_000, 100, 5000} {
 				more := aiotest.Pattern(n, byte(i))

@@ -11,13 +11,13 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/stream"
 )
 
 // The oracle of these tests is an os.File that makes the same calls by ReadAt and WriteAt.
 
-func TestMain(m *testing.M) { subject.Main(m, nil) }
+func TestMain(m *testing.M) { aiofile.Main(m, nil) }
 
 // fileSizes are near the sizes of sectors, pages and the blocks of the tests.
 var fileSizes = []int{
@@ -27,8 +27,8 @@ var fileSizes = []int{
 // goroutines fails the test if it ends with more goroutines than it began with.
 func goroutines(t *testing.T) {
 	// The first request starts the reaper, which never ends.
-	name := subject.Put(t, aiotest.Dir(t), "first", aiotest.Pattern(4096, 1))
-	f := subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT)
+	name := aiofile.Put(t, aiotest.Dir(t), "first", aiotest.Pattern(4096, 1))
+	f := aiofile.Open(t, name, os.O_RDONLY|aio.O_DIRECT)
 	if _, err := f.ReadAt(make([]byte, 1), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +69,9 @@ func TestDropped(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	dir := aiotest.Dir(t)
-	name := subject.Put(t, dir, "file", aiotest.Pattern(1<<20, 1))
+	name := aiofile.Put(t, dir, "file", aiotest.Pattern(1<<20, 1))
 	for i := range aiotest.Scaled(50) {
-		f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+		f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,9 +96,9 @@ func TestAllocs(t *testing.T) {
 	if aiotest.Race {
 		aiotest.NeedsNoRace(t)
 	}
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
-	for _, m := range subject.Modes {
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(4<<20, 1))
+	for _, m := range aiofile.Modes {
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		r := stream.NewReader(f, stream.ReaderOptions{BlockSize: 16384})
 		w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 16384})
 		x := stream.NewWriter(f, stream.WriterOptions{BlockSize: 16384, Offset: 5 << 20, Exclusive: true})
@@ -127,6 +127,6 @@ func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Beside(t)
 	const tests = "^Test(Reader|Writer|WriterConcurrent|WriterGrowsInOrder|LogResumed)$"
-	subject.Refused(t, tests)
-	subject.Cramped(t, tests)
+	aiofile.Refused(t, tests)
+	aiofile.Cramped(t, tests)
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/stream"
 )
 
@@ -100,7 +100,7 @@ func TestWriter(t *testing.T) {
 	goroutines(t)
 	dir := aiotest.Dir(t)
 	for i, total := range fileSizes {
-		for _, m := range subject.Modes {
+		for _, m := range aiofile.Modes {
 			for j, shape := range writerShapes {
 				for _, before := range []int{0, 5000, 60_000} {
 					for _, off := range []int64{0, 1, 4095, 4096, 5000, 70_000} {
@@ -124,7 +124,7 @@ func compareWriters(
 	t.Helper()
 	what := fmt.Sprintf("flag %#x, %+v, %d bytes to a file of %d", flag, shape, total, before)
 	first := aiotest.Pattern(before, 99)
-	oracle, name := subject.Put(t, dir, "oracle", first), subject.Put(t, dir, "file", first)
+	oracle, name := aiofile.Put(t, dir, "oracle", first), aiofile.Put(t, dir, "file", first)
 	g, err := os.OpenFile(oracle, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -179,9 +179,9 @@ func TestWriterGrowsInOrder(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	content := aiotest.Pattern(2<<20+77, 1)
-	for _, m := range subject.Modes {
-		name := subject.Put(t, aiotest.Dir(t), "file", nil)
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for _, m := range aiofile.Modes {
+		name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 16384, Depth: 8})
 		done := make(chan error)
 		go func() {
@@ -215,8 +215,8 @@ func TestWriterErrors(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	dir := aiotest.Dir(t)
-	name := subject.Put(t, dir, "file", aiotest.Pattern(10_000, 1))
-	closed := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+	name := aiofile.Put(t, dir, "file", aiotest.Pattern(10_000, 1))
+	closed := aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 	closed.Close()
 	p := make([]byte, 20_000)
 	for what, c := range map[string]struct {
@@ -226,11 +226,11 @@ func TestWriterErrors(t *testing.T) {
 		"nil":                 {nil, 0},
 		"zero":                {new(aio.File), 0},
 		"closed":              {closed, 0},
-		"read-only":           {subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), 0},
-		"read-only, buffered": {subject.Open(t, name, os.O_RDONLY), 7},
-		"O_APPEND":            {subject.Open(t, name, os.O_RDWR|os.O_APPEND|aio.O_DIRECT), 0},
-		"negative":            {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), -1},
-		"too large":           {subject.Open(t, name, os.O_RDWR|aio.O_DIRECT), math.MaxInt64 - 100},
+		"read-only":           {aiofile.Open(t, name, os.O_RDONLY|aio.O_DIRECT), 0},
+		"read-only, buffered": {aiofile.Open(t, name, os.O_RDONLY), 7},
+		"O_APPEND":            {aiofile.Open(t, name, os.O_RDWR|os.O_APPEND|aio.O_DIRECT), 0},
+		"negative":            {aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT), -1},
+		"too large":           {aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT), math.MaxInt64 - 100},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, want := c.f.WriteAt(p, c.off)
@@ -273,9 +273,9 @@ func TestWriterSource(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
 	content := aiotest.Pattern(30_000, 1)
-	for _, m := range subject.Modes {
-		name := subject.Put(t, aiotest.Dir(t), "file", nil)
-		f := subject.Open(t, name, os.O_RDWR|m.Flag)
+	for _, m := range aiofile.Modes {
+		name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+		f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 		w := stream.NewWriter(f, stream.WriterOptions{BlockSize: 8192})
 		source := io.MultiReader(bytes.NewReader(content), iotest.ErrReader(io.ErrClosedPipe))
 		if n, err := w.ReadFrom(source); n != 30_000 || err != io.ErrClosedPipe {
@@ -298,8 +298,8 @@ func (panickingReader) Read([]byte) (int, error) { panic("a bug of the source") 
 func TestWriterSourcePanics(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", nil)
-	w := stream.NewWriter(subject.Open(t, name, os.O_RDWR), stream.WriterOptions{})
+	name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+	w := stream.NewWriter(aiofile.Open(t, name, os.O_RDWR), stream.WriterOptions{})
 	func() {
 		defer func() {
 			if r := recover(); r != "a bug of the source" {
@@ -328,11 +328,11 @@ func TestFileSizeLimit(t *testing.T) {
 		return
 	}
 	content := aiotest.Pattern(200_000, 1)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, shape := range writerShapes {
 			what := fmt.Sprintf("%s, %+v", m.Name, shape)
-			name := subject.Put(t, aiotest.Dir(t), "file", nil)
-			f := subject.Open(t, name, os.O_RDWR|m.Flag)
+			name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+			f := aiofile.Open(t, name, os.O_RDWR|m.Flag)
 			w := stream.NewWriter(f, shape)
 			_, err := w.Write(content)
 			if err == nil {
@@ -366,15 +366,15 @@ func TestFileSizeLimit(t *testing.T) {
 func TestWriterConcurrent(t *testing.T) {
 	aiotest.Guard(t)
 	goroutines(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		for _, shape := range []stream.WriterOptions{
 			{BlockSize: 8192, Depth: 2},
 			{BlockSize: 8192, Depth: 1, Exclusive: true},
 			{BlockSize: 65536, Exclusive: true},
 		} {
 			what := fmt.Sprintf("%s, %+v", m.Name, shape)
-			name := subject.Put(t, aiotest.Dir(t), "file", nil)
-			w := stream.NewWriter(subject.Open(t, name, os.O_RDWR|m.Flag), shape)
+			name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
+			w := stream.NewWriter(aiofile.Open(t, name, os.O_RDWR|m.Flag), shape)
 			const writers, records = 8, 100
 			appendRecords(t, w, writers, records, func(n int) error {
 				switch n % 4 {

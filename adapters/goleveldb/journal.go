@@ -2,13 +2,13 @@ package goleveldb
 
 import "sync"
 
-// How far zeros are written ahead of a journal in bytes: as far as it is long, between these.
+// Bounds in bytes of the zeros ahead of a journal; between these they are as long as the journal.
 const minZeros, maxZeros = 16 << 10, 1 << 20
 
 var zeros [maxZeros]byte
 
-// A journalWriter writes a journal with zeros ahead of it. A Sync that finds the file as long as it was, and its
-// blocks there, has nothing for the journal of the filesystem.
+// A journalWriter writes a journal with zeros ahead of it. A Sync finds the size of the file
+// unchanged, and its blocks there, and so writes nothing to the journal of the filesystem.
 type journalWriter struct {
 	*file
 
@@ -23,14 +23,15 @@ func (j *journalWriter) Write(p []byte) (int, error) {
 	n, err := j.f.WriteAt(p, j.off)
 	j.off += int64(n)
 	if err == nil && j.off > j.ready {
-		// Where these do not fit nobody has asked for them. The next Write says if that does not.
+		// The zeros are optional, so an error is ignored. If the journal's own bytes do not fit,
+		// the next Write returns the error.
 		m, _ := j.f.WriteAt(zeros[:min(max(j.off, minZeros), maxZeros)], j.off)
 		j.ready = j.off + int64(m)
 	}
 	return n, err
 }
 
-// Sync is fdatasync(2), which has a size that grew synced too.
+// Sync is fdatasync(2), which also makes a larger size durable.
 func (j *journalWriter) Sync() error { return j.f.Datasync() }
 
 // Close cuts the zeros off.

@@ -1,29 +1,28 @@
-// Package goleveldb is the storage of a github.com/syndtr/goleveldb database on
-// [aio.File]:
+// Package goleveldb is the storage of a github.com/syndtr/goleveldb database on [aio.File]:
 //
 //	stor, err := goleveldb.Open("path/to/db", goleveldb.Options{})
 //	...
 //	db, err := leveldb.Open(stor, nil)
 //
-// Databases are the same on disk, and may be opened by either. The lock on the directory,
-// CURRENT and its replacement, LOG, the list of files, renaming and removing are goleveldb's own
-// storage, [storage.OpenFile], which a Storage of this package holds. What is opened and
-// created, journals, manifests and tables, is an aio.File.
+// Databases are the same on disk, and may be opened by either. The lock on the directory, CURRENT
+// and its replacement, LOG, the list of files, renaming and removing are goleveldb's own storage,
+// [storage.OpenFile], which a Storage of this package holds. Journals, manifests and tables, which
+// it opens and creates, are aio.Files.
 //
 // # Which calls become which requests
 //
-// By default every file is plain: reads and writes go through the page cache, as those of
+// By default every file is buffered: reads and writes go through the page cache, as those of
 // storage.OpenFile do, with a bound on the threads that wait there ([aio.Config]), and Sync is
-// asynchronous when many are under way.
+// asynchronous when many are in flight.
 //
-// With [Options.Direct] the tables, and nothing else, go past the page cache. A table is written in requests
-// of 1 MiB, several at a time, and read in requests of what goleveldb asks for, a block of about
-// 4 KiB. Somebody who reads block after block, as a compaction and an iterator do, is
-// recognized, and gets 512 KiB at a time, of which the next are on their way while he
-// takes those. Blocks are as long as compression makes them, so a read is widened to the alignment of
-// the disk and goes through a bounce buffer.
+// With [Options.Direct] the tables, and no other files, are direct. A table is written in requests
+// of 1 MiB, several at a time, and read in requests of goleveldb's size, a block of about 4 KiB. A
+// sequential reader, such as a compaction or an iterator, is detected. It gets 512 KiB at a time,
+// and the next requests are in flight meanwhile. Blocks are as long as compression makes them, so a
+// read is widened to the alignment of the disk and goes through a bounce buffer.
 //
-// With [Options.JournalAhead] a Sync of a journal is fdatasync(2), and hardly ever has metadata to write.
+// With [Options.JournalAhead] a Sync of a journal is fdatasync(2), and seldom has metadata to
+// write.
 //
 // # Concurrency
 //
@@ -45,33 +44,34 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
-// Options are what Open takes. The zero value is a storage that writes, through the page cache.
+// Options are the options of Open. The zero value is a storage for reading and writing, through the
+// page cache.
 type Options struct {
-	// ReadOnly opens a database that is there, and writes nothing. Any number of
-	// processes may do that at a time, if none has it open for writing.
+	// ReadOnly opens an existing database, and writes nothing. Any number of processes may do that
+	// at a time, if none has it open for writing.
 	ReadOnly bool
-	// Direct has tables read and written past the page cache, where the filesystem can. It is for a
-	// database that is larger than memory and read by many goroutines. goleveldb's own cache of blocks
-	// (opt.Options.BlockCacheCapacity, 8 MiB by default) is then the only one: give it the
-	// memory that the page cache had.
+	// Direct reads and writes tables past the page cache, where the filesystem supports it. It is
+	// for a database that is larger than memory and read by many goroutines. goleveldb's own cache
+	// of blocks (opt.Options.BlockCacheCapacity, 8 MiB by default) is then the only one: give it
+	// the memory that the page cache had.
 	//
-	// With opt.Options.NoSync an error of a table's last megabytes is only seen by its Close,
-	// which goleveldb does not look at; it is in LOG.
+	// With opt.Options.NoSync an error of a table's last megabytes is returned by its Close only,
+	// and goleveldb ignores that; it is in LOG.
 	Direct bool
-	// JournalAhead has zeros written ahead of a journal, up to 1 MiB, so that most Puts with Sync change
-	// nothing but data on the disk. A journal of a database that was not closed, because of a crash, ends in zeros then.
-	// goleveldb drops them when it opens the database, and says so in LOG; with opt.StrictJournal it
-	// takes them for corruption.
+	// JournalAhead writes zeros ahead of a journal, up to 1 MiB, so that most Puts with Sync change
+	// nothing but data on the disk. After a crash the journal ends in zeros. goleveldb drops them
+	// when it opens the database, and reports that in LOG; with opt.StrictJournal it takes them for
+	// corruption.
 	JournalAhead bool
 }
 
-// open is a variable because the judge puts Open in the place of storage.OpenFile, and this
-// still has to be goleveldb's.
+// open is a variable because the program upstream replaces storage.OpenFile by Open, and this must
+// stay goleveldb's.
 var open = storage.OpenFile
 
-// Open opens the database directory path, makes it if need be, and locks it until Close.
-// Errors are those of storage.OpenFile: syscall.EWOULDBLOCK if somebody has it open,
-// *fs.PathError for what the filesystem says.
+// Open opens the database directory path, creates it if necessary, and locks it until Close. Errors
+// are those of storage.OpenFile: syscall.EWOULDBLOCK if the database is open elsewhere,
+// *fs.PathError for errors of the filesystem.
 func Open(path string, o Options) (storage.Storage, error) {
 	own, err := open(path, o.ReadOnly)
 	if err != nil {
@@ -84,7 +84,7 @@ func Open(path string, o Options) (storage.Storage, error) {
 	return s, nil
 }
 
-// files is a storage.Storage. What it does not have is goleveldb's own.
+// files is a storage.Storage. Its other methods are goleveldb's own.
 type files struct {
 	storage.Storage
 	path     string
@@ -104,7 +104,7 @@ func (s *files) flags(fd storage.FileDesc) int {
 	return 0
 }
 
-// name is where fd is. A FileDesc as a string is its name.
+// name returns the path of fd. A FileDesc as a string is its name.
 func (s *files) name(fd storage.FileDesc) string { return filepath.Join(s.path, fd.String()) }
 
 // Open opens a file for reading.
@@ -114,7 +114,7 @@ func (s *files) Open(fd storage.FileDesc) (storage.Reader, error) {
 	}
 	f, err := s.add(fd, os.O_RDONLY)
 	if fd.Type == storage.TypeTable && errors.Is(err, fs.ErrNotExist) {
-		// What tables were called before LevelDB 1.14. The error is that of the new name.
+		// Before LevelDB 1.14 tables had another name. The error is that of the new name.
 		if f, err := s.addNamed(filepath.Join(s.path, fmt.Sprintf("%06d.sst", fd.Num)), fd, os.O_RDONLY); err == nil {
 			return f.reader(), nil
 		}
@@ -128,7 +128,7 @@ func (s *files) Open(fd storage.FileDesc) (storage.Reader, error) {
 // Create creates a file, or truncates it, for writing.
 func (s *files) Create(fd storage.FileDesc) (storage.Writer, error) {
 	if s.readOnly || !storage.FileDescOk(fd) {
-		return s.Storage.Create(fd) // which has an error for that
+		return s.Storage.Create(fd) // which returns an error for that
 	}
 	f, err := s.add(fd, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *files) addNamed(name string, fd storage.FileDesc, flag int) (*file, err
 	return &file{f: f, s: s, fd: fd}, nil
 }
 
-// Close unlocks the directory. Files that are still open stay so.
+// Close unlocks the directory. Open files stay open.
 func (s *files) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +169,7 @@ func (s *files) Close() error {
 	return s.Storage.Close()
 }
 
-// A file is one that is open, for reading or writing.
+// A file is open for reading or writing.
 type file struct {
 	f  *aio.File
 	s  *files
@@ -204,8 +204,8 @@ func (f *file) ReadAt(p []byte, off int64) (int, error)      { return f.f.ReadAt
 func (f *file) Seek(offset int64, whence int) (int64, error) { return f.f.Seek(offset, whence) }
 func (f *file) Write(p []byte) (int, error)                  { return f.f.Write(p) }
 
-// Sync is fsync(2). That of a manifest has the directory synced too, which is what makes
-// new journals and tables durable.
+// Sync is fsync(2). For a manifest it also syncs the directory, which makes new journals and tables
+// durable.
 func (f *file) Sync() error {
 	if err := f.f.Sync(); err != nil {
 		return err
@@ -242,8 +242,7 @@ func (f *file) close(how func() error) error {
 	return err
 }
 
-// syncDir is fsync(2) of a directory. Filesystems that have none answer EINVAL, and Windows
-// has no such thing.
+// syncDir is fsync(2) of a directory. Some filesystems return EINVAL, and Windows has no such call.
 func syncDir(name string) error {
 	if runtime.GOOS == "windows" {
 		return nil

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // eachMode runs a test with the defaults, and with each option by itself.
 func eachMode(t *testing.T, test func(t *testing.T, o goleveldb.Options)) {
-	t.Run("plain", func(t *testing.T) { test(t, goleveldb.Options{}) })
+	t.Run("buffered", func(t *testing.T) { test(t, goleveldb.Options{}) })
 	t.Run("direct", func(t *testing.T) { test(t, goleveldb.Options{Direct: true}) })
 	t.Run("ahead", func(t *testing.T) { test(t, goleveldb.Options{JournalAhead: true}) })
 }
@@ -53,12 +53,12 @@ func mustOpen(t testing.TB, dir string, o goleveldb.Options) storage.Storage {
 	return s
 }
 
-// small has tables made soon.
+// small makes goleveldb write tables early.
 var small = &opt.Options{WriteBuffer: 64 << 10, CompactionTableSize: 512 << 10, BlockCacheCapacity: 64 << 10}
 
 func key(i int) []byte { return fmt.Appendf(nil, "key%08d", i) }
 
-// value is as long as i says, and does not compress.
+// value returns a value whose length depends on i, and which does not compress.
 func value(i int) []byte {
 	b := make([]byte, 50+i%300)
 	r := rand.New(rand.NewPCG(uint64(i), 1))
@@ -84,7 +84,7 @@ func fill(t testing.TB, s storage.Storage, from, to int) {
 	}
 }
 
-// check looks for keys 0 to n-1, one after the other and at random.
+// check reads keys 0 to n-1, one after the other and at random.
 func check(t testing.TB, s storage.Storage, n int, o ...*opt.Options) {
 	t.Helper()
 	db, err := leveldb.Open(s, append(o, small)[0])
@@ -125,7 +125,7 @@ func ownStorage(t testing.TB, dir string) storage.Storage {
 	return s
 }
 
-// What one has written the other reads and goes on with.
+// TestDatabasesAreTheSame writes a database by one storage, and reads and extends it by the other.
 func TestDatabasesAreTheSame(t *testing.T) {
 	eachMode(t, func(t *testing.T, o goleveldb.Options) {
 		dir := t.TempDir()
@@ -184,13 +184,14 @@ func TestReadOnly(t *testing.T) {
 	})
 }
 
-// The errors of a storage and of a file after Close, and of files that cannot be, are those of goleveldb's own.
+// TestErrors compares the errors of a storage and of a file after Close, and of impossible files,
+// with those of goleveldb's own.
 func TestErrors(t *testing.T) {
 	eachMode(t, func(t *testing.T, o goleveldb.Options) {
 		s := mustOpen(t, t.TempDir(), o)
 		table := storage.FileDesc{Type: storage.TypeTable, Num: 3}
 		if _, err := s.Open(table); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Open of what is not there: %v", err)
+			t.Errorf("Open of a missing file: %v", err)
 		}
 		if _, err := s.Open(storage.FileDesc{}); err != storage.ErrInvalidFile {
 			t.Errorf("Open of nothing: %v", err)
@@ -249,7 +250,7 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// Tables of old databases are called .sst.
+// TestOldNames reads tables of old databases, whose names end in .sst.
 func TestOldNames(t *testing.T) {
 	eachMode(t, func(t *testing.T, o goleveldb.Options) {
 		dir := t.TempDir()
@@ -308,8 +309,8 @@ func read(t testing.TB, r io.ReaderAt, content []byte, off, n int) {
 	}
 }
 
-// Whoever reads block after block gets the bytes of the file, also if others read elsewhere, and
-// the collector takes what was read ahead.
+// TestReadAhead reads block after block, also beside other readers, and while the collector frees
+// the bytes read ahead. All bytes are those of the file.
 func TestReadAhead(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), goleveldb.Options{Direct: true})
 	content, r := written(t, s, 2<<20+12345)
@@ -337,7 +338,7 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
-// Tables whose ends are beside those of requests and windows.
+// TestReadAheadSizes reads tables whose ends are beside those of requests and windows.
 func TestReadAheadSizes(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), goleveldb.Options{Direct: true})
 	for _, size := range []int{1, 4095, 4096, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 1<<20 + 64<<10, 3 << 20} {
@@ -359,7 +360,8 @@ func TestReadAheadSizes(t *testing.T) {
 	}
 }
 
-// A table is read from one end to the other with requests for up to 256 KiB, not for blocks.
+// TestReadAheadTakesFewRequests checks that a sequential reader of a table makes requests of up to
+// 256 KiB, not of blocks.
 func TestReadAheadTakesFewRequests(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir, goleveldb.Options{Direct: true})
@@ -369,7 +371,7 @@ func TestReadAheadTakesFewRequests(t *testing.T) {
 	for off := 0; off < len(content); off += 4000 {
 		read(t, r, content, off, 4000)
 	}
-	// Eight, and the last read is short. The collector may have taken windows once or twice.
+	// Eight, and the last read is short. The collector may have freed windows once or twice.
 	if n := requests() - before; n > 20 {
 		t.Errorf("%d requests for a table of 2 MiB", n)
 	}
@@ -400,7 +402,8 @@ func direct(t testing.TB, dir string) {
 	}
 }
 
-// Only tables are direct: a journal's small writes go through the page cache in any mode.
+// TestOnlyTablesAreDirect checks that a journal's small writes go through the page cache in any
+// mode.
 func TestOnlyTablesAreDirect(t *testing.T) {
 	dir := t.TempDir()
 	direct(t, dir)
@@ -425,7 +428,8 @@ func TestOnlyTablesAreDirect(t *testing.T) {
 	}
 }
 
-// A journal is a beginning of zeros ahead of it while it is open, and has its exact size afterwards.
+// TestJournalAhead checks that zeros follow an open journal, and that it has its exact size after
+// Close.
 func TestJournalAhead(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir, goleveldb.Options{JournalAhead: true})
@@ -452,7 +456,7 @@ func TestJournalAhead(t *testing.T) {
 			t.Fatalf("%d bytes, %d were written; error %v", len(got), len(want), err)
 		}
 		if rest := got[len(want):]; !bytes.Equal(rest, make([]byte, len(rest))) {
-			t.Fatal("there is something behind what was written")
+			t.Fatal("the zeros after the records contain other bytes")
 		}
 	}
 	if err := w.Close(); err != nil {
@@ -463,7 +467,8 @@ func TestJournalAhead(t *testing.T) {
 	}
 }
 
-// writeForEver puts keys 0, 1, 2 ..., every hundredth with Sync, and prints each when Put has returned.
+// writeForEver puts keys 0, 1, 2 ..., every hundredth with Sync, and prints each when Put has
+// returned.
 func writeForEver(dir string, o goleveldb.Options) error {
 	s, err := goleveldb.Open(dir, o)
 	if err != nil {
@@ -481,8 +486,8 @@ func writeForEver(dir string, o goleveldb.Options) error {
 	}
 }
 
-// What Put has returned for is there after the process was killed, with Sync or without, while tables
-// are being written.
+// TestKilled kills a process that writes tables. All keys whose Put has returned are there, with
+// Sync or without.
 func TestKilled(t *testing.T) {
 	eachMode(t, func(t *testing.T, o goleveldb.Options) {
 		for round := range 3 {

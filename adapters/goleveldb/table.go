@@ -27,16 +27,16 @@ func (t *tableWriter) Close() error {
 	})
 }
 
-// A tableReader reads a direct File, and ahead of who reads one block after the other.
+// A tableReader reads a direct File, and ahead of a sequential reader.
 type tableReader struct {
 	*file
 	size int64 // of the file
 
-	// mu is tried, never waited for: who does not get it reads for himself.
+	// mu is only tried: a goroutine that does not get it reads without the window.
 	mu   sync.Mutex
 	next int64 // where the last read ended
-	// w is what has been read ahead. goleveldb keeps hundreds of tables open and does not say when it
-	// is done with one, so the collector may take it.
+	// w is the window of bytes read ahead. goleveldb keeps hundreds of tables open and does not
+	// close one after its last use, so the collector may free the window.
 	w weak.Pointer[window]
 }
 
@@ -52,10 +52,10 @@ func (t *tableReader) ReadAt(p []byte, off int64) (int, error) {
 	return t.f.ReadAt(p, off)
 }
 
-// readAhead fills p from what has been read ahead, and has more read, if p begins where the last read ended. Errors, and the end
-// of the file, it leaves to who reads without.
+// readAhead fills p from the bytes read ahead, and reads further ahead, if p begins where the last
+// read ended. Errors, and the end of the file, are left to a read without it.
 func (t *tableReader) readAhead(p []byte, off int64) bool {
-	// Whoever begins at the beginning goes on, most of the time. So it is with a compaction.
+	// A reader that begins at the beginning mostly goes on, as a compaction does.
 	follows := off == t.next || off == 0
 	t.next = off + int64(len(p))
 	if off < 0 || len(p) > largest {
@@ -81,37 +81,38 @@ const (
 	ahead    = 1 << 20   // of a window
 	piece    = 256 << 10 // of a request
 	largest  = 256 << 10 // of a read
-	longTail = 64 << 10  // of what is left for which a window keeps no ring
+	longTail = 64 << 10  // of the rest for which a window keeps no ring
 )
 
-// A window is a part of a file that is in memory or on its way there, and moves with who reads. Its bytes are in a ring.
+// A window is a part of a file, in memory or in flight, that moves with its reader. Its bytes are
+// in a ring.
 type window struct {
 	f    *aio.File
-	ring *[]byte // nil once all that is left is in tail
+	ring *[]byte // nil once the rest is in tail
 	tail []byte  // the last bytes of the file
 	size int64   // of the file
 
 	// Offsets in the file. base is that of the first byte of the ring.
 	base  int64
-	used  int64 // what is before has been read by the user
-	there int64 // what is before is in memory
-	asked int64 // what is before has been asked for
+	used  int64 // bytes before it have been read by the user
+	there int64 // bytes before it are in memory
+	asked int64 // bytes before it have been requested
 	under []request
 }
 
-// A request is under way, for the bytes up to end.
+// A request is in flight, for the bytes up to end.
 type request struct {
 	op  *aio.Op
 	end int64
 }
 
-// rings are for windows that have nothing to ask for any more.
+// rings are the rings of windows with nothing more to request.
 var rings = sync.Pool{New: func() any {
 	ring := aio.AlignedBuffer(ahead)
 	return &ring
 }}
 
-// newWindow begins to read from off on.
+// newWindow starts to read at off.
 func newWindow(f *aio.File, off, size int64) *window {
 	base := off &^ int64(f.Alignment().Read-1) // so that requests go direct
 	w := &window{f: f, ring: rings.Get().(*[]byte), size: size, base: base, used: off, there: base, asked: base}
@@ -119,7 +120,7 @@ func newWindow(f *aio.File, off, size int64) *window {
 	return w
 }
 
-// ask has as much read as the ring has room for.
+// ask requests as many bytes as the ring has room for.
 func (w *window) ask() {
 	for w.asked < w.size && w.asked+piece <= w.used+ahead {
 		at := (w.asked - w.base) % ahead
@@ -148,7 +149,8 @@ func (w *window) read(p []byte, off int64) bool {
 	}
 	w.ask()
 	if left := w.size - end; w.there == w.size && left <= longTail {
-		// Nobody says that a scan is over; its last blocks are before the index, which is read first.
+		// The end of a scan is not announced. Its last blocks are before the index, which is read
+		// first.
 		tail := make([]byte, left)
 		w.copy(tail, end)
 		w.end()
@@ -157,7 +159,7 @@ func (w *window) read(p []byte, off int64) bool {
 	return true
 }
 
-// copy fills p with what is in memory.
+// copy fills p with bytes in memory.
 func (w *window) copy(p []byte, off int64) {
 	if w.ring == nil {
 		copy(p, w.tail[len(w.tail)-int(w.size-off):])
@@ -167,7 +169,7 @@ func (w *window) copy(p []byte, off int64) {
 	copy(p[copy(p, (*w.ring)[at:]):], *w.ring)
 }
 
-// wait waits for the first request, and reports whether it has read all there is.
+// wait waits for the first request, and reports whether it read all of its bytes.
 func (w *window) wait() bool {
 	r := w.under[0]
 	w.under = w.under[1:]

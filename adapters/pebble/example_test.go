@@ -9,7 +9,7 @@ import (
 	aiopebble "github.com/go-aio/aio/adapters/pebble"
 )
 
-// A database much larger than memory, whose cache is Pebble's.
+// The database is much larger than memory, and its cache is Pebble's.
 func Example() {
 	dir, err := os.MkdirTemp("", "pebble-")
 	if err != nil {

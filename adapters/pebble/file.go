@@ -15,8 +15,8 @@ import (
 	"github.com/go-aio/aio/stream"
 )
 
-// A file is an aio.File, with what vfs.File has beyond that. All that transfers data is the
-// aio.File's, and so are the shortcuts of io.Copy.
+// A file is an aio.File, with the other methods of vfs.File. All transfers are the aio.File's, and
+// so are the shortcuts of io.Copy.
 type file struct {
 	*aio.File
 	base vfs.FS
@@ -24,7 +24,7 @@ type file struct {
 	conn syscall.RawConn
 
 	device func() (vfs.DeviceID, error)
-	// rangeSync is whether sync_file_range(2) does what its name says.
+	// rangeSync reports whether sync_file_range(2) works on the filesystem.
 	rangeSync bool
 }
 
@@ -38,15 +38,15 @@ func (s *FS) newFile(f *aio.File) *file {
 	return v
 }
 
-// Fd returns the descriptor, of a direct file the one without O_DIRECT: advice that is given to it
-// changes nothing for direct reads. It is the same after Close.
+// Fd returns the descriptor, of a direct file the one without O_DIRECT: advice on it changes
+// nothing for direct reads. It is the same after Close.
 func (f *file) Fd() uintptr { return f.fd }
 
 // SyncData is fdatasync(2).
 func (f *file) SyncData() error { return f.Datasync() }
 
-// SyncTo has the kernel begin to write the first length bytes, where sync_file_range(2) can be
-// relied on (ext4). Elsewhere it is SyncData, and returns true.
+// SyncTo starts the write-back of the first length bytes, where sync_file_range(2) is reliable
+// (ext4). Elsewhere it is SyncData, and returns true.
 func (f *file) SyncTo(length int64) (fullSync bool, err error) {
 	if !f.rangeSync {
 		err := f.SyncData()
@@ -61,12 +61,12 @@ func (f *file) Preallocate(offset, length int64) error {
 	return f.control("fallocate", func(fd uintptr) error { return preallocate(fd, offset, length) })
 }
 
-// Prefetch has the kernel read length bytes at offset into the page cache (readahead(2)).
+// Prefetch starts a read of length bytes at offset into the page cache (readahead(2)).
 func (f *file) Prefetch(offset, length int64) error {
 	return f.control("readahead", func(fd uintptr) error { return prefetch(fd, offset, length) })
 }
 
-// control runs a system call on the descriptor, which is not closed meanwhile.
+// control runs a system call on the descriptor, which stays open meanwhile.
 func (f *file) control(op string, call func(fd uintptr) error) error {
 	var err error
 	if closed := f.conn.Control(func(fd uintptr) { err = call(fd) }); closed != nil {
@@ -75,7 +75,7 @@ func (f *file) control(op string, call func(fd uintptr) error) error {
 	return os.NewSyscallError(op, err)
 }
 
-// Stat returns what is known of the file.
+// Stat returns the FileInfo of the file.
 func (f *file) Stat() (vfs.FileInfo, error) {
 	fi, err := f.File.Stat()
 	if err != nil {
@@ -88,8 +88,8 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 	return fileInfo{fi, id, fi.Size()}, nil
 }
 
-// deviceID asks Pebble's own FS: there is no other way to make a vfs.DeviceID. It asks for the
-// descriptor, because the name may be another file's by now, or, without /proc, for the name.
+// deviceID asks Pebble's own FS: there is no other way to make a vfs.DeviceID. It asks by the
+// descriptor, because the name may be another file's by now, or, without /proc, by the name.
 func (f *file) deviceID() (vfs.DeviceID, error) {
 	fi, err := f.base.Stat(fmt.Sprintf("/proc/self/fd/%d", f.fd))
 	if err != nil {
@@ -113,15 +113,14 @@ func (fi fileInfo) Size() int64            { return fi.size }
 const (
 	// tableBlock is the length of a direct write, in bytes.
 	tableBlock = 512 << 10
-	// logBlock is where the memory of an exclusive log ends, in bytes: longer writes go out in
-	// pieces.
+	// logBlock is the size of an exclusive log's buffers, in bytes: longer writes go out in pieces.
 	logBlock = 128 << 10
 )
 
-// A writerFile is a file that is written from one end to the other by a stream.Writer: a direct table,
-// or an exclusive log.
+// A writerFile is a file that a stream.Writer writes from one end to the other: a direct table, or
+// an exclusive log.
 type writerFile struct {
-	vfs.File // f; not embedded as a *file, whose ReadFrom would go past the Writer
+	vfs.File // f; not embedded as a *file, whose ReadFrom would bypass the Writer
 
 	f     *file
 	w     *stream.Writer
@@ -133,7 +132,7 @@ func newWriterFile(f *file, o stream.WriterOptions) *writerFile {
 	return &writerFile{File: f, f: f, w: stream.NewWriter(f.File, o), o: o}
 }
 
-// Write appends p. Of a log it is in the page cache when Write returns.
+// Write appends p. The bytes of a log are in the page cache when Write returns.
 func (f *writerFile) Write(p []byte) (int, error) {
 	n, err := f.w.Write(p)
 	f.bytes.Add(int64(n))
@@ -143,7 +142,7 @@ func (f *writerFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Sync is fsync(2), after all that was written is in the file.
+// Sync is fsync(2), after all written bytes are in the file.
 func (f *writerFile) Sync() error {
 	if err := f.w.Flush(); err != nil {
 		return err
@@ -151,11 +150,11 @@ func (f *writerFile) Sync() error {
 	return f.File.Sync()
 }
 
-// SyncData is fdatasync(2), after all that was written is in the file.
+// SyncData is fdatasync(2), after all written bytes are in the file.
 func (f *writerFile) SyncData() error { return f.w.Sync() }
 
-// SyncTo sees to it that the first length bytes are on their way to the disk. They are in a direct
-// file, but for the last block.
+// SyncTo starts the write-back of the first length bytes. In a direct file only the last block is
+// left.
 func (f *writerFile) SyncTo(length int64) (fullSync bool, err error) {
 	if f.o.Exclusive {
 		return f.f.SyncTo(length)
@@ -166,10 +165,10 @@ func (f *writerFile) SyncTo(length int64) (fullSync bool, err error) {
 	return false, nil
 }
 
-// Prefetch does nothing: who writes a file does not read it.
+// Prefetch does nothing, because the writer of a file does not read it.
 func (f *writerFile) Prefetch(offset, length int64) error { return nil }
 
-// Stat returns what is known of the file, with the size of what was written.
+// Stat returns the FileInfo of the file, with the size of all written bytes.
 func (f *writerFile) Stat() (vfs.FileInfo, error) {
 	if err := f.w.Flush(); err != nil {
 		return nil, err
@@ -181,7 +180,7 @@ func (f *writerFile) Stat() (vfs.FileInfo, error) {
 	return fileInfo{fi, fi.DeviceID(), f.bytes.Load()}, nil
 }
 
-// Read is at the end of what was written, always.
+// Read is always at the end of the written bytes.
 func (f *writerFile) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -189,7 +188,7 @@ func (f *writerFile) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// ReadAt reads what was written.
+// ReadAt reads the written bytes.
 func (f *writerFile) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.w.Flush(); err != nil {
 		return 0, err
@@ -208,5 +207,6 @@ func (f *writerFile) ReadAt(p []byte, off int64) (int, error) {
 // WriteAt is not supported, as vfs.File allows for a file that was not opened by OpenReadWrite.
 func (f *writerFile) WriteAt(p []byte, off int64) (int, error) { return 0, vfs.ErrUnsupported }
 
-// Close writes what is left, gives a log its exact size, and closes the file. It does not sync.
+// Close writes the remaining bytes, gives a log its exact size, and closes the file. It does not
+// sync.
 func (f *writerFile) Close() error { return errors.Join(f.w.Close(), f.f.Close()) }

@@ -1,7 +1,7 @@
 // Package aiopebble has a [vfs.FS] for github.com/cockroachdb/pebble that opens files as
-// [*aio.File]. Without options it does what Pebble's own FS of the operating system does, with a
-// bound on the threads that wait in it. With options, tables are read and written past the page
-// cache, and the log is a file that a sync does not have to grow:
+// [*aio.File]. Without options it behaves like Pebble's own FS of the operating system, with a
+// bound on the threads that wait in it. Options make it read and write tables past the page cache,
+// and write a log that a sync does not have to grow:
 //
 //	import aiopebble "github.com/go-aio/aio/adapters/pebble"
 //
@@ -13,13 +13,13 @@
 // The package is not named pebble, as its directory is, because a program imports it together with
 // Pebble's package of that name.
 //
-// # What goes which way
+// # Which path a file takes
 //
-// The name decides. Tables are *.sst and *.blob, the log is *.log; the manifest, OPTIONS,
-// markers, LOCK and all else are plain files in the page cache, whatever the options. A file of a
-// filesystem that has no direct I/O is plain too; that is not an error.
+// The name decides. Tables are *.sst and *.blob, the log is *.log. The manifest, OPTIONS, markers,
+// LOCK and all other files are buffered, with any options. A file of a filesystem without direct
+// I/O is buffered too; that is not an error.
 //
-//	                    plain (default)            with the option
+//	                    buffered (default)         with the option
 //	read a table        pread(2)                   DirectReads: asynchronous direct reads
 //	Prefetch            readahead(2)               DirectReads: large requests into memory of the FS
 //	read a table with   posix_fadvise(2), the      DirectReads: requests of 256 KiB ahead of
@@ -30,21 +30,21 @@
 //	                                               that were written ahead
 //	Sync, SyncData      fsync(2), fdatasync(2), asynchronous ones where many wait; with all options
 //
-// Pebble's block cache is in front of all reads of tables but those of compactions, so direct
-// reads are for databases much larger than memory, whose page cache would hold each block a
-// second time. If the database fits in memory let the page cache have it.
+// Pebble's block cache is in front of all reads of tables except those of compactions. So direct
+// reads are for databases much larger than memory, whose page cache would hold each block a second
+// time. If the database fits in memory, the page cache is the better place.
 //
 // # Errors, concurrency
 //
 // Errors are those of package os, so errors.Is finds [fs.ErrNotExist] and the errno.
 //
-// Pebble times the calls of its FS to notice a slow disk ([vfs.WithDiskHealthChecks]). Write to a
-// direct table returns at once until four blocks are on their way, so there a slow disk is
-// noticed by the Write after these, or by Sync.
+// Pebble times the calls of its FS to detect a slow disk ([vfs.WithDiskHealthChecks]). A Write to a
+// direct table returns at once until four blocks are in flight. So a slow disk is detected in a
+// later Write, or in Sync.
 //
-// ReadAt may be called concurrently, as may everything of an FS. Write, Sync, SyncData, SyncTo and
-// Close of one file are for one goroutine at a time, as [vfs.File] has it; a Sync may run beside a
-// Write.
+// ReadAt, and all methods of an FS, may be called concurrently. Write, Sync, SyncData, SyncTo and
+// Close of one file are for one goroutine at a time, as [vfs.File] requires; a Sync may run beside
+// a Write.
 package aiopebble
 
 import (
@@ -59,37 +59,37 @@ import (
 	"github.com/go-aio/aio/stream"
 )
 
-// Options are what [New] takes. The zero value opens all files plain.
+// Options are the options of [New]. The zero value opens all files buffered.
 type Options struct {
-	// DirectReads reads tables past the page cache. Files that are opened for reading are
-	// taken to be complete: what is read ahead of a reader is what was there then.
+	// DirectReads reads tables past the page cache. A file opened for reading must be complete:
+	// bytes read ahead are those of that moment.
 	DirectReads bool
-	// DirectWrites writes tables past the page cache, through a [stream.Writer] that has up to
-	// 2.5 MiB of memory. What was written is in the file after Sync, SyncData, Stat or Close, not
-	// after each Write. An error of the disk is returned by a later call, and is for ever: who
-	// gets ENOSPC cannot try the same Write again, as [vfs.OnDiskFull] does. Pebble begins a
-	// table that failed anew.
+	// DirectWrites writes tables past the page cache, through a [stream.Writer] that has up to 2.5
+	// MiB of memory. Written bytes are in the file after Sync, SyncData, Stat or Close, not after
+	// each Write. An error of the disk is returned by a later call, and is sticky: after ENOSPC a
+	// caller cannot try the same Write again, as [vfs.OnDiskFull] does. Pebble begins a table that
+	// failed anew.
 	DirectWrites bool
-	// ExclusiveWAL writes logs that were created, not recycled, through a [stream.Writer] that is
-	// Exclusive. Up to 1 MiB of zeros is written ahead of the log, so that a sync finds nothing
-	// but data to write. Until Close others see a size that is larger by that, and a crash leaves
-	// the zeros behind the last record.
+	// ExclusiveWAL writes new logs, not recycled ones, through a [stream.Writer] that is Exclusive.
+	// It writes up to 1 MiB of zeros ahead of the log, so that a sync writes nothing but data.
+	// Until Close the visible size is larger by the zeros, and after a crash they follow the last
+	// record.
 	//
-	// Pebble reads such a log as it reads one that was preallocated or recycled: a zeroed chunk
-	// ends it, unless a chunk further on tells that it was synced (record.ErrZeroedChunk,
-	// package record). A log that was closed ends in a trailer, which is synced before the zeros are
-	// cut off. So this is safe with logs of all format versions that Pebble v2 writes.
+	// Pebble reads such a log like one that was preallocated or recycled: a zeroed chunk ends it,
+	// unless a later chunk shows that it was synced (record.ErrZeroedChunk, package record). A
+	// closed log ends in a trailer, which is synced before the zeros are cut off. So this is safe
+	// with logs of all format versions that Pebble v2 writes.
 	//
-	// What was written is in the page cache when Write returns, as it is with os.File: a process
-	// that is killed loses nothing. Recycled logs need none of this, and are written plain.
+	// As with os.File, the bytes are in the page cache when Write returns: a killed process loses
+	// nothing. Recycled logs are buffered, since they have their blocks.
 	ExclusiveWAL bool
 	// Readahead bounds the memory of all reads ahead of direct files, in bytes; 0 stands for 64
-	// MiB, and a negative number for none. Beyond it, the oldest that nobody waits for makes room.
+	// MiB, and a negative number for none. Beyond it, the oldest unused one makes room.
 	Readahead int64
 }
 
-// An FS is a [vfs.FS] of the operating system. What opens no file is done by what vfs.Default was
-// when [New] was called: Link, Rename, Lock, OpenDir, GetDiskUsage and so on.
+// An FS is a [vfs.FS] of the operating system. Link, Rename, Lock, OpenDir, GetDiskUsage and the
+// other methods that open no file are those of vfs.Default at the time of [New].
 //
 // It wraps nothing: Unwrap returns nil, and vfs.Root the FS itself. It may be assigned to
 // [vfs.Default].
@@ -112,8 +112,8 @@ func New(o Options) *FS {
 // Unwrap returns nil.
 func (*FS) Unwrap() vfs.FS { return nil }
 
-// Create creates the named file, as a new inode: what has that name is removed first. category is
-// not used.
+// Create creates the named file, as a new inode: it first removes a file of that name. It ignores
+// category.
 func (s *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
 	kind := kindOf(name)
@@ -122,7 +122,7 @@ func (s *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, erro
 		direct = aio.O_DIRECT
 	}
 	f, err := aio.OpenFile(name, flags|direct, 0o666)
-	for errors.Is(err, fs.ErrExist) { // again if somebody else creates it meanwhile
+	for errors.Is(err, fs.ErrExist) { // again if another process creates it meanwhile
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -163,8 +163,8 @@ func (s *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return opened, nil
 }
 
-// OpenReadWrite opens the named file for reading and writing, or creates it. It is a plain one.
-// category is not used.
+// OpenReadWrite opens the named file for reading and writing, or creates it. The file is buffered.
+// It ignores category.
 func (s *FS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := aio.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
@@ -177,8 +177,8 @@ func (s *FS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...
 	return opened, nil
 }
 
-// ReuseForWrite renames oldname to newname and opens it for writing, without truncation. It is a
-// plain file: a sync of what is written over does not have to grow it. category is not used.
+// ReuseForWrite renames oldname to newname and opens it for writing, without truncation. The file
+// is buffered: a sync of overwritten bytes does not have to grow it. It ignores category.
 func (s *FS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := s.Rename(oldname, newname); err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (s *FS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCatego
 	return s.OpenReadWrite(newname, category)
 }
 
-// A kind is what Pebble keeps in a file.
+// A kind is the use that Pebble makes of a file.
 type kind int
 
 const (

@@ -19,21 +19,21 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// modes are the FS's that tests run over.
+// modes are the FSes that tests run over.
 func modes() map[string]*FS {
 	return map[string]*FS{
-		"plain":  New(Options{}),
-		"reads":  New(Options{DirectReads: true}),
-		"writes": New(Options{DirectWrites: true}),
-		"wal":    New(Options{ExclusiveWAL: true}),
-		"all":    New(Options{DirectReads: true, DirectWrites: true, ExclusiveWAL: true}),
+		"buffered": New(Options{}),
+		"reads":    New(Options{DirectReads: true}),
+		"writes":   New(Options{DirectWrites: true}),
+		"wal":      New(Options{ExclusiveWAL: true}),
+		"all":      New(Options{DirectReads: true, DirectWrites: true, ExclusiveWAL: true}),
 		"starved": New(Options{
 			DirectReads: true, DirectWrites: true, ExclusiveWAL: true, Readahead: spanBytes,
 		}),
 	}
 }
 
-// steps does what Pebble does with files of each kind, and returns all that it sees.
+// steps makes Pebble's calls on files of each kind, and returns all results.
 func steps(s vfs.FS, dir string) (seen []string) {
 	see := func(what string, v ...any) {
 		for i := range v {
@@ -70,7 +70,7 @@ func steps(s vfs.FS, dir string) (seen []string) {
 		see("stat", fi.Name(), fi.Size(), fi.Mode(), fi.DeviceID() == id.DeviceID(), err)
 		p := make([]byte, 5000)
 		n, err := f.ReadAt(p, 1<<20)
-		see("ReadAt of what was written", n, err, bytes.Equal(p, data[1<<20:][:5000]))
+		see("ReadAt of written bytes", n, err, bytes.Equal(p, data[1<<20:][:5000]))
 		n, err = f.ReadAt(p, int64(len(data)-100))
 		see("ReadAt at the end", n, err)
 		n, err = f.Read(p)
@@ -125,9 +125,9 @@ func steps(s vfs.FS, dir string) (seen []string) {
 		see("ReadAt", n, err, string(p[1:4]))
 		see("close", f.Close())
 		_, err = s.Create(s.PathJoin(dir, "none", base), vfs.WriteCategoryUnspecified)
-		see("create in no directory", err)
+		see("create in a missing directory", err)
 		_, err = s.ReuseForWrite(name+".none", name, vfs.WriteCategoryUnspecified)
-		see("reuse of nothing", err != nil)
+		see("reuse of a missing file", err != nil)
 	}
 	d, err := s.OpenDir(dir)
 	see("OpenDir", err)
@@ -145,7 +145,7 @@ func steps(s vfs.FS, dir string) (seen []string) {
 	return seen
 }
 
-// reads reads f in several orders and compares with data.
+// reads reads f in several orders and compares the bytes with data.
 func reads(f vfs.File, data []byte) error {
 	r := rand.New(rand.NewPCG(1, 2))
 	check := func(off int64, n int) error {
@@ -182,7 +182,7 @@ func pattern(n int) []byte {
 	return data
 }
 
-// Every mode does what Pebble's own FS does.
+// TestContract checks that every mode behaves like Pebble's own FS.
 func TestContract(t *testing.T) {
 	want := steps(vfs.Default, t.TempDir())
 	for name, s := range modes() {
@@ -213,7 +213,7 @@ func needDirect(t testing.TB, s *FS) {
 	}
 }
 
-// The name and the options decide which way a file goes.
+// TestWays checks that the name and the options decide which path a file takes.
 func TestWays(t *testing.T) {
 	all := New(Options{DirectReads: true, DirectWrites: true, ExclusiveWAL: true})
 	needDirect(t, all)
@@ -249,7 +249,8 @@ func TestWays(t *testing.T) {
 	}
 }
 
-// Many read one table and read ahead in it, with room for a few of them.
+// TestConcurrentReaders reads one table in many goroutines that read ahead, with room for a few of
+// them.
 func TestConcurrentReaders(t *testing.T) {
 	s := New(Options{DirectReads: true, Readahead: 10 * spanBytes})
 	needDirect(t, s)
@@ -303,7 +304,8 @@ func (s *FS) waitIdle(t testing.TB) {
 	}
 }
 
-// Prefetch is read ahead once, whoever asks, and a read of it makes no request.
+// TestPrefetch checks that several Prefetches of the same bytes are one request, and that a ReadAt
+// of them makes none.
 func TestPrefetch(t *testing.T) {
 	s := New(Options{DirectReads: true})
 	needDirect(t, s)
@@ -332,8 +334,8 @@ func TestPrefetch(t *testing.T) {
 	}
 }
 
-// Pebble finds all that was synced in a log that was left with zeros behind its last record, as a
-// crash leaves it, and all that was not synced too, as long as the system did not crash.
+// TestLogLeftOpen leaves a log with zeros behind its last record, as a crash does. Pebble finds all
+// synced records in it. If only the process crashed, it finds the others too.
 func TestLogLeftOpen(t *testing.T) {
 	dir := t.TempDir()
 	s := New(Options{ExclusiveWAL: true})
@@ -384,7 +386,8 @@ func TestLogLeftOpen(t *testing.T) {
 	}
 }
 
-// A write to a log is there for others when it returns, without a sync.
+// TestLogIsVisible checks that other processes see a write to a log when it returns, without a
+// sync.
 func TestLogIsVisible(t *testing.T) {
 	s := New(Options{ExclusiveWAL: true})
 	name := filepath.Join(t.TempDir(), "1.log")
@@ -404,7 +407,7 @@ func TestLogIsVisible(t *testing.T) {
 	}
 }
 
-// A database works in each mode, and what one mode wrote another reads.
+// TestDatabase uses a database in each mode, and reads it in another mode.
 func TestDatabase(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(3, 4))

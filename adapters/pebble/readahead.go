@@ -13,13 +13,13 @@ import (
 const (
 	// spanBytes is the longest request of a reader ahead, in bytes.
 	spanBytes = 256 << 10
-	// spansAhead are kept on their way ahead of who reads from one end to the other.
+	// spansAhead is the number of spans kept in flight ahead of a sequential reader.
 	spansAhead = 2
-	// spansKept are the buffers that are kept when nobody reads ahead.
+	// spansKept is the number of buffers kept when no reader reads ahead.
 	spansKept = 32
 )
 
-// A reader is a direct file, open for reading, with what has been read ahead of its users.
+// A reader is a direct file, open for reading, with the bytes read ahead in it.
 type reader struct {
 	vfs.File // f
 
@@ -30,10 +30,10 @@ type reader struct {
 	unit       int64 // bytes; spans begin and end at multiples of it, so that they go direct
 
 	spans  []*span      // by offset; guarded by ahead.mu
-	closed bool         // there will be no more spans; guarded by ahead.mu
-	some   atomic.Int64 // how many spans, for who only wants to know whether there are any
+	closed bool         // no new spans; guarded by ahead.mu
+	some   atomic.Int64 // the number of spans, for a look without the lock
 
-	cursor sync.Mutex // guards what follows
+	cursor sync.Mutex // guards the following fields
 	off    int64      // of Read
 }
 
@@ -46,7 +46,7 @@ func newReader(f *file, ahead *readahead, sequential bool) (*reader, error) {
 	return &reader{File: f, f: f, ahead: ahead, sequential: sequential, size: fi.Size(), unit: unit}, nil
 }
 
-// ReadAt takes what was read ahead, and reads the rest.
+// ReadAt takes the bytes read ahead, and reads the rest.
 func (r *reader) ReadAt(p []byte, off int64) (n int, err error) {
 	if r.sequential && off >= 0 {
 		r.ahead.follow(r, off)
@@ -83,8 +83,8 @@ func (r *reader) WriteTo(w io.Writer) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf)
 }
 
-// Prefetch has length bytes at offset read into memory in few requests, as far as there is room, for
-// the ReadAt that will want them: the first 128 KiB when that comes, the rest at once.
+// Prefetch reads length bytes at offset into memory in few requests, as far as there is room, for a
+// later ReadAt: that one starts the first 128 KiB, and Prefetch the rest.
 func (r *reader) Prefetch(offset, length int64) error {
 	r.ahead.fetch(r, offset, min(offset+length, r.size))
 	return nil
@@ -96,30 +96,30 @@ func (r *reader) Close() error {
 	return r.f.Close()
 }
 
-// A span is a part of a file, on its way into memory or there.
+// A span is a part of a file, in memory or in flight.
 type span struct {
 	r      *reader
 	lo, hi int64
 	buf    []byte
-	users  int  // who copies or fills buf; guarded by readahead.mu
-	gone   bool // from its reader's spans; guarded by readahead.mu
+	users  int  // goroutines that copy or fill buf; guarded by readahead.mu
+	gone   bool // removed from its reader's spans; guarded by readahead.mu
 	filled sync.Once
-	n      int // what has been read, when filled is done
+	n      int // bytes read, once filled is closed
 }
 
-// A readahead is the memory that readers of an FS read ahead into.
+// A readahead is the memory into which the readers of an FS read ahead.
 type readahead struct {
 	most int // spans
 
 	mu   sync.Mutex
 	used []*span // those of readers, the oldest first
-	made int     // buffers that there are, free ones not counted
+	made int     // number of buffers, without the free ones
 	free [][]byte
 }
 
 func newReadahead(most int) *readahead { return &readahead{most: most} }
 
-// buffer returns one for a span.
+// buffer returns a buffer for a span.
 func (a *readahead) buffer() []byte {
 	last := len(a.free) - 1
 	if last < 0 {
@@ -130,7 +130,7 @@ func (a *readahead) buffer() []byte {
 	return buf
 }
 
-// follow keeps spans ahead of a reader that is at off, and lets go of those behind.
+// follow keeps spans ahead of a reader at off, and drops those behind it.
 func (a *readahead) follow(r *reader, off int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,15 +146,15 @@ func (a *readahead) follow(r *reader, off int64) {
 		if s == nil {
 			return
 		}
-		if len(r.spans) > 1 { // the first is read by who is here
+		if len(r.spans) > 1 { // this goroutine reads the first one
 			a.start(s)
 		}
 		next = s.hi
 	}
 }
 
-// fetch adds what is not there yet of [lo, hi), and starts all but the first span of it. That is
-// read by the first who wants it, because Pebble does so at once: going to another goroutine and back
+// fetch adds the missing spans of [lo, hi), and starts all but the first. The first goroutine that
+// needs that one reads it, because Pebble does so at once: a switch to another goroutine and back
 // would take longer.
 func (a *readahead) fetch(r *reader, lo, hi int64) {
 	a.mu.Lock()
@@ -181,7 +181,7 @@ func (a *readahead) fetch(r *reader, lo, hi int64) {
 	}
 }
 
-// find returns the span that off is in, or the place of one that began there.
+// find returns the index of the span that contains off, or the place for a span that begins there.
 func (r *reader) find(off int64) (i int, found bool) {
 	for i, s := range r.spans {
 		if off < s.hi {
@@ -191,8 +191,8 @@ func (r *reader) find(off int64) (i int, found bool) {
 	return len(r.spans), false
 }
 
-// add makes a span for [lo, hi), which overlaps none of r. It returns nil if there is no memory
-// for it, or r is closed.
+// add makes a span for [lo, hi), which overlaps none of r. It returns nil if there is no memory for
+// it, or r is closed.
 func (a *readahead) add(r *reader, lo, hi int64) *span {
 	if r.closed {
 		return nil
@@ -226,11 +226,12 @@ func (a *readahead) start(s *span) {
 	}()
 }
 
-// read fills s. Who waits for what an error has left out will meet that in a ReadAt of his own.
+// read fills s. A reader of bytes that an error has left out makes a ReadAt of its own, which
+// returns the error.
 func (s *span) read() { s.n, _ = s.r.f.ReadAt(s.buf, s.lo) }
 
-// take copies the beginning of p if that is in a span. It reads one that nobody has begun to read,
-// waits for one that is on its way, and lets go of one whose last byte is taken.
+// take copies the beginning of p if that is in a span. It reads a span that was not started, waits
+// for one in flight, and drops one whose last byte is taken.
 func (a *readahead) take(r *reader, p []byte, off int64) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -253,7 +254,7 @@ func (a *readahead) take(r *reader, p []byte, off int64) (n int) {
 	return n
 }
 
-// drop lets go of all spans of r, for ever.
+// drop drops all spans of r, for ever.
 func (a *readahead) drop(r *reader) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -278,7 +279,7 @@ func (a *readahead) remove(s *span) {
 	a.leave(s)
 }
 
-// leave ends a use of s. Its memory is free after the last, if it is gone.
+// leave ends a use of s. Once s is gone, the last use frees its memory.
 func (a *readahead) leave(s *span) {
 	if s.users--; s.users == 0 && s.gone {
 		a.made--

@@ -2,7 +2,7 @@
 
 package aiopebble
 
-// As Pebble's own FS, which does none of this elsewhere.
+// Like Pebble's own FS, these do nothing on other systems.
 
 func hasRangeSync(fd uintptr) bool               { return false }
 func syncRange(fd uintptr, n int64) error        { return nil }

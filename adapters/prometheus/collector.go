@@ -38,7 +38,7 @@ func gauge(name, help string, value func(s *aio.Stats) int64) metric {
 
 func fallback(reason string, value func(s *aio.Stats) int64) metric {
 	desc := prometheus.NewDesc("aio_fallbacks_total",
-		"Direct requests that could not go the direct, asynchronous way, by reason.",
+		"Direct requests that were not asynchronous, by reason.",
 		nil, prometheus.Labels{"reason": reason})
 	return metric{desc, prometheus.CounterValue, value}
 }
@@ -47,22 +47,22 @@ var metrics = []metric{
 	counter("submitted_requests_total", "Requests given to kernel AIO.", func(s *aio.Stats) int64 { return s.Submitted }),
 	counter("completed_requests_total", "Requests that have returned from kernel AIO.", func(s *aio.Stats) int64 { return s.Completed }),
 	gauge("in_flight_requests", "Requests in the kernel.", func(s *aio.Stats) int64 { return s.InFlight }),
-	gauge("queued_requests", "Requests that wait to be given to kernel AIO.", func(s *aio.Stats) int64 { return s.Queued }),
+	gauge("queued_requests", "Pending requests, which kernel AIO does not have yet.", func(s *aio.Stats) int64 { return s.Queued }),
 	counter("queue_waits_total", "Requests that had to wait for a place or for the device.", func(s *aio.Stats) int64 { return s.QueueWaits }),
 	counter("batches_total", "Calls of io_submit.", func(s *aio.Stats) int64 { return s.Mechanism.Batches }),
 	counter("batched_requests_total", "Requests that calls of io_submit took.", func(s *aio.Stats) int64 { return s.Mechanism.Batched }),
 	gauge("largest_batch_requests", "Most requests that a call of io_submit took.", func(s *aio.Stats) int64 { return s.Mechanism.LargestBatch }),
 	counter("reaper_wakes_total", "Times that the poller woke the reaper.", func(s *aio.Stats) int64 { return s.Mechanism.ReaperWakes }),
 	counter("collects_total", "Times that the reaper waited in io_getevents.", func(s *aio.Stats) int64 { return s.Mechanism.Collects }),
-	counter("relieved_total", "Times that another goroutine went to io_submit because it blocked.", func(s *aio.Stats) int64 { return s.Mechanism.Relieved }),
-	counter("overlooked_total", "Times that a watchdog found a request that had been forgotten; anything but 0 is a bug of aio.", func(s *aio.Stats) int64 { return s.Overlooked }),
-	counter("synchronous_requests_total", "Direct requests and syncs that were plain system calls because so few were in flight.", func(s *aio.Stats) int64 { return s.Synchronous }),
+	counter("relieved_total", "Times that a submitter was added because io_submit blocked.", func(s *aio.Stats) int64 { return s.Mechanism.Relieved }),
+	counter("overlooked_total", "Requests that the watchdog found overlooked; anything but 0 is a bug of aio.", func(s *aio.Stats) int64 { return s.Overlooked }),
+	counter("synchronous_requests_total", "Direct requests and syncs that were system calls because few were in flight.", func(s *aio.Stats) int64 { return s.Synchronous }),
 	counter("busy_requests_total", "Direct requests and syncs that were system calls because all processors were busy.", func(s *aio.Stats) int64 { return s.Busy }),
 	counter("page_cache_calls_total", "Calls through the page cache.", func(s *aio.Stats) int64 { return s.PageCache }),
 	counter("recent_reads_total", "Reads of direct files that the page cache answered.", func(s *aio.Stats) int64 { return s.RecentReads }),
-	gauge("threads", "Plain system calls under way, but for the synchronous ones.", func(s *aio.Stats) int64 { return s.Threads }),
-	gauge("threads_queued", "Plain system calls that wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadsQueued }),
-	counter("thread_waits_total", "Plain system calls that had to wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadWaits }),
+	gauge("threads", "System calls in flight on bounded threads, without the synchronous ones.", func(s *aio.Stats) int64 { return s.Threads }),
+	gauge("threads_queued", "System calls that wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadsQueued }),
+	counter("thread_waits_total", "System calls that had to wait for a thread.", func(s *aio.Stats) int64 { return s.ThreadWaits }),
 	counter("bounced_requests_total", "Direct requests that went through a bounce buffer.", func(s *aio.Stats) int64 { return s.Bounced }),
 	counter("bounced_bytes_total", "Bytes of these.", func(s *aio.Stats) int64 { return s.BouncedBytes }),
 	counter("lock_waits_total", "Writes that had to wait for another on the same file.", func(s *aio.Stats) int64 { return s.LockWaits }),
@@ -83,7 +83,7 @@ func unavailable(s *aio.Stats) int64 {
 var latency = prometheus.NewDesc("aio_request_duration_seconds",
 	"Time that requests of kernel AIO were in the kernel, while aio.RecordLatency is on.", nil, nil)
 
-// Describe sends what Collect may send.
+// Describe sends the descriptions of all metrics.
 func (c collector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range metrics {
 		to <- m.desc
@@ -91,7 +91,7 @@ func (c collector) Describe(to chan<- *prometheus.Desc) {
 	to <- latency
 }
 
-// Collect sends what has been counted until now.
+// Collect sends the current values.
 func (c collector) Collect(to chan<- prometheus.Metric) {
 	s := c.read()
 	for _, m := range metrics {

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// page opens a plain file of one page and reads it n times.
+// page opens a buffered file of one page and reads it n times.
 func page(t testing.TB, n int) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "page")
@@ -47,7 +47,8 @@ func TestCollectorCounts(t *testing.T) {
 	}
 }
 
-// Names, help and units are those that Prometheus asks for, and no series is there twice.
+// TestCollectorIsWellFormed checks that names, help and units follow Prometheus's rules, and that
+// no series is there twice.
 func TestCollectorIsWellFormed(t *testing.T) {
 	c := aioprometheus.NewCollector()
 	problems, err := testutil.CollectAndLint(c)
@@ -67,7 +68,7 @@ func TestCollectorIsWellFormed(t *testing.T) {
 	}
 }
 
-// The histogram has all buckets and counts every request.
+// TestCollectorLatency checks that the histogram has all buckets and counts every request.
 func TestCollectorLatency(t *testing.T) {
 	s := aio.Stats{Latency: aio.Latency{Count: 4, Sum: 3_000_000_000, Buckets: []aio.LatencyBucket{
 		{Below: 1_000_000, Count: 1},
@@ -102,7 +103,7 @@ func TestCollectorUnavailable(t *testing.T) {
 	}
 }
 
-// Every number of aio.Stats is in some metric.
+// TestCollectorIsComplete checks that every number of aio.Stats is in some metric.
 func TestCollectorIsComplete(t *testing.T) {
 	var all aio.Stats
 	fields := aioprometheus.Fill(&all)

@@ -7,10 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// CollectorOf is a collector of what read returns.
+// CollectorOf returns a collector of the results of read.
 func CollectorOf(read func() aio.Stats) prometheus.Collector { return collector{read: read} }
 
-// Fill gives every number of s, but for the latency, a value of its own, and returns these by
+// Fill sets every number of s, except the latency, to a different value, and returns the values by
 // the names of the fields.
 func Fill(s *aio.Stats) map[string]float64 {
 	values := make(map[string]float64)

@@ -12,27 +12,27 @@ import (
 const (
 	// minUnit is the smallest size of a page, in bytes.
 	minUnit = 4096
-	// ahead is how far ahead of an append blocks are written at most, and minAhead at
-	// least, in bytes. It is as long as the log is.
+	// ahead and minAhead bound the blocks that are written ahead of an append, in bytes. Between
+	// these they are as long as the log.
 	ahead, minAhead = 1 << 20, 16 << 10
-	// large is the length in bytes from which on an append gains nothing by that.
+	// large is the length in bytes from which an append gains nothing by blocks ahead.
 	large = 64 << 10
 )
 
 // A file is a segment that may be written to.
 type file struct {
 	f    *aio.File
-	r    *aio.File // to read from, plain
-	size int64     // when it was opened
+	r    *aio.File // for reading, buffered
+	size int64     // at the time of opening
 	unit int64     // bytes; writes of whole units go direct, or change whole pages
 
 	dir   string      // to be synced with the file, once; "" if not
-	named atomic.Bool // that is done
+	named atomic.Bool // dir is synced
 
-	mu    sync.Mutex // guards what follows, and is held across writes
-	buf   []byte     // aligned; what is written
-	high  int64      // behind it there are zeros only
-	ready int64      // up to here blocks have been written
+	mu    sync.Mutex // guards the following fields, and is held across writes
+	buf   []byte     // aligned; for writes
+	high  int64      // only zeros follow it
+	ready int64      // blocks before it have been written
 	last  []byte     // the unit at base, if that is not negative
 	base  int64
 }
@@ -57,10 +57,10 @@ func newFile(f *aio.File, dir string, high int64) (*file, error) {
 	}, nil
 }
 
-// ReadAt is that of a plain aio.File. A direct write takes what it changes out of the page cache.
+// ReadAt is that of a buffered aio.File. A direct write drops its pages from the page cache.
 func (f *file) ReadAt(p []byte, off int64) (int, error) { return f.r.ReadAt(p, off) }
 
-// Close lets calls in flight finish, as that of aio.File does.
+// Close lets calls in flight complete, as that of aio.File does.
 func (f *file) Close() error {
 	err := f.f.Close()
 	if f.r != f.f {
@@ -69,10 +69,10 @@ func (f *file) Close() error {
 	return err
 }
 
-// Sync makes what was written durable, and the first time the name of a file that was created.
+// Sync makes all writes durable, and the first time also the name of a new file.
 func (f *file) Sync() error {
 	if f.dir == "" || f.named.Load() {
-		// The size is no matter: it was there before, or fdatasync(2) sees to it.
+		// The size was durable before, or fdatasync(2) makes it so.
 		return f.f.Datasync()
 	}
 	if err := f.f.Sync(); err != nil {
@@ -85,8 +85,8 @@ func (f *file) Sync() error {
 	return nil
 }
 
-// WriteAt writes p at off, as that of aio.File does. It writes whole units, if these are within the file, with
-// what the file has around p.
+// WriteAt writes p at off, as that of aio.File does. If whole units around p are within the file,
+// it writes these, with the file's bytes around p.
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,13 +108,13 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	defer f.shrink()
 	f.base = -1
 	n, err := f.f.WriteAt(f.buf[:to-lo], lo)
-	if err != nil && to > hi { // no room for what nobody asked for?
+	if err != nil && to > hi { // no room for the optional blocks?
 		to = hi
 		n, err = f.f.WriteAt(f.buf[:to-lo], lo)
 	}
 	n = min(max(n-int(off-lo), 0), len(p))
 	if err != nil {
-		f.high = max(f.high, to) // of what may be there now
+		f.high = max(f.high, to) // bytes up to it may be there now
 		return n, err
 	}
 	f.ready = max(f.ready, to)
@@ -124,10 +124,10 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// maxBuf is the longest write in bytes that is made of units, which has to be copied.
+// maxBuf is the longest write in bytes that is made of units, which must be copied.
 const maxBuf = 4 << 20
 
-// fill makes buf what is to be from lo to to.
+// fill fills buf with the bytes from lo to to.
 func (f *file) fill(p []byte, off, lo, hi, to int64) error {
 	if int64(len(f.buf)) < to-lo {
 		f.buf = aio.AlignedBuffer(int(to - lo))
@@ -150,7 +150,7 @@ func (f *file) fill(p []byte, off, lo, hi, to int64) error {
 	return nil
 }
 
-// shrink lets go of a buffer that most appends have no use for: a process may have many logs.
+// shrink frees a buffer that most appends do not use: a process may have many logs.
 func (f *file) shrink() {
 	if len(f.buf) > large {
 		f.buf = nil
@@ -166,7 +166,7 @@ func (f *file) unitAt(p []byte, base int64) error {
 	return f.content(p, base)
 }
 
-// content fills p with what the file has at off.
+// content fills p with the file's bytes at off.
 func (f *file) content(p []byte, off int64) error {
 	if off >= f.high {
 		clear(p)

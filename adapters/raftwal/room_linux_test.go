@@ -11,7 +11,8 @@ import (
 	"github.com/go-aio/aio/adapters/raftwal"
 )
 
-// Where there is no room for what is written ahead, what was to be written is.
+// TestNoRoomAhead fills a filesystem so that there is no room ahead. The append itself is still
+// written.
 func TestNoRoomAhead(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8192"); err != nil {
@@ -33,7 +34,7 @@ func TestNoRoomAhead(t *testing.T) {
 		}
 	}
 	if n, err := f.WriteAt(p, 6000); !errors.Is(err, syscall.ENOSPC) || n > 2192 {
-		t.Errorf("WriteAt of what does not fit: %d, %v", n, err)
+		t.Errorf("WriteAt without enough room: %d, %v", n, err)
 	}
 	got := make([]byte, 6000)
 	if n, err := f.ReadAt(got, 0); n != len(got) || err != nil || !bytes.Equal(got, append(p, p...)) {

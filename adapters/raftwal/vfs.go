@@ -1,31 +1,33 @@
-// Package raftwal is the types.VFS of github.com/hashicorp/raft-wal, the files of a Raft log, on [aio.File]:
+// Package raftwal is the types.VFS of github.com/hashicorp/raft-wal, the files of a Raft log, on
+// [aio.File]:
 //
 //	vfs := raftwal.New(raftwal.Options{})
 //	w, err := wal.Open(dir, wal.WithSegmentFiler(segment.NewFiler(dir, vfs)))
 //
-// Logs are the same on disk, and may be opened with either VFS. The database of metadata (bbolt) is not opened
-// through a VFS.
+// Logs are the same on disk, and may be opened with either VFS. The database of metadata (bbolt) is
+// not opened through a VFS.
 //
 // # Which calls become which requests
 //
-// raft-wal appends records of any length to a segment of a fixed size, 64 MiB by default, whose space is
-// reserved when it is created, and syncs after each. A VFS of this package writes whole units: 4096 bytes, or a
-// block of the filesystem if that is larger. It writes all units that an append touches, with the bytes around the
-// append, which it remembers. Now and then it also writes up to 1 MiB of the units after the append, unchanged. So an
-// append never extends the file, and hardly ever changes its metadata: the sync after it, fdatasync(2), has nothing
-// for the journal of the filesystem. The first Sync of a new segment is fsync(2) of it and of its directory.
+// raft-wal appends records of any length to a segment of a fixed size, 64 MiB by default, whose
+// space is reserved when it is created, and syncs after each. A VFS of this package writes whole
+// units: 4096 bytes, or a block of the filesystem if that is larger. It writes all units that an
+// append touches, with the bytes around the append, which it remembers. Now and then it also writes
+// up to 1 MiB of the units after the append, unchanged. So an append never extends the file, and
+// seldom changes its metadata: the sync after it, fdatasync(2), has nothing for the journal of the
+// filesystem. The first Sync of a new segment is fsync(2) of it and of its directory.
 //
-// By default this goes through the page cache. With [Options.Direct] it does not, and in a
-// crowd of logs an append waits in kernel AIO. Reads are through
-// the page cache in either case: raft-wal reads 64 KiB for each record, of which it wants the first.
+// By default this goes through the page cache. With [Options.Direct] it does not, and in a crowd of
+// logs an append waits in kernel AIO. Reads are through the page cache in either case: raft-wal
+// reads 64 KiB for each record, and uses the first.
 //
-// The bytes around an append are written again as they were. A crash in mid-write leaves them so: it is the same
-// bytes before and after.
+// The bytes around an append are written again unchanged. So a crash in mid-write does not change
+// them.
 //
 // # Concurrency
 //
-// All methods may be called concurrently. Of the Files that are open for writing to one name only one may be used,
-// as raft-wal does.
+// All methods may be called concurrently. If several Files are open for writing to one name, only
+// one of them may be used, as raft-wal does.
 package raftwal
 
 import (
@@ -40,11 +42,11 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// Options are what New takes. The zero value is a VFS that writes through the page cache.
+// Options are the options of New. The zero value is a VFS that writes through the page cache.
 type Options struct {
-	// Direct has appends go past the page cache, where the filesystem can. It is for a process with many logs,
-	// whose appends then wait in kernel AIO and not on threads. What is read soon after it was
-	// appended has to come from the disk then.
+	// Direct makes appends bypass the page cache, where the filesystem supports it. It is for a
+	// process with many logs, whose appends then wait in kernel AIO and not on threads. A read soon
+	// after an append then goes to the disk.
 	Direct bool
 }
 
@@ -55,7 +57,7 @@ type VFS struct {
 
 var _ types.VFS = (*VFS)(nil)
 
-// New returns a VFS, which keeps nothing: there may be any number.
+// New returns a VFS, which keeps no state: there may be any number.
 func New(o Options) *VFS {
 	v := new(VFS)
 	if o.Direct {
@@ -64,8 +66,8 @@ func New(o Options) *VFS {
 	return v
 }
 
-// ListDir returns the names of the files in dir, in lexical order. For a directory in it there is
-// an empty name, as that of raft-wal has, which looks at suffixes only.
+// ListDir returns the names of the files in dir, in lexical order. Like raft-wal's own it returns
+// an empty name for a directory in dir; raft-wal looks at suffixes only.
 func (v *VFS) ListDir(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -80,9 +82,9 @@ func (v *VFS) ListDir(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Create makes a file of size bytes, at most 2 GiB - 1, with space for them on the disk
-// where the filesystem can reserve some. It is an error if there is one of that name. The
-// first Sync of the file makes its name durable too.
+// Create creates a file of size bytes, at most 2 GiB - 1, with space for them on the disk where the
+// filesystem can reserve some. It is an error if the name exists. The first Sync of the file makes
+// its name durable too.
 func (v *VFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
 	f, err := aio.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_RDWR|v.direct, 0o644)
 	if err != nil {
@@ -109,7 +111,7 @@ func preallocate(f *aio.File, size uint64) error {
 	return err
 }
 
-// Delete removes a file, and is durable when it returns.
+// Delete removes a file. The removal is durable when it returns.
 func (v *VFS) Delete(dir, name string) error {
 	if err := os.Remove(filepath.Join(dir, name)); err != nil {
 		return err
@@ -137,7 +139,7 @@ func (v *VFS) OpenWriter(dir, name string) (types.WritableFile, error) {
 
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // has no such thing
+		return nil // has no such call
 	}
 	d, err := aio.Open(dir)
 	if err != nil {

@@ -35,12 +35,12 @@ func TestMain(m *testing.M) {
 }
 
 func eachMode(t *testing.T, test func(t *testing.T, v types.VFS)) {
-	t.Run("plain", func(t *testing.T) { test(t, raftwal.New(raftwal.Options{})) })
+	t.Run("buffered", func(t *testing.T) { test(t, raftwal.New(raftwal.Options{})) })
 	t.Run("direct", func(t *testing.T) { test(t, raftwal.New(raftwal.Options{Direct: true})) })
 }
 
-// Whatever is written wherever, the file has its bytes there and what it had before elsewhere. A part of
-// it is read back through the file that wrote and through a reader.
+// TestModel makes random writes and compares the whole file with a model. It reads parts of the
+// file through the writing file and through a reader.
 func TestModel(t *testing.T) {
 	eachMode(t, func(t *testing.T, v types.VFS) {
 		for seed := range uint64(20) {
@@ -107,7 +107,7 @@ func model(t *testing.T, v types.VFS, r *rand.Rand) {
 	}
 }
 
-// Errors and lists are those of raft-wal's own VFS.
+// TestContract compares errors and lists with those of raft-wal's own VFS.
 func TestContract(t *testing.T) {
 	own := rafts.New()
 	eachMode(t, func(t *testing.T, v types.VFS) {
@@ -136,7 +136,7 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := v.Create(dir, "b", 1000); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("Create of what is there: %v", err)
+			t.Errorf("Create of an existing file: %v", err)
 		}
 		if info, err := os.Stat(filepath.Join(dir, "b")); err != nil || info.Size() != 1000 {
 			t.Errorf("a file of 1000 bytes: %v, error %v", info, err)
@@ -170,7 +170,8 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// A testLog is a WAL that is closed with its database of metadata, which WAL.Close leaves open, and locked.
+// A testLog is a WAL that closes its database of metadata too, which WAL.Close leaves open, and
+// locked.
 type testLog struct {
 	*wal.WAL
 	meta *metadb.BoltMetaDB
@@ -211,7 +212,7 @@ func store(t testing.TB, w testLog, from, to uint64) {
 	}
 }
 
-// check looks for logs 1 to last, from several goroutines.
+// check reads logs 1 to last, in several goroutines.
 func check(t testing.TB, w testLog, last uint64) {
 	t.Helper()
 	if n, err := w.LastIndex(); n < last || err != nil {
@@ -232,7 +233,7 @@ func check(t testing.TB, w testLog, last uint64) {
 	readers.Wait()
 }
 
-// What one VFS has written another reads, and goes on with.
+// TestLogsAreTheSame writes a log by one VFS, and reads and extends it by another.
 func TestLogsAreTheSame(t *testing.T) {
 	vfs := []types.VFS{rafts.New(), raftwal.New(raftwal.Options{}), raftwal.New(raftwal.Options{Direct: true})}
 	dir := t.TempDir()
@@ -256,7 +257,7 @@ func TestLogsAreTheSame(t *testing.T) {
 	check(t, w, last+50)
 }
 
-// A log is appended to while others read its end.
+// TestReadersOfTheTail appends to a log while other goroutines read its end.
 func TestReadersOfTheTail(t *testing.T) {
 	eachMode(t, func(t *testing.T, v types.VFS) {
 		w := openLog(t, t.TempDir(), v)
@@ -297,9 +298,10 @@ func appendForEver(dir string, direct bool) error {
 	}
 }
 
-// What StoreLog has returned for is there after the process was killed, and the log goes on.
+// TestKilled kills a process that appends. All logs whose StoreLog has returned are there, and the
+// log goes on.
 func TestKilled(t *testing.T) {
-	for mode, v := range map[string]types.VFS{"plain": raftwal.New(raftwal.Options{}), "direct": raftwal.New(raftwal.Options{Direct: true})} {
+	for mode, v := range map[string]types.VFS{"buffered": raftwal.New(raftwal.Options{}), "direct": raftwal.New(raftwal.Options{Direct: true})} {
 		for round := range uint64(5) {
 			dir := t.TempDir()
 			cmd := exec.Command(os.Args[0])

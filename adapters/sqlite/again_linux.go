@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// again returns an aio.File on what f has open.
+// again returns an aio.File on the file that f has open.
 //
-// A plain one has a duplicate of f's descriptor: temporary files have no name to be opened by, and an error of write-back
-// is told once for each open file description. A direct one is opened again; where that cannot be it is a plain one. Closing
-// either releases no lock of f, as it would a POSIX lock, because f has open file description locks (fcntl(2)), or flock(2)'s.
+// A buffered one has a duplicate of f's descriptor: temporary files have no name for another open,
+// and a write-back error is reported once for each open file description. A direct one is opened
+// again; if that fails, it is buffered. Closing either releases no lock of f, as it would a POSIX
+// lock, because f has open file description locks (fcntl(2)), or flock(2)'s.
 func again(f vfs.File, flags vfs.OpenFlag, direct bool) (*aio.File, error) {
 	of, ok := f.(interface {
 		syscall.Conn
@@ -27,7 +28,7 @@ func again(f vfs.File, flags vfs.OpenFlag, direct bool) (*aio.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Control, so that f is not closed meanwhile.
+	// Control keeps f open meanwhile.
 	var file *aio.File
 	cerr := conn.Control(func(fd uintptr) {
 		if direct {

@@ -9,5 +9,5 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// again has nothing to offer that the VFS "os" has not.
+// again returns nothing: here the VFS "os" is as good.
 func again(vfs.File, vfs.OpenFlag, bool) (*aio.File, error) { return nil, errors.ErrUnsupported }

@@ -18,7 +18,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	// vfs=aio-direct is for databases much larger than memory; then with a larger cache too.
+	// vfs=aio-direct is for databases much larger than memory, and needs a larger cache.
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "demo.db")+"?vfs=aio&_pragma=journal_mode(wal)")
 	if err != nil {
 		log.Fatal(err)

@@ -11,13 +11,13 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// A file is one that the VFS "os" has opened, and an aio.File on the same inode. What the aio.File does not do is the
-// former's: Lock, Unlock, CheckReservedLock, Size, SectorSize and the file controls.
+// A file is a file of the VFS "os", and an aio.File on the same inode. The methods that aio.File
+// lacks are the former's: Lock, Unlock, CheckReservedLock, Size, SectorSize and the file controls.
 type file struct {
 	vfs.File
 	aio    *aio.File
 	pages  *workingSet // nil unless the aio.File is direct
-	newDir bool        // the directory may not know of the file yet
+	newDir bool        // the file's name may not be durable yet
 }
 
 var (
@@ -33,7 +33,7 @@ var (
 )
 
 func (f *file) Close() error {
-	// The aio.File first, so that nothing is under way on it when the locks go.
+	// The aio.File is closed first, so that no call on it is in flight when the locks go.
 	err := f.aio.Close()
 	return errors.Join(err, f.File.Close())
 }
@@ -58,7 +58,7 @@ func (f *file) cached(n int, off int64) bool {
 	return int64(n) < block || off+int64(n) <= block || f.pages.read(off)
 }
 
-// corrupt makes what a broken filesystem returns of a read what SQLite calls it.
+// corrupt translates the error that a broken filesystem returns for a read into SQLite's.
 func corrupt(err error) error {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ERANGE, syscall.ENXIO} {
 		if errors.Is(err, errno) {
@@ -81,7 +81,7 @@ func (f *file) Truncate(size int64) error { return f.aio.Truncate(size) }
 
 func (f *file) Sync(flags vfs.SyncFlag) error {
 	if f.newDir {
-		// The first sync of a journal is one of its directory too.
+		// The first sync of a journal also syncs its directory.
 		err := f.File.Sync(flags)
 		f.newDir = err != nil
 		return err
@@ -89,7 +89,8 @@ func (f *file) Sync(flags vfs.SyncFlag) error {
 	return f.aio.Datasync()
 }
 
-// SizeHint reserves space up to size, so that the writes that follow do not extend the file: those would block.
+// SizeHint reserves space up to size, so that the following writes do not extend the file: those
+// would block.
 func (f *file) SizeHint(size int64) error {
 	end, err := f.Size()
 	if err != nil || end >= size {
@@ -102,7 +103,7 @@ func (f *file) SizeHint(size int64) error {
 	return full(err)
 }
 
-// full makes ENOSPC what SQLite calls it.
+// full translates ENOSPC into SQLite's error.
 func full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return vfs.SystemError(err, sqlite3.FULL)
@@ -113,7 +114,8 @@ func full(err error) error {
 func (f *file) DeviceCharacteristics() vfs.DeviceCharacteristic {
 	c := f.File.DeviceCharacteristics()
 	if f.pages != nil {
-		// Parts of pages would be read in whole blocks anyway, and F2FS has no direct writes within an atomic one.
+		// A read of part of a page would read whole blocks anyway, and F2FS has no direct writes
+		// within an atomic one.
 		c &^= vfs.IOCAP_SUBPAGE_READ | vfs.IOCAP_BATCH_ATOMIC
 	}
 	return c

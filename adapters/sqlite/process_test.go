@@ -14,7 +14,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// A part is what this binary does in another process.
+// A part runs in another process of this binary.
 var parts = map[string]func(uri string) error{
 	"lock":  lockPart,
 	"add":   addPart,
@@ -39,7 +39,7 @@ func process(part, uri string) *exec.Cmd {
 	return cmd
 }
 
-// lockPart says whether the database can be locked for writing now.
+// lockPart reports whether the database can be locked for writing now.
 func lockPart(uri string) error {
 	c, err := sqlite3.Open(uri)
 	if err != nil {
@@ -58,7 +58,8 @@ func lockPart(uri string) error {
 	return nil
 }
 
-// No close of a descriptor of the database gives up a lock of another connection.
+// TestLocksOutliveCloses checks that no close of a descriptor of the database releases a lock of
+// another connection.
 func TestLocksOutliveCloses(t *testing.T) {
 	for _, mode := range modes[1:] {
 		for _, journal := range []string{"delete", "wal"} {
@@ -115,8 +116,8 @@ func addPart(uri string) error {
 	return nil
 }
 
-// Processes of every mode, two of each, share a database that grows. No update of one is lost, and no size or
-// page that one has seen before is taken for what is there.
+// TestProcesses runs two processes of each mode on a growing database. No update is lost, and no
+// process uses an outdated size or page.
 func TestProcesses(t *testing.T) {
 	for _, journal := range []string{"delete", "truncate", "wal"} {
 		t.Run(journal, func(t *testing.T) {
@@ -148,7 +149,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// writePart commits rows for ever, and says which.
+// writePart commits rows for ever, and prints each.
 func writePart(uri string) error {
 	c, err := sqlite3.Open(uri)
 	if err != nil {
@@ -162,10 +163,11 @@ func writePart(uri string) error {
 	}
 }
 
-// commits are made before a process is killed.
+// commits is the number of commits before a process is killed.
 const commits = 20
 
-// What a process that is killed has committed is there, and the rest is undone, whoever opens the database next.
+// TestKilled kills a process. Its commits are there, and the rest is undone, in any mode of the
+// next process.
 func TestKilled(t *testing.T) {
 	for _, writer := range modes[1:] {
 		for _, reader := range []string{"os", writer} {

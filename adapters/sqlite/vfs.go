@@ -9,18 +9,19 @@
 //
 // # What direct costs
 //
-// SQLite leans on the page cache. Each connection has a cache of its own, of 2 MB by default, and drops it
-// whenever another connection has written; direct, every page that is not in there is a read of the disk, one at a time. SQLite's speed
-// test at its default size reads 3.3 GiB that way. Choose "aio" unless the database is much larger than memory
-// and read at random, or must leave the page cache to others. Then give each connection a large cache (PRAGMA
-// cache_size), keep pages at a block of the filesystem or more (PRAGMA page_size; a block has 4096 bytes on
-// most filesystems), and write in large transactions.
+// SQLite relies on the page cache. Each connection has a cache of its own, of 2 MB by default, and
+// drops it whenever another connection has written. With direct I/O each page that is not in there
+// is a read of the disk, one at a time. SQLite's speed test at its default size reads 3.3 GiB that
+// way. Choose "aio" unless the database is much larger than memory and read at random, or must
+// leave the page cache to others. Then give each connection a large cache (PRAGMA cache_size), and
+// write in large transactions. Keep pages at a block of the filesystem or more (PRAGMA page_size;
+// a block has 4096 bytes on most filesystems).
 //
 // # What goes where
 //
-// "aio" is SQLite's own VFS with its reads, writes, truncations, allocations and syncs (fdatasync(2)) made by a plain
-// aio.File. That bounds the threads that wait for the disk, see [aio.Config], and a sync is a request of kernel AIO when
-// many are under way.
+// "aio" is SQLite's own VFS, except that a buffered aio.File makes its reads, writes, truncations,
+// allocations and syncs (fdatasync(2)). That bounds the threads that wait for the disk, see
+// [aio.Config], and a sync is a request of kernel AIO when many are in flight.
 //
 // "aio-direct" is that with a direct aio.File for the main database:
 //
@@ -32,30 +33,33 @@
 //	over and over
 //	sync                                  fdatasync(2)
 //
-// A block is that of [aio.File.Alignment]. So a database whose pages are smaller than a block gains nothing, nor does
-// one that package xts of go-sqlite3 encrypts, 512 bytes at a time.
+// A block is that of [aio.File.Alignment]. So a database whose pages are smaller than a block
+// gains nothing, nor does one that package xts of go-sqlite3 encrypts, 512 bytes at a time.
 //
-// While at most 1024 of the last 4096 pages that a connection has read are different ones, its cache is too small for what it works
-// on, and it would ask the disk for the same pages again and again. Then whole pages go through the page cache too, until
-// they are 2048 again.
+// If at most 1024 of the last 4096 pages read by a connection are different, its cache is too
+// small for them, and it would ask the disk for the same pages again and again. Then whole pages
+// go through the page cache too, until 2048 of them are different again.
 //
-// Journals, write-ahead logs and temporary files stay in the page cache: SQLite writes records of odd lengths to them, and
-// reads them back soon.
+// Journals, write-ahead logs and temporary files stay in the page cache: SQLite writes records of
+// odd lengths to them, and reads them back soon.
 //
-// Locks, shared memory (the WAL-index), memory mapping (PRAGMA mmap_size) and file controls are those of the VFS "os" of
-// go-sqlite3, on the descriptor that it opens, so its build tags mean here what they mean there. aio.File has a duplicate of that
-// descriptor; in a direct one it has two that are opened again. The locks are open file description locks (fcntl(2)), which the
-// close of another descriptor does not release. Connections by "os", "aio" and "aio-direct", and those of other
-// processes, may share a database.
+// Locks, shared memory (the WAL-index), memory mapping (PRAGMA mmap_size) and file controls are
+// those of the VFS "os" of go-sqlite3, on the descriptor that it opens. So its build tags have the
+// same meaning here. A buffered aio.File has a duplicate of that descriptor; a direct one has two
+// that are opened again. The locks are open file description locks (fcntl(2)), which the close of
+// another descriptor does not release. Connections by "os", "aio" and "aio-direct", and those of
+// other processes, may share a database.
 //
 // # Errors
 //
-// They are those of the VFS "os", but for a full disk, which is sqlite3.FULL as in SQLite itself, and a read that fails
-// with EIO, which is sqlite3.IOERR_CORRUPTFS; with "os" of v0.37.0 these are sqlite3.IOERR_WRITE and IOERR_READ.
+// Errors are those of the VFS "os", with two exceptions. A full disk is sqlite3.FULL, as in SQLite
+// itself. A read that fails with EIO is sqlite3.IOERR_CORRUPTFS. With "os" of v0.37.0 these are
+// sqlite3.IOERR_WRITE and IOERR_READ.
 //
 // # Concurrency
 //
-// As with any VFS: each connection is used by one goroutine at a time, and any number of connections at once.
+// As with any VFS, one goroutine at a time uses a connection, and any number of connections may be
+// in use at once.
 //
 // On other systems than Linux both VFSes are the same as "os".
 package sqlite
@@ -76,12 +80,12 @@ func init() {
 // base opens the descriptors that have the locks.
 var base = vfs.Find("os")
 
-// VFS is a VFS for SQLite over aio.File. It may be registered under further names, and wrapped by the encrypting
-// VFSes of go-sqlite3:
+// VFS is a VFS for SQLite over aio.File. It may be registered under further names, and wrapped by
+// the encrypting VFSes of go-sqlite3:
 //
 //	vfs.Register("aio-xts", xts.Wrap(sqlite.VFS{}, nil))
 type VFS struct {
-	// Direct asks for direct I/O on main databases. Where the filesystem has none it is not an error.
+	// Direct asks for direct I/O on main databases. It is not an error if the filesystem has none.
 	Direct bool
 }
 
@@ -119,10 +123,10 @@ func (v VFS) wrap(f vfs.File, flags vfs.OpenFlag, err error) (vfs.File, vfs.Open
 	return wrapped, flags, nil
 }
 
-// Delete deletes a file, and then makes that durable if syncDir.
+// Delete deletes a file. If syncDir it also makes that durable.
 func (VFS) Delete(name string, syncDir bool) error { return base.Delete(name, syncDir) }
 
-// Access tells whether a file is there, or may be read or written.
+// Access reports whether a file exists, or may be read or written.
 func (VFS) Access(name string, flags vfs.AccessFlag) (bool, error) { return base.Access(name, flags) }
 
 // FullPathname returns the absolute path of a file, without symbolic links.

@@ -17,10 +17,11 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// modes are names of VFSes: go-sqlite3's own and ours.
+// modes are names of VFSes: go-sqlite3's own and the adapter's.
 var modes = []string{"os", "aio", "aio-direct"}
 
-// scratch returns a directory on the disk of the working directory, which has direct I/O where /tmp may not.
+// scratch returns a directory on the disk of the working directory, which has direct I/O where
+// /tmp may not.
 func scratch(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(".", ".cache-")
@@ -34,7 +35,7 @@ func scratch(t testing.TB) string {
 	return dir
 }
 
-// uri is that of a database in dir.
+// uri returns the URI of a database in dir.
 func uri(dir, mode string, pragmas ...string) string {
 	u := "file:" + filepath.Join(dir, "test.db") + "?_pragma=busy_timeout(10000)"
 	if mode != "os" {
@@ -68,7 +69,7 @@ func do(t testing.TB, c *sqlite3.Conn, sql string) {
 	}
 }
 
-// text returns the one value that a query has.
+// text returns the single value of a query.
 func text(t testing.TB, c *sqlite3.Conn, sql string) string {
 	t.Helper()
 	s, _, err := c.Prepare(sql)
@@ -97,7 +98,7 @@ func fill(t testing.TB, c *sqlite3.Conn) {
 		INSERT INTO t SELECT i, hex(randomblob(500)) FROM n`)
 }
 
-// mainFile returns the file of a connection's database, below what go-sqlite3 wraps it in.
+// mainFile returns the file of a connection's database, without the wrapper of go-sqlite3.
 func mainFile(t testing.TB, c *sqlite3.Conn) vfs.FileSizeHint {
 	t.Helper()
 	p, err := c.FileControl("", sqlite3.FCNTL_FILE_POINTER)
@@ -111,7 +112,7 @@ func mainFile(t testing.TB, c *sqlite3.Conn) vfs.FileSizeHint {
 	return f
 }
 
-// Every journal mode and page size, in each mode; written by one and read by all.
+// TestDatabases writes every journal mode and page size, in each mode, and reads it in all modes.
 func TestDatabases(t *testing.T) {
 	for _, mode := range modes[1:] {
 		for _, journal := range []string{"delete", "truncate", "persist", "memory", "wal", "off"} {
@@ -147,7 +148,7 @@ func counts() (cached, direct int64) {
 	return s.PageCache, s.Submitted + s.Synchronous
 }
 
-// wantCounts checks what fn adds to these; -1 is any number that is not 0.
+// wantCounts checks by how much fn raises the counts; -1 is any number that is not 0.
 func wantCounts(t *testing.T, what string, wantCached, wantDirect int64, fn func()) {
 	t.Helper()
 	cached, direct := counts()
@@ -167,7 +168,7 @@ func onLinux(t *testing.T) {
 	}
 }
 
-// The package comment's table of what goes where.
+// TestWhatGoesWhere checks the package comment's table of what goes where.
 func TestWhatGoesWhere(t *testing.T) {
 	onLinux(t)
 	for _, mode := range modes[1:] {
@@ -211,7 +212,8 @@ func TestWhatGoesWhere(t *testing.T) {
 	}
 }
 
-// Pages that are read over and over come from the page cache, until many are read once.
+// TestWorkingSet checks that pages which are read over and over come from the page cache, until
+// many are read once.
 func TestWorkingSet(t *testing.T) {
 	onLinux(t)
 	c := open(t, scratch(t), "aio-direct")
@@ -248,7 +250,7 @@ func TestWorkingSet(t *testing.T) {
 	wantText(t, c, "PRAGMA integrity_check", "ok")
 }
 
-// A size hint reserves space, and is no truncation.
+// TestSizeHint checks that a size hint reserves space, and does not truncate.
 func TestSizeHint(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -271,7 +273,8 @@ func TestSizeHint(t *testing.T) {
 	}
 }
 
-// The mapping of a connection shows what others write, direct or not.
+// TestMemoryMapping checks that the mapping of a connection shows the writes of others, direct or
+// not.
 func TestMemoryMapping(t *testing.T) {
 	for _, writer := range modes {
 		for _, reader := range modes {
@@ -293,7 +296,7 @@ func TestMemoryMapping(t *testing.T) {
 	}
 }
 
-// The file controls that its own VFS has.
+// TestFileControls makes the file controls of the VFS "os".
 func TestFileControls(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -320,7 +323,7 @@ func TestFileControls(t *testing.T) {
 	}
 }
 
-// A database that is moved away is not written to.
+// TestHasMoved checks that a database that was moved away is not written to.
 func TestHasMoved(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -357,7 +360,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Where there is no direct I/O a direct database is a plain one.
+// TestWithoutDirect checks that without direct I/O a direct database is buffered.
 func TestWithoutDirect(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "sqlite-")
 	if err != nil {
@@ -365,11 +368,11 @@ func TestWithoutDirect(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	c := open(t, dir, "aio-direct")
-	wantCounts(t, "without direct I/O", -1, -1, func() { fill(t, c) }) // syncs are counted with what is direct
+	wantCounts(t, "without direct I/O", -1, -1, func() { fill(t, c) }) // syncs are counted with the direct requests
 	wantText(t, c, "PRAGMA integrity_check", "ok")
 }
 
-// A read-only database, by its mode or by that of the file.
+// TestReadOnly opens a read-only database, by its mode or by that of the file.
 func TestReadOnly(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -386,7 +389,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// descriptors returns how many of the process are open on files whose names have this in them.
+// descriptors returns how many descriptors of the process are open on files with part in their
+// names.
 func descriptors(t testing.TB, part string) (n int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -417,7 +421,7 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// Temporary files have no name to be opened by.
+// TestTemporaryFile uses temporary files, which have no name to be opened by.
 func TestTemporaryFile(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		f, _, err := sqlite.VFS{Direct: direct}.Open("", vfs.OPEN_TEMP_DB|vfs.OPEN_READWRITE|vfs.OPEN_CREATE|vfs.OPEN_EXCLUSIVE|vfs.OPEN_DELETEONCLOSE)

@@ -6,27 +6,29 @@ import (
 	"github.com/go-aio/aio"
 )
 
-// A workingSet tells from the last pages that a connection has read whether it reads few of them over and over. Its own cache is
-// too small for them then, or is dropped by the writes of others, or what it reads are blocks of a cipher with several pages in each. The page cache
-// would have had these, in a hundredth of the time of the disk.
+// A workingSet looks at the last pages that a connection has read, and tells whether it reads few
+// of them over and over. Then its own cache is too small for them, or the writes of others drop it,
+// or its reads are blocks of a cipher with several pages in each. The page cache would return these
+// in a hundredth of the time of the disk.
 //
-// Direct reads are ahead as long as fewer than 7 in 10 would be answered by the page cache, see docs/embedding.md.
+// Direct reads are faster as long as the page cache would answer fewer than 7 in 10 of them, see
+// docs/embedding.md.
 type workingSet struct {
-	// block is the length in bytes from which I/O of a direct File goes past the page cache. A
-	// shorter write goes through it, so a shorter read does too. It is one of the header of the
-	// database, of a page of an old database, or of a sector of package xts, which has eight to a
-	// page.
+	// block is the length in bytes from which I/O of a direct File bypasses the page cache. A
+	// shorter write goes through it, so a shorter read does too. Short reads are of the header of
+	// the database, of a page of an old database, or of a sector of package xts, which has eight to
+	// a page.
 	block int64
 
-	seen  [4 * window / 64]uint64 // a bit for each page read, the more of them are different the more are set
+	seen  [4 * window / 64]uint64 // a bit for each page read: the more different pages, the more bits
 	reads int
 	small bool
 }
 
 const (
-	window = 4096       // reads after which it is decided anew
-	few    = window / 4 // different pages in a window: at most these are small, 4 MiB with pages of 4096 bytes
-	many   = window / 2 // from these on it is large again
+	window = 4096       // reads between two decisions
+	few    = window / 4 // different pages in a window: up to this number they are few, 4 MiB with pages of 4096 bytes
+	many   = window / 2 // from this number on they are many again
 )
 
 // newWorkingSet returns a workingSet of a direct File.
@@ -35,7 +37,7 @@ func newWorkingSet(f *aio.File) *workingSet {
 	return &workingSet{block: int64(max(a.Read, a.Write))}
 }
 
-// read takes note of a page that is read, and reports whether the page cache should be asked for it.
+// read records the read of a page, and reports whether the page cache should be asked for it.
 func (w *workingSet) read(off int64) bool {
 	bit := off / w.block % int64(64*len(w.seen))
 	w.seen[bit/64] |= 1 << (bit % 64)

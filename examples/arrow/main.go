@@ -1,10 +1,11 @@
 // Arrow reads one column of a Parquet file, and 32 at a time, with github.com/apache/arrow-go.
 //
-// What one learns:
+// Lessons:
+//
 //   - By default a column chunk is read whole, by one ReadAt. That suits direct I/O: it is one
 //     request, or one for each MiB, since a chunk does not begin at a multiple of 512 bytes.
-//   - With BufferedStreamEnabled it is read by the page, and BufferSize says in what pieces: 16 KiB
-//     unless it is set. Direct, set it to 1 MiB.
+//   - With BufferedStreamEnabled it is read by the page, in pieces of BufferSize: 16 KiB by
+//     default. For direct I/O, set it to 1 MiB.
 package main
 
 import (

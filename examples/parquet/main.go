@@ -1,13 +1,16 @@
-// Parquet reads one column of a Parquet file, and 32 at a time, with github.com/parquet-go/parquet-go.
+// Parquet reads one column of a Parquet file, and 32 at a time, with
+// github.com/parquet-go/parquet-go.
 //
-// What one learns:
-//   - A page is read by two requests: one of [parquet.ReadBufferSize], 4 KiB if nothing else is said, for its
-//     header, and one for the rest. Through the page cache the first is for nothing; direct, it takes as long as
-//     a larger one, and the next does not begin before.
+// Lessons:
+//
+//   - A page is read by two requests: one of [parquet.ReadBufferSize], 4 KiB by default, for its
+//     header, and one for the rest. Through the page cache the first costs little. With direct I/O
+//     it takes as long as a larger one, and the next begins after it.
 //   - With buffers of 1 MiB a column chunk takes a few requests.
-//   - Opening a file is five small requests, one after the other, all but one at its end. Keep the
-//     [parquet.File] if the file is read more than once.
-//   - 32 columns at a time are as fast as the disk either way; direct they take less of the processor.
+//   - Opening a file takes five small requests, one after the other, all but one at its end. Keep
+//     the [parquet.File] if the file is read more than once.
+//   - 32 columns at a time are as fast as the disk either way; with direct I/O they take less
+//     processor time.
 package main
 
 import (

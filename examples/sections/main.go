@@ -1,13 +1,15 @@
-// Sections has the checksums of 32 sections of a file made, one after the other and all at a time.
+// Sections computes the checksums of 32 sections of a file, one after the other and all at a time.
 //
-// What one learns:
-//   - io.Copy asks for 32 KiB at a time. Through the page cache that is no matter, since the kernel
-//     reads ahead; a direct read of 32 KiB is a request to the disk, and nobody reads ahead. A buffer of
+// Lessons:
+//
+//   - io.Copy asks for 32 KiB at a time. Through the page cache that costs little, since the kernel
+//     reads ahead. A direct read of 32 KiB is a request to the disk, without readahead. A buffer of
 //     1 MiB (bufio) makes it one for each MiB.
-//   - A [stream.Reader] reads ahead, whatever the size of the pieces that it is asked for. Its blocks are
-//     new memory, which takes time too: for sections of a few MiB a Reader of 4 blocks of 256 KiB is enough.
-//   - With many sections at a time there is always another request to be made, and the disk is busy
-//     either way; what remains is the processor time of the page cache.
+//   - A [stream.Reader] reads ahead, in blocks that do not depend on the size of its caller's
+//     reads. Its blocks are new memory, which takes time too: for sections of a few MiB a Reader of
+//     4 blocks of 256 KiB is enough.
+//   - With many sections at a time there is always another request to make, and the disk is busy
+//     either way. The processor time of the page cache remains.
 package main
 
 import (

@@ -1,10 +1,10 @@
 //go:build unix
 
-// Package vfs has the files of a small database made of [aio.File]s: pages, a log, and small files that
-// are replaced as a whole. It is there to be copied and changed; docs/embedding.md goes through it.
+// Package vfs has the files of a small database as [aio.File]s: pages, a log, and small files that
+// are replaced as a whole. It is a template to copy and change; docs/embedding.md explains it.
 //
-// Pages and the log go direct, small files through the page cache. Errors are those of package os. All
-// methods may be called concurrently.
+// Pages and the log are direct, small files buffered. Errors are those of package os. All methods
+// may be called concurrently.
 package vfs
 
 import (
@@ -23,8 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PageSize is the length of a page in bytes. A multiple of 4096 fits the alignment of every disk, so a page
-// in an [aio.AlignedBuffer] goes to the disk as it is.
+// PageSize is the length of a page in bytes. A multiple of 4096 fits the alignment of every disk,
+// so a page in an [aio.AlignedBuffer] goes to the disk as it is.
 const PageSize = 8192
 
 // A Dir is the directory of a database, locked against other processes.
@@ -39,8 +39,8 @@ func Open(name string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not fcntl(2): such a lock is gone as soon as the process closes any descriptor of the
-	// file, and a direct File has two. A lock of flock(2) belongs to this descriptor.
+	// fcntl(2) will not do: its lock goes as soon as the process closes any descriptor of the file,
+	// and a direct File has two. A lock of flock(2) belongs to this descriptor.
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("lock %s: %w", name, err)
@@ -61,11 +61,11 @@ func (d *Dir) Sync() error {
 	return f.Sync()
 }
 
-// create makes a file that goes direct, with size bytes of zeros, which are its own on the
-// disk, as its name is.
+// create makes a direct file with size bytes of zeros, allocated on the disk, and makes its name
+// durable.
 func (d *Dir) create(name string, size int64) (*aio.File, error) {
 	path := filepath.Join(d.name, name)
-	// A new inode: whoever has the old file open, or linked to another name, keeps it.
+	// The file gets a new inode: open descriptors, and links of another name, keep the old one.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -80,25 +80,25 @@ func (d *Dir) create(name string, size int64) (*aio.File, error) {
 	return f, nil
 }
 
-// allocate has writes to the first size bytes neither extend the file, so that they are
-// asynchronous, nor meet a full disk.
+// allocate reserves the first size bytes. Writes there do not extend the file, so they are
+// asynchronous, and they do not meet a full disk.
 func allocate(f *aio.File, size int64) error {
 	if size == 0 {
 		return nil
 	}
 	err := f.Allocate(0, size)
 	if errors.Is(err, errors.ErrUnsupported) {
-		return f.Truncate(size) // the size at least
+		return f.Truncate(size) // filesystems without fallocate(2): the size only
 	}
 	return err
 }
 
-// CreatePages makes a file of n pages of zeros. Its ReadAt and WriteAt of whole pages go direct,
-// from as many goroutines as there are.
+// CreatePages makes a file of n pages of zeros. Its ReadAt and WriteAt of whole pages are direct,
+// from any number of goroutines.
 func (d *Dir) CreatePages(name string, n int64) (*aio.File, error) { return d.create(name, n*PageSize) }
 
-// Commit writes pages by their numbers, and returns when they are durable. After an error nobody knows
-// which of them are; a later Sync that succeeds does not tell either.
+// Commit writes pages by their numbers, and returns when they are durable. After an error any of
+// them may be durable or not; a later Sync that succeeds does not tell either.
 func Commit(ctx context.Context, f *aio.File, pages map[int64][]byte) error {
 	var b aio.Batch
 	for number, page := range pages {
@@ -115,7 +115,7 @@ type Log struct {
 	w *stream.Writer
 }
 
-// CreateLog makes an empty log, of which nobody else is to change the file.
+// CreateLog makes an empty log. Nothing else may change its file.
 func (d *Dir) CreateLog(name string) (*Log, error) {
 	f, err := d.create(name, 0)
 	if err != nil {
@@ -124,26 +124,27 @@ func (d *Dir) CreateLog(name string) (*Log, error) {
 	return &Log{f, stream.NewWriter(f, stream.WriterOptions{Exclusive: true})}, nil
 }
 
-// headerSize is that of what is before a record: its length and checksum.
+// headerSize is the size of the header before a record: its length and checksum.
 const headerSize = 8
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Append returns when the record, of one byte or more, is durable. Those who wait at the same time share a sync.
+// Append returns when the record, of one byte or more, is durable. Appends that wait at the same
+// time share a sync.
 func (l *Log) Append(record []byte) error {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(len(record)))
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(record, castagnoli))
-	if _, err := l.w.Write(append(b, record...)); err != nil { // one Write, so that it stands together
+	if _, err := l.w.Write(append(b, record...)); err != nil { // one Write for both
 		return err
 	}
 	return l.w.Sync()
 }
 
-// Close ends the log. What Append has returned for is durable already.
+// Close ends the log. Appended records are durable already.
 func (l *Log) Close() error { return errors.Join(l.w.Close(), l.f.Close()) }
 
-// Replay calls visit with each record of a log. The first that is not whole is the end: a crash leaves
-// zeros there, or a part of what was being written.
+// Replay calls visit with each record of a log. The first incomplete record is the end: a crash
+// leaves zeros there, or a part of a record.
 func (d *Dir) Replay(name string, visit func(record []byte) error) error {
 	f, err := aio.OpenFile(filepath.Join(d.name, name), os.O_RDONLY|aio.O_DIRECT, 0)
 	if err != nil {
@@ -182,7 +183,7 @@ func (d *Dir) Replay(name string, visit func(record []byte) error) error {
 // Replace gives a small file new content. After a crash it has the old or the new one.
 func (d *Dir) Replace(name string, content []byte) error {
 	path := filepath.Join(d.name, name)
-	f, err := aio.Create(path + ".new") // plain: what is not whole blocks goes through the page cache anyway
+	f, err := aio.Create(path + ".new") // buffered: a file of any length is not whole blocks
 	if err != nil {
 		return err
 	}

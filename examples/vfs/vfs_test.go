@@ -20,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A database writes a change to its log, then the pages, and then says in a small file how far it got.
+// A database writes a change to its log, then the pages, and then records its progress in a small
+// file.
 func Example() {
 	dir, err := os.MkdirTemp("", "vfs")
 	if err != nil {
@@ -113,8 +114,8 @@ func TestLocked(t *testing.T) {
 	again.Close()
 }
 
-// TestTorn cuts a log at every byte, and has zeros and other bytes behind: what is read is the
-// records that are whole.
+// TestTorn cuts a log at every byte, with zeros or other bytes behind. Replay must return the whole
+// records.
 func TestTorn(t *testing.T) {
 	d, dir := open(t)
 	l, err := d.CreateLog("log")
@@ -133,7 +134,7 @@ func TestTorn(t *testing.T) {
 		if i > 0 {
 			ends[i] += ends[i-1]
 		}
-		// As after a crash: the log is open, and zeros are behind.
+		// This is the state after a crash: the log is open, and zeros follow.
 		if got := replay(t, d); strings.Join(got, ",") != strings.Join(want, ",") {
 			t.Fatalf("after %d: %q", i, got)
 		}
@@ -185,7 +186,7 @@ func TestConcurrentAppends(t *testing.T) {
 	}
 }
 
-// TestNewInode has whoever holds the old file keep it.
+// TestNewInode checks that a descriptor of the old file keeps that file.
 func TestNewInode(t *testing.T) {
 	d, dir := open(t)
 	old, err := d.CreatePages("pages", 2)
@@ -224,7 +225,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestQuoted has every Go snippet of the document stand in a file that is compiled.
+// TestQuoted checks that every Go snippet of the document is in a compiled file.
 func TestQuoted(t *testing.T) {
 	text, err := os.ReadFile("../../docs/embedding.md")
 	if err != nil {
@@ -254,7 +255,7 @@ func TestQuoted(t *testing.T) {
 	}
 }
 
-// flat leaves the indentation out.
+// flat removes the indentation.
 func flat(source string) string {
 	var b strings.Builder
 	for line := range strings.Lines(source) {

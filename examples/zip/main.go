@@ -1,12 +1,15 @@
 // Zip reads members of a zip archive, one and 32 at a time, stored and deflated ones.
 //
-// What one learns:
-//   - Package compress/flate reads 4 KiB at a time, unless it is given an io.ByteReader; io.Copy of a stored
-//     member 32 KiB. Through the page cache each is a copy; direct, each is a request to the disk, of
-//     bytes that are not aligned.
-//   - [zip.Reader.RegisterDecompressor] is the place for a larger buffer, or for a [stream.Reader], which reads
-//     ahead, in whole blocks: what zip passes to it knows the file and the offset.
-//   - To inflate takes longer than to read. What direct I/O saves of the processor is then all that is gained.
+// Lessons:
+//
+//   - Package compress/flate reads 4 KiB at a time, unless it is given an io.ByteReader, and
+//     io.Copy of a stored member 32 KiB. Through the page cache each is a copy. With direct I/O
+//     each is a request to the disk, of bytes that are not aligned.
+//   - [zip.Reader.RegisterDecompressor] is the place for a larger buffer, or for a [stream.Reader],
+//     which reads ahead, in whole blocks: the reader that zip passes to it knows the file and the
+//     offset.
+//   - To inflate takes longer than to read. The saved processor time is then the only gain of
+//     direct I/O.
 package main
 
 import (
@@ -47,14 +50,14 @@ var program = compare.Program{
 
 func main() { compare.Main(program) }
 
-// buffered reads what an archive has of a member by requests of 1 MiB.
+// buffered reads the stored bytes of a member by requests of 1 MiB.
 func buffered(member io.Reader) io.ReadCloser {
 	return io.NopCloser(bufio.NewReaderSize(member, 1<<20))
 }
 
 // ahead reads it by a stream.Reader, if it is in a direct File; for others the kernel reads ahead.
 func ahead(member io.Reader) io.ReadCloser {
-	section, ok := member.(*io.SectionReader) // which package zip makes of the member
+	section, ok := member.(*io.SectionReader) // the reader that package zip makes of the member
 	if !ok {
 		return buffered(member)
 	}
@@ -66,7 +69,7 @@ func ahead(member io.Reader) io.ReadCloser {
 	return stream.NewReader(f, stream.ReaderOptions{Offset: off, Length: n, BlockSize: 256 << 10})
 }
 
-// inflate is a decompressor of what by reads.
+// inflate returns a decompressor of the bytes that by reads.
 func inflate(by func(io.Reader) io.ReadCloser) zip.Decompressor {
 	return func(member io.Reader) io.ReadCloser {
 		r := by(member)
@@ -74,13 +77,13 @@ func inflate(by func(io.Reader) io.ReadCloser) zip.Decompressor {
 	}
 }
 
-// An inflater closes what it reads.
+// An inflater also closes the reader of its input.
 type inflater struct {
 	io.Reader
 	io.Closer
 }
 
-// reading reads the first n members of a method at a time, and the directory before.
+// reading reads the first n members of a method at a time, and before that the directory.
 func reading(n int, method uint16, by func(io.Reader) io.ReadCloser) func(compare.File) (compare.Result, error) {
 	return func(f compare.File) (compare.Result, error) {
 		fi, err := f.Stat()

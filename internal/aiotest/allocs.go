@@ -9,7 +9,7 @@ import (
 func AllocsAtMost(t testing.TB, n float64, what string, call func() error) {
 	t.Helper()
 	least := math.Inf(1)
-	for range 3 { // now and then other goroutines allocate meanwhile
+	for range 3 { // other goroutines may allocate meanwhile
 		least = min(least, testing.AllocsPerRun(20, func() {
 			if err := call(); err != nil {
 				t.Errorf("%s: %v", what, err)

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// What os.File lacks has its oracle here: the methods of a File that has them, and what they
-// should do of one that has not.
+// This file has the oracle of the methods that os.File lacks: each function calls the method if f
+// has it, and does the same by other calls if not.
 
 type vectored interface {
 	ReadvAt(bufs [][]byte, off int64) (int, error)
@@ -21,7 +21,7 @@ type spacious interface {
 	PunchHole(off, n int64) error
 }
 
-// ReadvAt is f's, or ReadAt of as many bytes as bufs have together.
+// ReadvAt is f.ReadvAt, or a ReadAt of the total length of bufs.
 func ReadvAt(f File, bufs [][]byte, off int64) (int, error) {
 	if f, ok := f.(vectored); ok {
 		return f.ReadvAt(bufs, off)
@@ -35,7 +35,7 @@ func ReadvAt(f File, bufs [][]byte, off int64) (int, error) {
 	return n, err
 }
 
-// WritevAt is f's, or WriteAt of what bufs have together.
+// WritevAt is f.WritevAt, or a WriteAt of the bytes of bufs.
 func WritevAt(f File, bufs [][]byte, off int64) (int, error) {
 	if f, ok := f.(vectored); ok {
 		return f.WritevAt(bufs, off)
@@ -43,7 +43,7 @@ func WritevAt(f File, bufs [][]byte, off int64) (int, error) {
 	return f.WriteAt(Join(bufs), off)
 }
 
-// Allocate is f's, or fallocate(2) on its descriptor.
+// Allocate is f.Allocate, or fallocate(2) on its descriptor.
 func Allocate(f File, off, n int64) error {
 	if f, ok := f.(spacious); ok {
 		return f.Allocate(off, n)
@@ -51,7 +51,7 @@ func Allocate(f File, off, n int64) error {
 	return fallocate(f, "allocate", false, off, n)
 }
 
-// PunchHole is f's, or fallocate(2) on its descriptor.
+// PunchHole is f.PunchHole, or fallocate(2) on its descriptor.
 func PunchHole(f File, off, n int64) error {
 	if f, ok := f.(spacious); ok {
 		return f.PunchHole(off, n)
@@ -109,8 +109,8 @@ func Total(bufs [][]byte) (n int) {
 	return n
 }
 
-// Split makes buffers of those lengths, each at an address so far beyond a multiple of
-// 4096, or 512 if it is shorter than that, and nil for a length of -1.
+// Split makes buffers of those lengths, and nil for a length of -1. Each is at an address that is
+// shift beyond a multiple of 4096, or of 512 if the buffer is shorter than 4096.
 func Split(shift int, lengths ...int) [][]byte {
 	bufs := make([][]byte, len(lengths))
 	at := make([]int, len(lengths))
@@ -132,7 +132,7 @@ func Split(shift int, lengths ...int) [][]byte {
 	return bufs
 }
 
-// same returns n lengths that are equal.
+// same returns n equal lengths.
 func same(n, length int) []int {
 	all := make([]int, n)
 	for i := range all {
@@ -155,8 +155,8 @@ func readvAt(f File, bufs [][]byte, off int64) []any {
 	return []any{n, err, Join(bufs)[:n]}
 }
 
-// Vectors of buffers where what the kernel takes as it is ends: more than it takes at once,
-// odd lengths and addresses, lengths that are aligned in sum only.
+// Vectors at the limits of the kernel: more buffers than it takes at once, odd lengths and
+// addresses, lengths that are aligned in sum only.
 var vectors = []struct {
 	name    string
 	shift   int
@@ -324,7 +324,7 @@ func (m *Machine) readv(i int) {
 	})
 }
 
-// A cut is where in the slab the buffers of a vector are.
+// A cut lists the places of a vector's buffers in the slab.
 type cut []struct{ at, n int }
 
 func (v cut) total() (n int) {
@@ -334,7 +334,7 @@ func (v cut) total() (n int) {
 	return n
 }
 
-// String is short where there are many.
+// String is short if there are many buffers.
 func (v cut) String() string {
 	if len(v) <= 8 {
 		return fmt.Sprintf("%d bytes of {address length} %v", v.total(), []struct{ at, n int }(v))
@@ -370,7 +370,7 @@ func (m *Machine) cut(n, shift int) (v cut) {
 func (m *Machine) guardedVector(v cut, do func(bufs [][]byte)) {
 	bufs := make([][]byte, 0, len(v))
 	for _, b := range v {
-		bufs = append(bufs, m.slab[b.at:][:b.n]) // with the capacity to do wrong
+		bufs = append(bufs, m.slab[b.at:][:b.n]) // with the capacity to write past the length
 		for j := b.at - guard; j < b.at+b.n+guard; j++ {
 			m.slab[j] = canary
 		}

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// A Case is what to do on an os.File and on an aio.File.
+// A Case makes calls on an os.File and on an aio.File.
 type Case struct {
 	Name string
 	Do   func(s *Side)
 	Root bool // it mounts something
 }
 
-// Contract is all cases that any directory will do for: those of one subject first, then
-// every method on every kind of file.
+// Contract has all cases that run in any directory: first those of one subject, then every method
+// on every kind of file.
 var Contract = slices.Concat([]Case{
 	{Name: "ReadAt and WriteAt of any offset, length and address", Do: anyAlignment},
 	{Name: "ReadAt around the end", Do: readsAroundEnd},
@@ -45,8 +45,8 @@ var Contract = slices.Concat([]Case{
 	{Name: "metadata", Do: metadata},
 }, systemCases, everyMethod(kinds), everyMethod(systemKinds))
 
-// Methods calls every method of a File, with arguments that matter. None of them waits
-// for ever on a file that has an end, and none leaves a large file behind.
+// Methods calls every method of a File, with arguments that matter. None of the calls blocks for
+// ever on a file that has an end, and none leaves a large file behind.
 var Methods = map[string]func(f File) []any{
 	"Chdir":            func(f File) []any { return []any{f.Chdir()} },
 	"Chmod":            func(f File) []any { return []any{f.Chmod(0o644)} },
@@ -82,7 +82,7 @@ var Methods = map[string]func(f File) []any{
 		}
 		return []any{err, c.Control(func(uintptr) {}), c.Read(func(uintptr) bool { return true })}
 	},
-	// Not names of Methods, but other ways to call them.
+	// These are not names of methods, but other ways to call them.
 	"Read blocks":                  func(f File) []any { return read(f, Buffer(8192, 0)) },
 	"Read nothing":                 func(f File) []any { return read(f, nil) },
 	"ReadAt blocks":                func(f File) []any { return readAt(f, Buffer(8192, 0), 4096) },
@@ -112,7 +112,7 @@ var Methods = map[string]func(f File) []any{
 	"Seek nowhere":                 func(f File) []any { return results(f.Seek(0, 17)) },
 	"Seek to the end":              func(f File) []any { return results(f.Seek(-1, io.SeekEnd)) },
 	"Seek negative":                func(f File) []any { return results(f.Seek(-1, io.SeekStart)) },
-	// What only aio.File has; see beyond.go.
+	// Only aio.File has these; see beyond.go.
 	"ReadvAt blocks":              func(f File) []any { return readvAt(f, Split(0, 4096, 4096), 4096) },
 	"ReadvAt unaligned":           func(f File) []any { return readvAt(f, Split(0, 100, 0, 200), 1) },
 	"ReadvAt one":                 func(f File) []any { return readvAt(f, Split(0, -1, 4096), 0) },
@@ -128,7 +128,7 @@ var Methods = map[string]func(f File) []any{
 	"WritevAt nothing, negative":  func(f File) []any { return results(WritevAt(f, Split(0, 0, -1), -1)) },
 	"WritevAt a negative offset":  func(f File) []any { return results(WritevAt(f, Split(0, 1, 1), -1)) },
 	"Allocate":                    func(f File) []any { return []any{Allocate(f, 5000, 20000)} },
-	"Allocate what is there":      func(f File) []any { return []any{Allocate(f, 0, 100)} },
+	"Allocate existing bytes":     func(f File) []any { return []any{Allocate(f, 0, 100)} },
 	"Allocate nothing":            func(f File) []any { return []any{Allocate(f, 0, 0)} },
 	"Allocate negative":           func(f File) []any { return []any{Allocate(f, -1, 10), Allocate(f, 0, -10)} },
 	"Allocate beyond all offsets": func(f File) []any { return []any{Allocate(f, math.MaxInt64-5, 10)} },
@@ -170,7 +170,7 @@ func alignedPattern(n int, seed byte) []byte {
 	return p
 }
 
-// Every does all that Methods has, and Close last. between runs before each.
+// Every makes all calls of Methods, and Close last. between runs before each.
 func Every(s *Side, f File, between ...func()) {
 	var names []string
 	for name := range Methods {
@@ -194,11 +194,11 @@ func Buffer(n, shift int) []byte {
 	return p[skip : skip+n : skip+n]
 }
 
-// Pattern returns n bytes, no block of which is like another, and none of which is like
-// a hole. There are 256 of that length.
+// Pattern returns n bytes. No block of them equals another block, or a hole. There are 256 patterns
+// of that length.
 func Pattern(n int, seed byte) []byte { return slices.Clone(noise()[int(seed)*997:][:n]) }
 
-// noise is what patterns are cut from.
+// noise is the source of the patterns.
 var noise = sync.OnceValue(func() []byte {
 	p := make([]byte, 8<<20)
 	x := uint32(1)

@@ -9,7 +9,7 @@ import (
 // A kind is a kind of file on which every method is called, open and closed.
 type kind struct {
 	name  string
-	flags []int // each to open one with
+	flags []int // for one open each
 	root  bool  // it needs something mounted
 	open  func(s *Side, flag int) (File, error)
 	// between, if any, runs before each method.
@@ -44,8 +44,8 @@ func (k kind) everyMethod(s *Side) {
 	}
 }
 
-// look logs what is in a file that has contents: as others read them, if f's name leads
-// to it, and the offset.
+// look logs the contents of a file, if it has any, through another descriptor, if f's name leads to
+// it, and the offset.
 func (s *Side) look(f File) {
 	fi, err := f.Stat()
 	if err != nil || !fi.Mode().IsRegular() && fi.Mode().Type() != os.ModeDevice || Proc(f.Name()) {
@@ -59,7 +59,7 @@ func (s *Side) look(f File) {
 	s.Note("contents", content, err)
 }
 
-// Ways to open a file.
+// Flags to open a file with.
 var (
 	access    = []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR}
 	openModes = append(slices.Clone(access), os.O_WRONLY|os.O_APPEND, os.O_RDWR|os.O_APPEND,

@@ -16,9 +16,9 @@ import (
 // Proc reports whether a file is one of /proc.
 func Proc(name string) bool { return strings.HasPrefix(name, "/proc/") }
 
-// DirectOn reports whether files of the filesystem that fd is on have direct I/O: of
-// some filesystems it is known, of others it is what they say of [Dir]. Without /proc
-// no file is opened a second time.
+// DirectOn reports whether files of the filesystem that fd is on have direct I/O. Of some
+// filesystems that is known; others are those of [Dir]. Without /proc no file is opened a second
+// time.
 func DirectOn(fd uintptr) bool {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(fd), &fs); err != nil || !exists("/proc/self/fd") {
@@ -37,7 +37,7 @@ func DirectOn(fd uintptr) bool {
 	return Direct
 }
 
-// systemCases need files that only Linux has, and most of them root.
+// systemCases need files that only Linux has, and most of them need root.
 var systemCases = []Case{
 	{Name: "ends of a block device", Do: blockDeviceEnds, Root: true},
 }
@@ -55,7 +55,7 @@ var systemKinds = []kind{
 	{
 		name: "named pipe, both ends", flags: []int{os.O_RDWR, os.O_RDWR | unix.O_NONBLOCK},
 		open: func(s *Side, flag int) (File, error) { return s.OpenFile(s.pipe(), flag, 0) },
-		// Nobody else writes or reads.
+		// No other process writes or reads.
 		between: func(f File) { f.SetDeadline(time.Now()) },
 	},
 	{name: "named pipe, last bytes", flags: []int{os.O_RDONLY}, open: func(s *Side, flag int) (File, error) {
@@ -67,13 +67,13 @@ var systemKinds = []kind{
 		}
 		return s.OpenFile(name, flag, 0)
 	}},
-	{name: "named pipe that nobody reads", flags: []int{os.O_WRONLY, os.O_WRONLY | os.O_APPEND}, open: func(s *Side, flag int) (File, error) {
+	{name: "named pipe with a silent reader", flags: []int{os.O_WRONLY, os.O_WRONLY | os.O_APPEND}, open: func(s *Side, flag int) (File, error) {
 		name := s.pipe()
-		r := OpenFd(s, name, os.O_RDWR) // it has room for all that is written
+		r := OpenFd(s, name, os.O_RDWR) // it has room for all written bytes
 		s.Defer(func() { unix.Close(int(r)) })
 		return s.OpenFile(name, flag, 0)
 	}},
-	{name: "named pipe that nobody will read", flags: []int{os.O_WRONLY}, open: func(s *Side, flag int) (File, error) {
+	{name: "named pipe without a reader", flags: []int{os.O_WRONLY}, open: func(s *Side, flag int) (File, error) {
 		name := s.pipe()
 		r := OpenFd(s, name, os.O_RDWR)
 		defer unix.Close(int(r))
@@ -82,7 +82,7 @@ var systemKinds = []kind{
 	{name: "named pipe, O_PATH", flags: []int{os.O_RDONLY | O_PATH}, open: func(s *Side, flag int) (File, error) {
 		return s.OpenFile(s.pipe(), flag, 0)
 	}},
-	// O_DIRECT makes it one of packets, pipe(2).
+	// O_DIRECT makes it a pipe of packets, pipe(2).
 	{name: "NewFile of a pipe", flags: []int{0, unix.O_NONBLOCK, O_DIRECT}, open: func(s *Side, flag int) (File, error) {
 		var fds [2]int
 		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|flag); err != nil {
@@ -157,11 +157,11 @@ var systemKinds = []kind{
 	}},
 }
 
-// readOnly are ways to open a file of a filesystem that is read-only: most of them EROFS.
+// readOnly are the flags to open a file of a read-only filesystem with: most of them return EROFS.
 var readOnly = append(slices.Clone(openModes), os.O_RDONLY|os.O_CREATE, os.O_RDONLY|os.O_TRUNC, os.O_RDONLY|os.O_SYNC)
 
-// newFile passes a descriptor to NewFile. That of an os.File is not direct: that of the
-// other side is, if flag says so, and it must not show.
+// newFile passes a descriptor to NewFile. That of an os.File is not direct. That of the other side
+// is direct if flag says so, and no result may depend on it.
 func (s *Side) newFile(name string, flag int) File {
 	s.Helper()
 	if !s.Direct {
@@ -179,7 +179,7 @@ func (s *Side) pipe() string {
 	return name
 }
 
-// mount mounts a filesystem of the kernel's on a new directory of this side, until its
+// mount mounts one of the kernel's filesystems on a new directory of this side, until the side's
 // end.
 func (s *Side) mount(source, name, kind string, flags uintptr, data string) {
 	s.Helper()
@@ -212,8 +212,8 @@ func (s *Side) mountNew(f Filesystem, name, data string) {
 	s.mount(device, name, f.Kind, 0, data)
 }
 
-// device makes a device special file. Those in /dev are not ours to change the mode of,
-// and elsewhere may be a filesystem mounted with nodev.
+// device makes a device special file. A test may not change the mode of those in /dev, and
+// elsewhere the filesystem may be mounted with nodev.
 func (s *Side) device(name string, kind uint32, number uint64) string {
 	s.Helper()
 	NeedsMounts(s)
@@ -227,7 +227,7 @@ func (s *Side) device(name string, kind uint32, number uint64) string {
 	return name
 }
 
-// blockSize is that of blockDevice, in bytes: its last sector is alone in its page.
+// blockSize is the size of blockDevice, in bytes: its last sector is alone in its page.
 const blockSize = 128<<10 + 512
 
 // blockDevice returns a block device of this side, full of a pattern.
@@ -306,8 +306,7 @@ func setAttributes(name string, attributes int) error {
 	return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, had&^(immutable|appendOnly)|attributes)
 }
 
-// blockDeviceEnds reads and writes around the end of a block device, which no write
-// moves: ENOSPC.
+// blockDeviceEnds reads and writes around the end of a block device, which no write moves: ENOSPC.
 func blockDeviceEnds(s *Side) {
 	name := s.blockDevice()
 	for _, flag := range []int{os.O_RDWR, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_SYNC} {
@@ -345,8 +344,7 @@ func (s *Side) aroundEnd(f File, n int, off int64) {
 	s.Note("Read"+what, read(f, Buffer(n, 1))...)
 }
 
-// RunAsNobody runs tests in a [Child] that is not root, in a directory of its own below
-// dir.
+// RunAsNobody runs tests in a [Child] of the user nobody, in a directory of its own below dir.
 func RunAsNobody(t testing.TB, dir, pattern string) {
 	t.Helper()
 	NeedsMounts(t)
@@ -354,7 +352,7 @@ func RunAsNobody(t testing.TB, dir, pattern string) {
 	if err := os.Chown(dir, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	// Nobody may search what is above dir, so it gets another path.
+	// The user nobody may not search the directories above dir, so the directory gets another path.
 	reachable, err := os.MkdirTemp("/tmp", "aiotest")
 	if err != nil {
 		t.Fatal(err)
@@ -369,14 +367,13 @@ func RunAsNobody(t testing.TB, dir, pattern string) {
 		}
 	}()
 	cmd := Child(t, pattern, "nobody")
-	cmd.Path = "/proc/self/exe" // nor what is above the program
+	cmd.Path = "/proc/self/exe" // nor the directories above the program
 	cmd.Env = append(cmd.Env, Environment(reachable, Device(), Direct)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	Succeeds(t, cmd, pattern, "nobody")
 }
 
-// RunWithoutProc runs tests in a [Child] that has no /proc, so that no File has direct
-// I/O there.
+// RunWithoutProc runs tests in a [Child] without /proc, where no File has direct I/O.
 func RunWithoutProc(t testing.TB, dir, pattern string) {
 	t.Helper()
 	NeedsMounts(t)

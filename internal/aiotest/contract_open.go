@@ -67,7 +67,7 @@ func openErrors(s *Side) {
 	s.Opened("Create", f, err)
 	f, err = s.CreateTemp(s.Path("none"), "temp")
 	var pathErr *fs.PathError
-	s.Note("CreateTemp", f == nil, errors.As(err, &pathErr), pathErr.Op, pathErr.Err) // the name is by chance
+	s.Note("CreateTemp", f == nil, errors.As(err, &pathErr), pathErr.Op, pathErr.Err) // the name is random
 	f, err = s.CreateTemp(s.Dir, "a/b")
 	s.Opened("CreateTemp of a path", f, err)
 	f, err = s.OpenInRoot(s.Dir, "../outside")
@@ -134,7 +134,7 @@ func unlinked(s *Side) {
 	s.Note("WriteAt", results(f.WriteAt(Pattern(4096, 3), 0))...)
 	p := Buffer(4096, 0)
 	s.Note("ReadAt", results(f.ReadAt(p, 0))...)
-	s.Note("what it read", p)
+	s.Note("the bytes read", p)
 	s.State(f)
 }
 
@@ -143,8 +143,8 @@ func newFiles(s *Side) {
 		s.Note("none", 0)
 		return
 	}
-	// The os.File gets a descriptor that is not direct, where the aio.File gets one that
-	// is: it must not show.
+	// The os.File gets a descriptor that is not direct, the aio.File one that is. No result may
+	// depend on it.
 	direct := 0
 	if s.Direct {
 		direct = O_DIRECT
@@ -163,7 +163,7 @@ func newFiles(s *Side) {
 		if g, ok := f.(interface{ Direct() bool }); ok && g.Direct() != (flag&direct != 0) {
 			s.Errorf("flags %#x: Direct is %t", flag, g.Direct())
 		}
-		for _, n := range []int{4096, 100, 8192} { // at first, what is appended is aligned
+		for _, n := range []int{4096, 100, 8192} { // the first append is aligned
 			p := Buffer(n, 0)
 			k, err := f.Read(p)
 			s.Note("Read", k, err, p[:k])

@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// What only Linux has.
+// These exist on Linux only.
 var (
 	systemCases []Case
 	systemKinds []kind
 )
 
-// A Filesystem is one that root mounts.
+// A Filesystem is mounted by root.
 type Filesystem struct{ Name string }
 
-// Small are none.
+// Small is empty.
 var Small []Filesystem
 
 // ReadOnly, Full, AlmostFull and LastRoom are for Small.

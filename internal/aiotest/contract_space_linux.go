@@ -45,14 +45,13 @@ func ReadOnly(f Filesystem) func(s *Side) {
 	}
 }
 
-// The file on a full filesystem has held bytes; what is left there for it later is spare
-// bytes.
+// The file on the full filesystem has held bytes; spare bytes are left there for it later.
 const (
 	held  = 64 << 10
 	spare = 256 << 10
 )
 
-// Full writes to a filesystem where nothing is left.
+// Full writes to a filesystem without space.
 func Full(f Filesystem) func(s *Side) {
 	return func(s *Side) {
 		s.mountSmall(f, "fs")
@@ -100,12 +99,12 @@ func Full(f Filesystem) func(s *Side) {
 	}
 }
 
-// AlmostFull writes more to a filesystem than is left there, in all ways.
+// AlmostFull writes more bytes to a filesystem than are left there, in all ways.
 //
-// Where in it ENOSPC comes may differ: a filesystem needs blocks for itself, and it does
-// not need the same number for pages that it writes back as for blocks written direct. So
-// the number of bytes is not compared. What is: the error, that some was written and not
-// all, and that what is said to be written is there.
+// The offset of ENOSPC may differ: a filesystem needs blocks for itself, and for pages that it
+// writes back it needs another number of them than for direct blocks. So the number of bytes is not
+// compared. Compared are the error, that some bytes were written and not all, and that the reported
+// bytes are there.
 func AlmostFull(f Filesystem) func(s *Side) {
 	return func(s *Side) {
 		s.mountSmall(f, "fs")
@@ -124,7 +123,7 @@ func AlmostFull(f Filesystem) func(s *Side) {
 				}
 				content, err := os.ReadFile(s.Path("fs/file"))
 				if err != nil || int64(len(content)) < off+n || !bytes.Equal(content[off:off+n], p[:n]) {
-					s.Errorf("%s at %d: %d bytes are said to be written; they are not there", way.name, off, n)
+					s.Errorf("%s at %d: %d bytes are reported as written, and are not there", way.name, off, n)
 				}
 				some := int64(len(content)) > held && len(content) < held+len(p)
 				s.Note("some of it is there", some, bytes.Equal(content[off:], p[:max(0, len(content)-int(off))]))
@@ -136,8 +135,8 @@ func AlmostFull(f Filesystem) func(s *Side) {
 	}
 }
 
-// LastRoom appends records to a file and syncs each, by Writers, until there is no room for more than what
-// the filesystem may need for itself.
+// LastRoom appends records to a file and syncs each, by Writers, until the room left is no more
+// than the filesystem may need for itself.
 func LastRoom(f Filesystem) func(s *Side) {
 	return func(s *Side) {
 		for i, stream := range []Stream{{Exclusive: true}, {}, {Exclusive: true, BlockSize: 4096, Depth: 1}} {
@@ -167,12 +166,12 @@ func LastRoom(f Filesystem) func(s *Side) {
 				s.Errorf("%+v: %d bytes found room, where there was some for %d", stream, room, spare)
 			}
 			content, err := os.ReadFile(s.Path(fs + "/file"))
-			s.Note("what was synced is there", bytes.HasPrefix(content, bytes.Repeat(record, n)), err)
+			s.Note("the synced records are there", bytes.HasPrefix(content, bytes.Repeat(record, n)), err)
 		}
 	}
 }
 
-// ways to write p at off, each with the number of bytes that it says were written.
+// ways write p at off, each in another way, and return the number of bytes that the call reports.
 var ways = []struct {
 	name  string
 	write func(f File, p []byte, off int64) (int64, error)
@@ -197,8 +196,8 @@ var ways = []struct {
 	}},
 }
 
-// fill writes to a file of its own until nothing is left, not even what the filesystem
-// had set aside for pages not yet written.
+// fill writes to a file of its own until no space is left, including the space reserved for dirty
+// pages.
 func (s *Side) fill(fs string) {
 	s.Helper()
 	filler, err := os.Create(s.Path(fs + "/filler"))

@@ -10,7 +10,7 @@ import (
 	"testing/iotest"
 )
 
-// Offsets and lengths where alignments, bounce buffers and pages end.
+// Offsets and lengths at the borders of alignments, bounce buffers and pages.
 var (
 	edges   = []int{0, 1, 511, 512, 513, 4095, 4096, 4097, 65535, 65536, 65537, 1 << 20, 1<<20 + 1, 2 << 20}
 	offsets = []int64{0, 1, 511, 512, 513, 4095, 4096, 4097, 65536, 1 << 20, 1<<20 + 1, 1<<20 + 4096}
@@ -89,8 +89,9 @@ func writesAroundEnd(s *Side) {
 	}
 }
 
-// nearLast is a little more than 1 MiB below the largest offset. A transfer of more than that is refused as a whole, though
-// the first bounce buffer of it, or the first 1024 of several buffers, would be allowed by themselves.
+// nearLast is a little more than 1 MiB below the largest offset. A longer transfer there is refused
+// as a whole, although its first bounce buffer, or the first 1024 of several buffers, would be
+// allowed alone.
 const nearLast = math.MaxInt64 - (1<<20 + 4096) + 1
 
 func impossibleOffsets(s *Side) {
@@ -202,7 +203,7 @@ func streamCalls(s *Side) {
 	s.Note("Seek", results(f.Seek(3, io.SeekStart))...)
 	var all bytes.Buffer
 	s.Note("WriteTo", results(f.WriteTo(&all))...)
-	s.Note("what it wrote", all.Bytes())
+	s.Note("the bytes written", all.Bytes())
 	s.Note("WriteTo at the end", results(f.WriteTo(&all))...)
 	s.State(f)
 	s.Note("Seek", results(f.Seek(4096, io.SeekStart))...)
@@ -210,7 +211,7 @@ func streamCalls(s *Side) {
 	s.State(f)
 	s.Note("ReadFrom with an error", results(f.ReadFrom(io.MultiReader(strings.NewReader("some"), iotest.ErrReader(io.ErrNoProgress))))...)
 	s.State(f)
-	// How far it has read ahead of a writer that fails is not promised.
+	// The read position after a failed writer is not specified.
 	s.Note("WriteTo with an error", results(f.WriteTo(failing{}))...)
 }
 
@@ -261,8 +262,8 @@ func appending(s *Side) {
 	}
 }
 
-// lookAt logs parts of a buffer that is too large to look at: around where os.File, at
-// 1 GiB, and the kernel, at 2 GiB less a page, end a transfer.
+// lookAt logs parts of a buffer that is too large to log: those around the ends of a transfer by
+// os.File, at 1 GiB, and by the kernel, at 2 GiB less a page.
 func (s *Side) lookAt(p []byte) {
 	for _, at := range hugeMarks {
 		if lo, hi := max(at-4096, 0), min(at+4096, int64(len(p))); lo < hi {
@@ -273,13 +274,13 @@ func (s *Side) lookAt(p []byte) {
 
 var hugeMarks = []int64{0, 1 << 30, 2<<30 - 4096, 2 << 30}
 
-// HugeLengths are more than 2 GiB by a page, and by a byte.
+// HugeLengths returns 2 GiB and a page, and 2 GiB and a byte.
 func HugeLengths() (pageMore, byteMore int64) { return 2<<30 + 4096, 2<<30 + 1 }
 
 // HugeSize is the size of the file that HugeReads reads.
 const HugeSize = 5 << 30
 
-// HugeReads reads all of p at a time, at offsets of a file of HugeSize bytes that is a hole for the most part.
+// HugeReads reads all of p at a time, at offsets of a file of HugeSize bytes that is mostly a hole.
 func HugeReads(p []byte, offsets ...int64) func(s *Side) {
 	return func(s *Side) {
 		f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
@@ -315,7 +316,7 @@ func HugeWrites(p []byte) func(s *Side) {
 			fi, err := f.Stat()
 			s.Note("Stat", fi.Size(), err, Offset(f.Fd()))
 			for _, at := range hugeMarks {
-				s.Note(fmt.Sprintf("what is at %d", at), readAt(f, Buffer(8192, 0), at)...)
+				s.Note(fmt.Sprintf("the bytes at %d", at), readAt(f, Buffer(8192, 0), at)...)
 			}
 		}
 		s.Note("WriteAt 2 GiB and a page", results(f.WriteAt(p[:pageMore], 0))...)

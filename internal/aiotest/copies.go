@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// copies is io.Copy between all kinds of readers and writers. Those that know a shorter
-// way, such as copy_file_range(2), sendfile(2) and splice(2), must find the same.
+// copies runs io.Copy between all kinds of readers and writers. The shortcuts of some kinds, such
+// as copy_file_range(2), sendfile(2) and splice(2), must have the same result.
 func copies(s *Side) {
 	lengths := []int{0, 5000, 1<<20 + 7}
 	if testing.Short() || !FullLength() {
@@ -33,7 +33,7 @@ func copies(s *Side) {
 // start is the offset where copies from and to files begin.
 const start = 3
 
-// sources return a reader of content, and what tells its state.
+// sources return a reader of content, and a function that returns its state.
 var sources = []struct {
 	name string
 	open func(s *Side, content []byte) (io.Reader, func() []any)
@@ -82,7 +82,7 @@ var sources = []struct {
 	}},
 }
 
-// sinks return a writer, and what tells what it got.
+// sinks return a writer, and a function that returns the written bytes.
 var sinks = []struct {
 	name string
 	open func(s *Side) (io.Writer, func() []any)
@@ -181,7 +181,7 @@ func fed(r io.Closer, w io.WriteCloser, content []byte) func() []any {
 	}
 }
 
-// drained reads in the background what comes out of r until w is closed.
+// drained reads from r in the background until w is closed.
 func drained(r io.ReadCloser, w io.Closer) func() []any {
 	got := make(chan []byte)
 	go func() {

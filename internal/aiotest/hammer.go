@@ -14,14 +14,13 @@ import (
 	"time"
 )
 
-// common is the length in bytes of what all workers of Hammer write, again and again, but
-// always the same bytes to the same place: so direct and buffered writes meet in a block,
-// where the kernel, left alone, would fail the next Sync with EIO.
+// common is the length in bytes of the region that all workers of Hammer write, always with the
+// same bytes. There direct and buffered writes meet in one block, where the kernel alone would fail
+// the next Sync with EIO.
 const common = 64 << 10
 
-// Hammer has workers write and read through several Files on one inode, each in a region
-// of its own and in one that they have in common, and compare with what they know to be
-// there.
+// Hammer runs workers that write and read through several Files on one inode, each in its own
+// region and in a common one, and compares the results with the expected bytes.
 func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	t.Helper()
 	total := common + workers*region
@@ -47,7 +46,7 @@ func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	readOnly := open(os.O_RDONLY | O_DIRECT)
 	background.Go(func() {
 		p := Buffer(4096, 0)
-		for !quit.Load() { // refused in the midst of others
+		for !quit.Load() { // a refused call among others
 			if n, err := readOnly.WriteAt(p, 0); n != 0 || !errors.Is(err, syscall.EBADF) && Linux {
 				t.Errorf("WriteAt to a file open for reading: %d, %v", n, err)
 			}
@@ -58,7 +57,7 @@ func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 		for i := 0; !quit.Load(); i++ { // changes the size, beyond all regions
 			f, at := files[i%len(files)], int64(total+i%9000)
 			for _, err := range []error{f.Truncate(at), Allocate(f, at, 5000), PunchHole(f, at, 10000)} {
-				if err != nil && !errors.Is(err, errors.ErrUnsupported) { // FUSE need not have the last two
+				if err != nil && !errors.Is(err, errors.ErrUnsupported) { // FUSE may lack the last two
 					t.Error(err)
 				}
 			}
@@ -85,7 +84,7 @@ func Hammer(t testing.TB, dir string, pkg Package, workers, region, steps int) {
 	verify(t, files, content)
 }
 
-// verify compares the file, as each of files sees it, with what should be there.
+// verify compares the file, through each of files, with the expected content.
 func verify(t testing.TB, files []File, content []byte) {
 	t.Helper()
 	for i, f := range files {
@@ -96,12 +95,12 @@ func verify(t testing.TB, files []File, content []byte) {
 		if n, err := f.ReadAt(got, 0); n != len(content) {
 			t.Error(n, err)
 		} else if !bytes.Equal(got, content) {
-			t.Errorf("direct %t: the content is not what was written", i%2 == 1)
+			t.Errorf("direct %t: the content differs from the written bytes", i%2 == 1)
 		}
 	}
 }
 
-// A worker is alone in its region.
+// A worker owns its region.
 type worker struct {
 	testing.TB
 	pkg   Package
@@ -156,7 +155,7 @@ func (w *worker) step() {
 	}
 }
 
-// share writes some units to what is common.
+// share writes some units of the common region.
 func (w *worker) share(f File, unit int) {
 	n := unit * (1 + w.rand.IntN(3))
 	off := unit * w.rand.IntN((common-n)/unit)
@@ -166,7 +165,7 @@ func (w *worker) share(f File, unit int) {
 	p := Buffer(n, 0)
 	other := w.files[w.rand.IntN(len(w.files))]
 	if k, err := other.ReadAt(p, int64(off)); k != n || err != nil || !bytes.Equal(p, w.common[off:][:n]) {
-		w.Errorf("ReadAt %d bytes at %d: %d, %v; or not what everybody writes", n, off, k, err)
+		w.Errorf("ReadAt %d bytes at %d: %d, %v; or other bytes than all write", n, off, k, err)
 	}
 }
 
@@ -215,12 +214,12 @@ func (w *worker) compare(f File, off, n int) {
 		w.Errorf("ReadAt or ReadvAt %d bytes at %d: %d, %v", n, w.base+int64(off), k, err)
 	}
 	if !bytes.Equal(p, w.model[off:off+n]) {
-		w.Errorf("ReadAt %d bytes at %d: not what was written", n, w.base+int64(off))
+		w.Errorf("ReadAt %d bytes at %d: other bytes than were written", n, w.base+int64(off))
 	}
 }
 
-// WatchSize looks at f, which grows, until stop is called: the size never goes back, and
-// the last byte is never that of a hole.
+// WatchSize watches f, a growing file, until stop is called: the size never goes back, and the last
+// byte is never that of a hole.
 func WatchSize(t testing.TB, f *os.File) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Tests have two lengths. Without more, go test runs a part that takes a minute, and a smaller one
-// with -short, for whoever has just cloned the repository. At full length they take minutes, and less
-// with -short: so they are run by CI and by the trials.
+// Tests have three lengths. go test runs a part that takes a minute, and a smaller one with -short.
+// At full length they take minutes, and less with -short. CI and the trials run them at full
+// length.
 
 // fullEnv asks for the full length.
 const fullEnv = "AIOTEST_FULL"
@@ -22,7 +22,7 @@ func FullLength() bool { return os.Getenv(fullEnv) == "1" }
 // Whole is the command that runs all tests at full length, on filesystems that they make.
 const Whole = "go -C internal/aiotest/trials test ./... as root, with e2fsprogs, xfsprogs and btrfs-progs"
 
-// Needs skips the test, and says what it lacks and which command runs it.
+// Needs skips the test, and names the missing thing and the command that runs the test.
 func Needs(t testing.TB, what, command string) {
 	t.Helper()
 	t.Skipf("needs %s: run %s", what, command)
@@ -42,17 +42,17 @@ func NeedsTime(t testing.TB) {
 	}
 }
 
-// Brief reports whether the tests run with -short, and not at full length: it is a matter of seconds.
-// A child is always run with -short, but not in vain.
+// Brief reports whether the tests run with -short, and not at full length. The tests must then end
+// within seconds. A child always runs with -short, and still tests something.
 func Brief() bool { return testing.Short() && !FullLength() && !InChild() }
 
-// NeedsNoRace skips a test that the race detector fails, which allocates.
+// NeedsNoRace skips a test that fails under the race detector, which allocates.
 func NeedsNoRace(t testing.TB) {
 	t.Helper()
 	Needs(t, "no race detector", "go test ./...")
 }
 
-// Scaled is n, or less where time is short.
+// Scaled returns n, or less where time is short.
 func Scaled(n int) int {
 	switch {
 	case testing.Short():
@@ -66,7 +66,7 @@ func Scaled(n int) int {
 	return n
 }
 
-// ScaledOrFull is Scaled where at full length it is n with -short, too.
+// ScaledOrFull is Scaled, but at full length it returns n with -short, too.
 func ScaledOrFull(n int) int {
 	if FullLength() {
 		return n
@@ -74,7 +74,7 @@ func ScaledOrFull(n int) int {
 	return Scaled(n)
 }
 
-// Some reports whether number i of a list has a turn: each has, or every third, or every ninth.
+// Some reports whether to run number i of a list: each, or every third, or every ninth.
 func Some(i int) bool {
 	step := 1
 	if testing.Short() {
@@ -86,10 +86,10 @@ func Some(i int) bool {
 	return i%step == 0
 }
 
-// SomeOrFull is Some where at full length each has a turn with -short, too.
+// SomeOrFull is Some, but at full length it reports true with -short, too.
 func SomeOrFull(i int) bool { return FullLength() || Some(i) }
 
-// Lasting is d, for which something goes on, or less if the tests do not run at full length.
+// Lasting returns d, a duration, or less if the tests do not run at full length.
 func Lasting(d time.Duration) time.Duration {
 	switch {
 	case FullLength():
@@ -100,9 +100,9 @@ func Lasting(d time.Duration) time.Duration {
 	return d / 4
 }
 
-// Beside runs a test beside others after all the rest, if its work is done by children. It does
-// not where one of them takes so long already that its deadline is near: with the race detector,
-// and on a filesystem that may be FUSE.
+// Beside runs a test of children in parallel with other tests, after all the rest. It does not
+// where such a test alone comes near its deadline: with the race detector, and on a filesystem that
+// may be FUSE.
 func Beside(t *testing.T) {
 	if !Race && !Chosen() {
 		t.Parallel()

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LimitsSize is the size of the files that [Limits] are checked on, in bytes.
+// LimitsSize is the size in bytes of the files on which [Limits] are checked.
 const LimitsSize = 1 << 20
 
-// NewFile returns a file of LimitsSize bytes in dir, all zero, to be closed in the end.
+// NewFile returns a file of LimitsSize zero bytes in dir. The test closes it at its end.
 func NewFile(t testing.TB, dir string) *os.File {
 	t.Helper()
 	file, err := os.Create(filepath.Join(dir, "file"))
@@ -29,7 +29,7 @@ func NewFile(t testing.TB, dir string) *os.File {
 	return file
 }
 
-// NewDevice returns a loop device of LimitsSize bytes, to be closed in the end.
+// NewDevice returns a loop device of LimitsSize bytes. The test closes it at its end.
 func NewDevice(t testing.TB, sector int) *os.File {
 	t.Helper()
 	device, done := NewLoopDevice(t, LimitsSize, sector)
@@ -42,11 +42,11 @@ func NewDevice(t testing.TB, sector int) *os.File {
 	return file
 }
 
-// Limits are what direct I/O on a descriptor is said to want, and how it is done.
+// Limits are the claims about direct I/O on a descriptor that Check verifies.
 type Limits struct {
 	Fd               int
 	Mem, Read, Write int  // alignments of addresses, reads and writes, in bytes
-	Writes           bool // writes go past the page cache
+	Writes           bool // writes bypass the page cache
 	Lax              bool // misaligned direct I/O is buffered instead of refused
 
 	Pread, Pwrite func(fd int, p []byte, off int64) (int, error)
@@ -59,9 +59,8 @@ func (l Limits) Check(t testing.TB, file *os.File) {
 	l.checkWrites(t, file)
 }
 
-// Memory returns n random bytes of memory whose address is skip above a multiple of 64 KiB. It
-// has been written to: btrfs reads through the page cache into memory that has not yet a
-// page.
+// Memory returns n random bytes at an address that is skip above a multiple of 64 KiB. All of its
+// pages are present: btrfs reads through the page cache into memory without pages.
 func Memory(skip, n int) []byte {
 	const unit = 64 << 10
 	p := make([]byte, unit+skip+n)
@@ -73,7 +72,7 @@ func Memory(skip, n int) []byte {
 	return p
 }
 
-// refill writes what no test has written before, makes it durable and drops it from the
+// refill writes bytes that no test has written before, makes them durable and drops them from the
 // page cache.
 func refill(t testing.TB, file *os.File) []byte {
 	t.Helper()
@@ -95,7 +94,7 @@ func DropCache(t testing.TB, file *os.File) {
 	if err := unix.Fsync(fd); err != nil {
 		t.Fatal(err)
 	}
-	// Pages that readahead is still reading are locked, and stay for now.
+	// Pages that readahead is still reading are locked, and stay for a while.
 	Until(t, "no page is in the cache", func() bool {
 		if err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED); err != nil {
 			t.Fatal(err)
@@ -110,7 +109,7 @@ func cached(t testing.TB, file *os.File) uint64 {
 	return CacheOf(t, file, 0, LimitsSize).Cache
 }
 
-// CacheOf returns what cachestat(2) says of a range of file.
+// CacheOf returns the result of cachestat(2) for a range of file.
 func CacheOf(t testing.TB, file *os.File, off, n int) (stat unix.Cachestat_t) {
 	t.Helper()
 	err := unix.Cachestat(uint(file.Fd()), &unix.CachestatRange{Off: uint64(off), Len: uint64(n)}, &stat, 0)
@@ -140,7 +139,7 @@ func (l Limits) checkReads(t testing.TB, file *os.File) {
 
 	for _, off := range []int{0, r, 3 * r, 64<<10 - r, LimitsSize / 2, LimitsSize - r} {
 		for _, n := range []int{r, 2 * r, 5 * r, 64 << 10} {
-			// The address is aligned to m and to no more.
+			// The address is aligned to m and no more.
 			for _, skip := range []int{0, m, 3 * m, 4096 + m} {
 				if err := read("aligned", skip, off, n); err != nil {
 					t.Errorf("a direct read of %d bytes at %d to memory at %d: %v", n, off, skip, err)
@@ -160,7 +159,7 @@ func (l Limits) checkReads(t testing.TB, file *os.File) {
 		{0, r, r / 2},
 		{0, r, r + r/2},
 		{0, 5*r - r/2, 4 * r},
-		{m / 2, 0, 64 << 10}, // longer than a page: less is let through
+		{m / 2, 0, 64 << 10}, // longer than a page: a shorter length passes
 	} {
 		what := fmt.Sprintf("%d bytes at %d, to memory at %d", half.n, half.off, half.skip)
 		switch err := read(what, half.skip, half.off, half.n); {
@@ -208,8 +207,8 @@ func (l Limits) checkWrites(t testing.TB, file *os.File) {
 		t.Errorf("aligned writes have left %d pages in the cache", n)
 	}
 	if l.Lax {
-		// Btrfs drops the pages of what it had to buffer, but it does not let such a write
-		// begin that must not wait.
+		// Btrfs drops the pages of a write that it had to buffer. It refuses such a write if the
+		// write must not wait.
 		p := Memory(0, w)
 		_, err := unix.Pwritev2(l.Fd, [][]byte{p}, 0, unix.RWF_NOWAIT)
 		if direct := err != unix.EAGAIN; direct != l.Writes {
@@ -228,6 +227,6 @@ func (l Limits) checkWrites(t testing.TB, file *os.File) {
 	}
 	got := make([]byte, LimitsSize)
 	if _, err := file.ReadAt(got, 0); err != nil || !bytes.Equal(got, text) {
-		t.Errorf("the file has not what was written: %v", err)
+		t.Errorf("the file differs from the written bytes: %v", err)
 	}
 }

@@ -20,7 +20,7 @@ func Stacks() []byte {
 	return text[:runtime.Stack(text, true)]
 }
 
-// OpenFiles returns the open descriptors, each with its number and what it is.
+// OpenFiles returns the open descriptors, each with its number and its target.
 func OpenFiles() []string {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	var open []string
@@ -33,13 +33,12 @@ func OpenFiles() []string {
 	return open
 }
 
-// childEnv names the function that a child runs instead of the tests, before arguments
-// of its own.
+// childEnv names the function that a child runs instead of the tests, before its arguments.
 const childEnv = "AIOTEST_CHILD"
 
-// Main runs the tests. It fails the run if they leave a descriptor behind, or if count
-// is not what it was. If the process is a [Child], Main calls its function in children
-// first; where that returns, the tests run. Root has a mount namespace of its own there, see
+// Main runs the tests. It fails the run if they leave a descriptor open, or change the result of
+// count. If the process is a [Child], Main calls its function in children first; if the function
+// returns, the tests run. A process of root has a mount namespace of its own there, see
 // [InNamespace].
 func Main(m *testing.M, count func() int, children map[string]func(args []string)) {
 	InNamespace()
@@ -47,7 +46,7 @@ func Main(m *testing.M, count func() int, children map[string]func(args []string
 		children[args[0]](args[1:])
 	}
 	if !FullLength() && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // it takes a tenth of the time; at full length it is left to do its worst
+		debug.SetGCPercent(400) // a tenth of the time; at full length the collector runs as usual
 		debug.SetMemoryLimit(128 << 20)
 	}
 	files, counted := Descriptors(), count()
@@ -59,16 +58,16 @@ func Main(m *testing.M, count func() int, children map[string]func(args []string
 	os.Exit(code)
 }
 
-// left returns the descriptors that are not among files. The runtime's poller and the
-// queue keep theirs, which have no file.
+// left returns the descriptors that are not among files. The runtime's poller and the queue keep
+// their descriptors, which have no file.
 func left(files []string) []string {
 	return slices.DeleteFunc(Descriptors(), func(name string) bool {
 		return slices.Contains(files, name) || strings.Contains(name, "anon_inode:")
 	})
 }
 
-// settled waits until ok is true, with collections to make it so: what was dropped
-// without Close is closed by its cleanup. It gives up after some seconds.
+// settled runs the collector until ok returns true, because a cleanup closes dropped Files. It
+// gives up after some seconds.
 func settled(ok func() bool) bool {
 	for range 500 {
 		if ok() {
@@ -88,9 +87,8 @@ func Settle(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Child returns a command that runs the test binary again, with a function of [Main]'s
-// children first and then the tests that match pattern. If that is empty, the function
-// must not return.
+// Child returns a command that runs the test binary again: first a function of [Main]'s children,
+// and then the tests that match pattern. If pattern is empty, the function must not return.
 func Child(t testing.TB, pattern string, function ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run="+pattern, "-test.short=true", "-test.v=true", "-test.timeout="+timeLeft(t).String())
@@ -106,7 +104,8 @@ func RunChild(t testing.TB, pattern string, function ...string) {
 	Succeeds(t, Child(t, pattern, function...), pattern, function...)
 }
 
-// Succeeds runs a [Child] that may have been changed, and fails unless it succeeds.
+// Succeeds runs a [Child], which the caller may have changed, and fails the test unless it
+// succeeds.
 func Succeeds(t testing.TB, cmd *exec.Cmd, pattern string, function ...string) {
 	t.Helper()
 	out, err := Output(cmd)
@@ -124,17 +123,18 @@ func Succeeds(t testing.TB, cmd *exec.Cmd, pattern string, function ...string) {
 	}
 }
 
-// lacks is what a child says that has skipped its test.
+// lacks matches the output of a child that skipped its test.
 var lacks = regexp.MustCompile(`(needs .*: run .*)\n`)
 
-// Output runs a program of tests that have guards, and returns what it writes.
+// Output runs a program of tests that have guards, and returns its output.
 func Output(cmd *exec.Cmd) ([]byte, error) {
 	defer dog.rely()()
 	cmd.Stdout, cmd.Stderr = nil, nil
 	return cmd.CombinedOutput()
 }
 
-// timeLeft is how long a child may run: so long that it can still tell where it hangs. 0 is no limit.
+// timeLeft returns how long a child may run. It leaves the child time to print its stacks. 0 is no
+// limit.
 func timeLeft(t testing.TB) time.Duration {
 	if t, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
 		if at, ok := t.Deadline(); ok {

@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Filesystem is one that root makes on a loop device, and mounts.
+// A Filesystem is made on a loop device and mounted by root.
 type Filesystem struct {
 	Name   string
 	Kind   string   // for mount(2)
 	Mkfs   []string // the device's name is added; nil if there is no device
 	Tool   string   // the Debian package that has mkfs
-	Size   int64    // of the device, in bytes; the least that Mkfs takes, or somewhat more
+	Size   int64    // of the device, in bytes; the minimum of Mkfs, or somewhat more
 	Sector int      // of the device, in bytes
-	NoCow  bool     // files in it are made without copy on write, and so without checksums
+	NoCow  bool     // its files are made without copy on write, and so without checksums
 }
 
 const mib = 1 << 20
@@ -52,8 +52,8 @@ func (f Filesystem) Make(device string) error {
 	return nil
 }
 
-// Mount mounts what Make has made. An image of a disk whose power was cut is fit for it:
-// the kernel replays the journal.
+// Mount mounts a filesystem of Make. The device may be the image of a disk after a power cut: the
+// kernel then replays the journal.
 func (f Filesystem) Mount(device, dir string) error {
 	if err := unix.Mount(device, dir, f.Kind, 0, ""); err != nil {
 		return fmt.Errorf("mount of %s: %w", f.Name, err)
@@ -71,7 +71,7 @@ func (f Filesystem) Mount(device, dir string) error {
 // nocowFlag is FS_NOCOW_FL of linux/fs.h, chattr +C.
 const nocowFlag = 0x00800000
 
-// noCow has files that are made in dir from now on be without copy on write.
+// noCow sets the attribute of dir that new files in it are without copy on write.
 func noCow(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -84,8 +84,8 @@ func noCow(dir string) error {
 	return nil
 }
 
-// Unmount unmounts what is mounted at dir. If it is busy, it goes away as soon as it is
-// not, and that is an error.
+// Unmount unmounts the filesystem at dir. If it is busy, the kernel detaches it now and unmounts it
+// later, and Unmount returns an error.
 func Unmount(dir string) error {
 	err := unix.Unmount(dir, 0)
 	if err != nil {
@@ -116,11 +116,11 @@ func needsLoop(t testing.TB) {
 	}
 }
 
-// loopControl is what makes loop devices.
+// loopControl is the device that makes loop devices.
 const loopControl = "/dev/loop-control"
 
-// NewDir returns a directory in a new filesystem, and the device of that, if there is
-// one. It skips the test where that needs root.
+// NewDir returns a directory in a new filesystem, and its device, if it has one. It skips the test
+// where that needs root.
 func (f Filesystem) NewDir(t testing.TB) (dir, device string) {
 	t.Helper()
 	f.needs(t)
@@ -144,8 +144,8 @@ func (f Filesystem) NewDir(t testing.TB) (dir, device string) {
 	return dir, device
 }
 
-// NewLoopDevice makes a block device of a new file. It goes away when nobody has it open
-// or mounted any more, and done closes the descriptor that keeps it so far.
+// NewLoopDevice makes a block device of a new file. The kernel removes the device after its last
+// close and unmount. done closes the descriptor that keeps it until then.
 func NewLoopDevice(t testing.TB, size int64, sector int) (device string, done func()) {
 	t.Helper()
 	NeedsMounts(t)
@@ -164,8 +164,8 @@ func NewLoopDevice(t testing.TB, size int64, sector int) (device string, done fu
 	return device, done
 }
 
-// LoopDevice makes a block device of a file. It goes away when nobody has it open or
-// mounted any more, and done closes the descriptor that keeps it so far.
+// LoopDevice makes a block device of a file. The kernel removes the device after its last close and
+// unmount. done closes the descriptor that keeps it until then.
 func LoopDevice(image string, sector int) (device string, done func(), err error) {
 	file, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
@@ -194,7 +194,7 @@ func LoopDevice(image string, sector int) (device string, done func(), err error
 			return device, func() { unix.Close(fd) }, nil
 		}
 		unix.Close(fd)
-		if err != unix.EBUSY { // else somebody was faster
+		if err != unix.EBUSY { // else another process was faster
 			return "", nil, &os.PathError{Op: "LOOP_CONFIGURE", Path: device, Err: err}
 		}
 	}
@@ -213,9 +213,9 @@ func NeedsMounts(t testing.TB) {
 	}
 }
 
-// InNamespace runs the program again in a mount namespace of its own, where that is
-// allowed, and exits as it does. No filesystem that is mounted there outlives the
-// processes in it, however they end. In that namespace it does nothing.
+// InNamespace runs the program again in a mount namespace of its own, where that is allowed, and
+// exits with its status. A mount there ends with the last process of the namespace. In such a
+// namespace InNamespace does nothing.
 func InNamespace() {
 	if os.Getenv(inNamespace) != "" || os.Geteuid() != 0 {
 		return
@@ -231,5 +231,5 @@ func InNamespace() {
 	case errors.As(err, new(*exec.ExitError)):
 		os.Exit(max(1, cmd.ProcessState.ExitCode()))
 	}
-	runtime.UnlockOSThread() // not allowed here; tests that need mounts will say so
+	runtime.UnlockOSThread() // not allowed here; tests that need mounts will report it
 }

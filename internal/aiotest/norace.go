@@ -2,5 +2,6 @@
 
 package aiotest
 
-// Race is whether the race detector is on: ten times slower, and not sparing of memory.
+// Race reports whether the race detector is on. It makes tests ten times slower, and needs much
+// memory.
 const Race = false

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// Lengths and offsets come from near where something changes.
+// Lengths and offsets are near borders: of blocks, pages and buffers.
 var (
 	near  = []int{0, 1, 512, 4096, 8192, 12288, 65536, 131072, 1 << 20}
 	delta = []int{0, 0, 0, 1, -1, 100, -100, 511, -511, 512, 2048, -2048, 4095, 4096, -4096, 3}
@@ -32,8 +32,8 @@ func (m *Machine) length() int {
 	return k<<8 | m.next()
 }
 
-// address is any, relative to a page. Those of a long program are in a row, so that some
-// programs have them all.
+// address returns any address, relative to a page. A long program takes them in order, so that some
+// programs use all of them.
 func (m *Machine) address() (shift int) {
 	switch k := m.next(); {
 	case k < 128 && (!m.Long || k < 16):
@@ -50,7 +50,7 @@ func (m *Machine) address() (shift int) {
 	return shift
 }
 
-// span is where to transfer what: some blocks, or from any byte to any other.
+// span returns an offset and a length: some whole blocks, or any bytes.
 func (m *Machine) span() (off int64, n int) {
 	off, n = m.offset(), m.length()
 	if m.next()%2 == 0 {
@@ -84,7 +84,7 @@ func (m *Machine) offset() int64 {
 	}
 }
 
-// place is n, or nearer if the file should stay small.
+// place returns n, or less if the file should stay small.
 func (m *Machine) place(n int) int64 {
 	if m.small && n > 140000 {
 		n /= 16
@@ -197,10 +197,10 @@ func (m *Machine) sync(i int) {
 	m.both("Sync", i, func(_ *half, f File) ([]byte, []any) { return nil, []any{f.Sync()} })
 }
 
-// names are those that the file may have. There is always one.
+// names are those that the file may have. At least one exists.
 var names = []string{"file", "link", "other"}
 
-// name returns a name of the file.
+// name returns an existing name of the file.
 func (m *Machine) name() string {
 	for _, name := range names {
 		if _, err := os.Lstat(m.want.path(name)); err == nil {
@@ -211,7 +211,7 @@ func (m *Machine) name() string {
 	return ""
 }
 
-// rename gives the file another name, or takes one away.
+// rename gives the file another name, or removes one.
 func (m *Machine) rename(k, what int) {
 	from, to := names[k%len(names)], names[k/16%len(names)]
 	switch what % 3 {
@@ -233,16 +233,16 @@ func (m *Machine) rename(k, what int) {
 	}
 }
 
-// seek keeps the offset where a write does not make a large file.
+// seek keeps the offset small enough that a write does not make a large file.
 func (m *Machine) seek(i int, off int64, whence int) {
 	const seekData = 3
 	if whence == seekData {
-		// Of a negative one btrfs says ENXIO when the file has been written back, and
-		// until then 0, whoever asks (Linux 6.18).
+		// For a negative offset btrfs returns ENXIO once the file has been written back, and 0
+		// before, to any caller (Linux 6.18).
 		off = max(off, 0)
 	}
 	if whence == seekData && m.allocated {
-		return // where nothing has been written it tells what is in the page cache
+		return // in unwritten space the result depends on the page cache
 	}
 	m.both(fmt.Sprintf("Seek %d, %d", off, whence), i, func(_ *half, f File) ([]byte, []any) {
 		return nil, results(f.Seek(off, whence))
@@ -259,7 +259,7 @@ var flags = []int{
 	os.O_RDWR | os.O_SYNC, os.O_RDWR | O_DSYNC, os.O_RDWR | os.O_TRUNC, os.O_RDWR | os.O_CREATE | os.O_EXCL,
 }
 
-// modes is the number of flags that neither change the file nor want it not to be there.
+// modes is the number of flags that neither change the file nor require its absence.
 const modes = 8
 
 func (m *Machine) flag(k int) int {
@@ -281,7 +281,7 @@ func (m *Machine) reopen(i, k int) {
 	})
 }
 
-// readFrom copies from a buffer, or from some place of another file.
+// readFrom copies from a buffer, or from another file.
 func (m *Machine) readFrom(i, k, n int) {
 	m.both(fmt.Sprintf("ReadFrom of %d bytes, source %d", n, k%4), i, func(h *half, f File) ([]byte, []any) {
 		if k%4 == 0 {
@@ -305,7 +305,8 @@ func (m *Machine) readFrom(i, k, n int) {
 		limited := &io.LimitedReader{R: src, N: int64(n)}
 		copied, err := f.ReadFrom(limited)
 		if err != nil {
-			// os names the call that copies between files, and finds out before it reads.
+			// os.File returns the name of the call that copies between files, and finds the closed
+			// File before it reads.
 			return nil, []any{copied, errors.Is(err, fs.ErrClosed), errors.Is(err, syscall.EBADF)}
 		}
 		return nil, []any{copied, limited.N, Offset(src.Fd())}
@@ -338,28 +339,28 @@ func (m *Machine) writeTo(i, k int) {
 			m.Fatal(err2)
 		}
 		if err != nil {
-			// os blames the sink for what the call that copies between files says.
+			// os.File attributes errors of the call that copies between files to the sink.
 			return content, []any{n, errors.Is(err, fs.ErrClosed), errors.Is(err, syscall.EBADF)}
 		}
 		return content, []any{n, err}
 	})
 }
 
-// A part is what one of several Files writes.
+// A part is a write of one of several Files.
 type part struct {
 	handle int
 	off    int64
 	p      []byte
 }
 
-// together has some Files write to the same few blocks: on the side of os one after the
-// other, on ours all at the same time, each many times, so that they do meet. Where they
-// overlap they write the same bytes, so no order makes a difference. An os.File would be no
-// party to our locks, and so is left out.
+// together writes to the same few blocks by several Files: on the side of os one after the other,
+// on the other side all at the same time, each many times, so that they do meet. Overlapping writes
+// are of the same bytes, so their order does not matter. An os.File would not take part in the lock
+// table, so there is none.
 func (m *Machine) together(n, size int) {
 	const room = 512 << 10 // of the slab, for each
 	m.reopen(0, 0)
-	m.reopen(1, 0) // one direct, one plain that can write; of the others nobody knows
+	m.reopen(1, 0) // one direct, one buffered that can write; the others may be either
 	first := min(max(m.offset(), 0), 2<<20) &^ 4095
 	all := make([]byte, size)
 	m.fill(all)
@@ -410,8 +411,7 @@ func (m *Machine) together(n, size int) {
 	m.wrote.off, m.wrote.n = first, size
 }
 
-// reading has so many reads in flight that direct writes beside them do not become system
-// calls.
+// reading keeps enough reads in flight that direct writes beside them are async.
 func (m *Machine) reading(f File, off int64) (stop func()) {
 	var quit atomic.Bool
 	var wg sync.WaitGroup

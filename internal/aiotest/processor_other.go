@@ -4,6 +4,5 @@ package aiotest
 
 import "time"
 
-// processorTime is not known here. The clock stands for it, so that nothing but the time that go
-// test gives ends a test.
+// processorTime returns the time of the clock, so that only the deadline of go test ends a test.
 func processorTime() time.Duration { return time.Since(began) }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// processorTime returns that of this process so far.
+// processorTime returns the processor time of this process so far.
 func processorTime() time.Duration {
 	var use syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// A State is what a filesystem says of an extent.
+// A State is the state of an extent, as the filesystem reports it.
 type State int
 
 const (
@@ -19,13 +19,13 @@ type Extent struct {
 	State
 	Off  int64
 	Len  int64
-	Data []byte // read from the device, of a Written one
+	Data []byte // read from the device, if the State is Written
 }
 
-// CheckExtents compares what a block device has of a file, in blocks of so many bytes, with
-// its content: all that is in an extent, and nothing but zeros in what is in none. It returns
-// the number of bytes that were compared on the device, and what that has between the end
-// of the file and the end of the block.
+// CheckExtents compares the bytes of a file on a block device with its content, in blocks of the
+// given size: the extents must match, and the content outside of them must be zeros. It returns the
+// number of bytes compared on the device, and the device's bytes between the end of the file and
+// the end of the block.
 func CheckExtents(extents []Extent, content []byte, block int) (n int64, tail []byte, err error) {
 	size, at := int64(len(content)), int64(0)
 	last := (size + int64(block) - 1) / int64(block) * int64(block)

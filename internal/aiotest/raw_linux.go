@@ -17,15 +17,15 @@ import (
 // A Disk is the block device under a filesystem, read past all caches.
 type Disk struct {
 	Block int // size of the filesystem's blocks, in bytes
-	// Clears is whether a Truncate clears the rest of the block on the device too. On
-	// btrfs (Linux 6.18) that rest stays as it was until the file grows again.
+	// Clears reports whether a Truncate clears the rest of the block on the device too. On btrfs
+	// (Linux 6.18) that rest stays the same until the file grows again.
 	Clears bool
 	device *os.File
 	btrfs  bool // addresses in the filesystem are not those of the device
 }
 
-// OpenDisk returns the block device that the files of dir are on, to be closed in the end.
-// Where there is none (tmpfs, FUSE), or none that may be read, it says so and returns nil.
+// OpenDisk returns the block device of dir's files. The test closes it at its end. If there is no
+// device (tmpfs, FUSE), or it cannot be read, OpenDisk logs that and returns nil.
 func OpenDisk(t testing.TB, dir string) *Disk {
 	t.Helper()
 	probe, err := os.Create(filepath.Join(dir, "probe"))
@@ -66,8 +66,8 @@ func OpenDisk(t testing.TB, dir string) *Disk {
 	return &Disk{Block: int(fs.Bsize), Clears: !btrfs, device: device, btrfs: btrfs}
 }
 
-// deviceOf returns the name of the block device that f is on. The devices of btrfs and
-// overlayfs are not block devices.
+// deviceOf returns the name of the block device that f is on. The devices of btrfs and overlayfs
+// are not block devices.
 func deviceOf(f *os.File) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -82,8 +82,8 @@ func deviceOf(f *os.File) (string, error) {
 	return "/dev/" + filepath.Base(name), nil
 }
 
-// Extents returns the extents of a file, in order, with what the device has of them. It
-// makes the file durable first, and nobody should write to it.
+// Extents returns the extents of a file, in order, with their bytes on the device. It first makes
+// the file durable. Nothing may write to the file meanwhile.
 func (d *Disk) Extents(name string) ([]Extent, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -150,7 +150,7 @@ func (m mapping) state() State {
 	return Written
 }
 
-// fiemap returns where a file lies, by the ioctl FS_IOC_FIEMAP, which writes the file back
+// fiemap returns the extents of a file, by the ioctl FS_IOC_FIEMAP, which writes the file back
 // first.
 func fiemap(f *os.File) ([]mapping, error) {
 	const (
@@ -198,11 +198,11 @@ func ioctl(f *os.File, name string, request uintptr, arg []byte) error {
 	return nil
 }
 
-// A chunk is a range of btrfs's addresses and the place on the device where it begins.
+// A chunk is a range of btrfs's addresses and its offset on the device.
 type chunk struct{ logical, length, physical uint64 }
 
-// translate makes an address on the device of one in the filesystem, which is the same if
-// there are no chunks.
+// translate returns the address on the device of an address in the filesystem. Without chunks both
+// are the same.
 func translate(chunks []chunk, address, n uint64) (int64, error) {
 	if chunks == nil {
 		return int64(address), nil
@@ -216,7 +216,7 @@ func translate(chunks []chunk, address, n uint64) (int64, error) {
 }
 
 // chunksOf returns the chunks of the btrfs that f is on, by the ioctl BTRFS_IOC_TREE_SEARCH
-// (linux/btrfs.h, linux/btrfs_tree.h). Of a chunk that is there twice it takes the first.
+// (linux/btrfs.h, linux/btrfs_tree.h). Of two copies of a chunk it takes the first.
 func chunksOf(f *os.File) ([]chunk, error) {
 	const (
 		request   = 0xD0009411 // BTRFS_IOC_TREE_SEARCH

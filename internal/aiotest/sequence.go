@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// A Machine runs programs, which are sequences of operations on Files, on two inodes: one
-// through Files of package os alone, the other through Files of the package that is
-// tested, several at a time. It compares all outcomes.
+// A Machine runs programs, which are sequences of operations on Files, on two inodes: one through
+// Files of package os alone, the other through several Files of the package under test. It compares
+// all results.
 type Machine struct {
 	testing.TB
 	Options
@@ -21,11 +21,11 @@ type Machine struct {
 	dir       string
 	source    []byte // content of the file that ReadFrom reads
 	want, got *half
-	slab      []byte // buffers are cut from it, so that any address is there
+	slab      []byte // buffers are slices of it, at any address
 	program   []byte
-	small     bool // the file should not become large, for that takes time
+	small     bool // the file should stay small, because a large one takes time
 	syncs     int
-	allocated bool // there may be space that has not been written
+	allocated bool // there may be allocated space that is not written
 	next4096  int  // the address of the next buffer, see address
 	wrote     struct {
 		off int64
@@ -35,33 +35,31 @@ type Machine struct {
 	count Count
 }
 
-// Options of a Machine. With none it is the fuzzer's, whose programs take a few
-// milliseconds.
+// Options of a Machine. The zero value is for the fuzzer, whose programs take a few milliseconds.
 type Options struct {
-	Steps int // the most in a program; 48 if it is 0
-	// Long programs have transfers of up to 1 MiB, Files that write at the same time,
-	// and other names for the file; after each step all of both files is compared, not
-	// just what is around a write.
+	Steps int // the maximum in a program; 48 if it is 0
+	// Long programs have transfers of up to 1 MiB, Files that write at the same time, and other
+	// names for the file. After each step all of both files is compared, not just the surroundings
+	// of a write.
 	Long bool
-	// Between, if not nil, is an operation that has nothing to do with the file. k is
-	// any number.
+	// Between, if not nil, is an operation without effect on the file. k is any number.
 	Between func(k int)
-	// Finished, if not nil, looks at the file of either side in the end, when it has
-	// been synced. Its content should be that.
+	// Finished, if not nil, inspects the file of either side in the end, after a Sync. content is
+	// the expected content.
 	Finished func(t testing.TB, name string, content []byte)
 }
 
-// A Count is what a Machine has done so far.
+// A Count counts the work of a Machine.
 type Count struct {
 	Steps     int        // operations, on both sides
 	Bytes     int64      // compared
 	Addresses [4096]bool // of buffers, modulo 4096
 }
 
-// Count returns what m has done so far.
+// Count returns the work of m so far.
 func (m *Machine) Count() Count { return m.count }
 
-// A half of a Machine is what it does to one inode.
+// A half of a Machine is its operations on one inode.
 type half struct {
 	dir     string
 	handles [6]File
@@ -91,7 +89,7 @@ func NewMachine(tb testing.TB, dir string, pkg Package, opt Options) *Machine {
 	return m
 }
 
-// Handle 2 is an os.File on either side, 1 and 5 are plain and the others direct.
+// Handle 2 is an os.File on either side, 1 and 5 are buffered and the others direct.
 func (m *Machine) open(got bool, i, flag int) (File, error) {
 	if !got {
 		return OS.OpenFile(m.want.path(m.name()), flag, 0o644)
@@ -115,8 +113,8 @@ func (m *Machine) Run(t testing.TB, program []byte) {
 	m.run(t, m.length())
 }
 
-// RunOn runs a program on a file of that size, whose first buffer is at that address
-// modulo 4096. If the file is small then most programs leave it so.
+// RunOn runs a program on a file of that size. The first buffer is at that address modulo 4096. If
+// the file is small, most programs keep it so.
 func (m *Machine) RunOn(t testing.TB, size, address int, program []byte) {
 	t.Helper()
 	m.program, m.next4096 = program, address
@@ -204,8 +202,8 @@ func (m *Machine) size(h *half) int64 {
 	return fi.Size()
 }
 
-// both does the same on both sides, with handle i if that is not negative. do returns what
-// to compare and the bytes that were read.
+// both does the same on both sides, with handle i if i is not negative. do returns the values to
+// compare and the bytes read.
 func (m *Machine) both(what string, i int, do func(h *half, f File) ([]byte, []any)) {
 	m.Helper()
 	if i >= 0 {
@@ -252,7 +250,7 @@ func mismatch(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// canary is what buffers hold, and what is beside them.
+// canary fills buffers and their surroundings.
 const canary = 0xA5
 
 // guarded calls do with a buffer whose surroundings must not change.
@@ -263,7 +261,7 @@ func (m *Machine) guarded(n, shift int, do func(p []byte)) {
 	for i := range around {
 		around[i] = canary
 	}
-	do(m.slab[lo : lo+n]) // with the capacity to do wrong
+	do(m.slab[lo : lo+n]) // with the capacity to write past the length
 	for i := range guard {
 		if around[i] != canary || around[guard+n+i] != canary {
 			m.Error("a byte beside the buffer has changed")
@@ -278,8 +276,8 @@ func (m *Machine) fill(p []byte) {
 	copy(p[copy(p, m.source[from:]):], m.source)
 }
 
-// untouched looks at what a read has left of its buffer after the bytes that it
-// reported. The kernel may have put the zeros there that follow the end of a file.
+// untouched checks the rest of a read's buffer, after the reported bytes. The kernel may have
+// zeroed it after the end of a file.
 func (m *Machine) untouched(rest []byte) {
 	for i, b := range rest {
 		if b != canary && b != 0 {
@@ -289,7 +287,7 @@ func (m *Machine) untouched(rest []byte) {
 	}
 }
 
-// check compares what there is after a step: all of it, or what is around a write.
+// check compares the files after a step: all bytes, or those around a write.
 func (m *Machine) check() {
 	m.Helper()
 	const most, margin = 4 << 20, 4096
@@ -306,8 +304,7 @@ func (m *Machine) check() {
 	}
 }
 
-// shrink makes the files small again. Where the largest offset is one that a file may
-// have, nothing can read all of it.
+// shrink makes the files small again. A file that ends at the largest offset cannot be read whole.
 func (m *Machine) shrink(size int64) {
 	m.Helper()
 	m.log = append(m.log, fmt.Sprintf("truncated to %d by an os.File", size))
@@ -337,7 +334,7 @@ func (m *Machine) compare(off int64, n int) {
 	}
 }
 
-// syncAll makes the files durable. Whoever has one open hears of an error once.
+// syncAll makes the files durable. Each open file reports a write-back error once.
 func (m *Machine) syncAll() {
 	for i := range m.want.handles {
 		m.both("Sync in the end", i, func(_ *half, f File) ([]byte, []any) { return nil, []any{f.Sync()} })
@@ -349,7 +346,7 @@ func (m *Machine) syncAll() {
 	}
 }
 
-// finish compares all of both files, as they are in the page cache and on the disk.
+// finish compares all of both files, in the page cache and on the disk.
 func (m *Machine) finish() {
 	if m.Long {
 		m.syncAll()

@@ -1,5 +1,5 @@
-// Package aiotest helps the tests of package aio. It knows nothing of that package:
-// whatever has the methods of os.File can be compared with os.File here.
+// Package aiotest supports the tests of package aio. It does not know that package: anything with
+// the methods of os.File can be compared with os.File here.
 package aiotest
 
 import (
@@ -51,16 +51,15 @@ type Package struct {
 	CreateTemp func(dir, pattern string) (File, error)
 	OpenInRoot func(dir, name string) (File, error)
 	NewFile    func(fd uintptr, name string) File
-	Direct     bool // what it opens is direct
+	Direct     bool // its Files are direct
 
-	// NewReader and NewWriter return nil for a File that is of another package. They may be nil
-	// themselves.
+	// NewReader and NewWriter return nil for a File of another package. They may be nil themselves.
 	NewReader func(f File, s Stream) io.ReadCloser
 	NewWriter func(f File, s Stream) StreamWriter
 }
 
-// OS is package os, the oracle. It never opens for direct I/O: only a file that pays no
-// heed to alignment can tell what is right.
+// OS is package os, the oracle. It never opens for direct I/O: only a file without alignment rules
+// can tell the right result.
 var OS = Package{
 	OpenFile: func(name string, flag int, perm fs.FileMode) (File, error) {
 		return Lift(os.OpenFile(name, flag&^O_DIRECT, perm))
@@ -75,7 +74,7 @@ var OS = Package{
 	},
 }
 
-// Lift makes a nil File of a nil pointer, which an interface would hide.
+// Lift returns a nil File for a nil pointer, which an interface would hide.
 func Lift[F interface {
 	File
 	comparable
@@ -87,8 +86,8 @@ func Lift[F interface {
 	return f, err
 }
 
-// A Side is where one of two does what both do: a directory of its own, the package that
-// it opens files with, and a trace of all that a caller can see of the outcome.
+// A Side is one of two sides that do the same. It has a directory of its own, the package that
+// opens its files, and a trace of all results that a caller can observe.
 type Side struct {
 	testing.TB
 	Package
@@ -98,8 +97,8 @@ type Side struct {
 	trace  []string
 }
 
-// Compare does the same on the oracle and on pkg, in directories of their own below dir,
-// and fails unless the traces are equal.
+// Compare does the same on the oracle and on pkg, in directories of their own below dir, and fails
+// unless the traces are equal.
 func Compare(t testing.TB, dir string, pkg Package, do func(s *Side)) {
 	t.Helper()
 	CompareWith(t, dir, OS, pkg, do)
@@ -120,7 +119,7 @@ func CompareWith(t testing.TB, dir string, oracle, pkg Package, do func(s *Side)
 		}
 		before := want[max(0, min(i, len(want))-4):min(i, len(want))]
 		t.Errorf("step %d:\n%s\n  os:  %s\n  aio: %s", i, strings.Join(before, "\n"), w, g)
-		return // what follows differs because of it
+		return // the following steps differ because of it
 	}
 	t.Logf("%d steps compared", len(want))
 }
@@ -163,7 +162,7 @@ func run(t testing.TB, dir string, pkg Package, do func(s *Side)) []string {
 	return s.trace
 }
 
-// removeAll is os.RemoveAll, also of directories that have become unwritable: Chmod is one of the methods.
+// removeAll is os.RemoveAll, but also removes unwritable directories: Chmod is one of the methods.
 func removeAll(dir string) error {
 	filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -174,13 +173,13 @@ func removeAll(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// Defer has fn run when the Files of this side are closed, the last one first.
+// Defer registers fn to run after the Files of this side are closed, in reverse order.
 func (s *Side) Defer(fn func()) { s.after = append(s.after, fn) }
 
 // Path returns the path of name on this side.
 func (s *Side) Path(name string) string { return filepath.Join(s.Dir, name) }
 
-// Put makes a file of this content, by package os.
+// Put creates a file with this content, by package os.
 func (s *Side) Put(name string, content []byte) string {
 	s.Helper()
 	if err := os.WriteFile(s.Path(name), content, 0o644); err != nil {
@@ -189,7 +188,7 @@ func (s *Side) Put(name string, content []byte) string {
 	return s.Path(name)
 }
 
-// MustOpen opens a file by the package of this side, to be closed in the end.
+// MustOpen opens a file by the package of this side, which closes it at its end.
 func (s *Side) MustOpen(name string, flag int) File {
 	s.Helper()
 	f, err := s.OpenFile(s.Path(name), flag, 0o644)
@@ -200,7 +199,7 @@ func (s *Side) MustOpen(name string, flag int) File {
 	return f
 }
 
-// Opened logs the outcome of a function that opens, and sees to it that f is closed.
+// Opened logs the outcome of a function that opens. The side closes f at its end.
 func (s *Side) Opened(what string, f File, err error) File {
 	s.Note(what, f != nil, err)
 	if f != nil {
@@ -209,8 +208,8 @@ func (s *Side) Opened(what string, f File, err error) File {
 	return f
 }
 
-// Note adds a step to the trace: what was done, and the values that came of it. Bytes
-// become a checksum, errors all that can be asked of them, this side's directory DIR.
+// Note adds a step to the trace: a description, and the resulting values. Bytes become a checksum,
+// an error all its properties, and the directory of this side DIR.
 func (s *Side) Note(what string, values ...any) {
 	var b strings.Builder
 	b.WriteString(what)
@@ -222,7 +221,7 @@ func (s *Side) Note(what string, values ...any) {
 	s.trace = append(s.trace, strings.NewReplacer(s.Dir, "DIR", filepath.Base(s.Dir), "DIR").Replace(b.String()))
 }
 
-// Do logs what fn returns, or its panic.
+// Do logs the results of fn, or its panic.
 func (s *Side) Do(what string, fn func() []any) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -232,8 +231,8 @@ func (s *Side) Do(what string, fn func() []any) {
 	s.Note(what, fn()...)
 }
 
-// State logs what is left of f: the size by its name, the contents as others read them,
-// and the offset of its descriptor.
+// State logs the state of f: the size by its name, the contents through another descriptor, and the
+// offset of its descriptor.
 func (s *Side) State(f File) {
 	s.Helper()
 	fi, err := os.Stat(f.Name())
@@ -271,7 +270,7 @@ func describe(v any) string {
 	return fmt.Sprint(v)
 }
 
-// describeAll sorts, because the order of a directory is the filesystem's.
+// describeAll sorts, because the order of a directory depends on the filesystem.
 func describeAll[E interface{ Name() string }](list []E) string {
 	var all []string
 	for _, e := range list {
@@ -281,7 +280,7 @@ func describeAll[E interface{ Name() string }](list []E) string {
 	return fmt.Sprintf("%t %q", list == nil, all)
 }
 
-// sentinels are the errors that callers compare with, or ask errors.Is for.
+// sentinels are the errors that callers compare with, or pass to errors.Is.
 var sentinels = []error{
 	io.EOF, io.ErrUnexpectedEOF, io.ErrShortWrite, io.ErrClosedPipe,
 	fs.ErrInvalid, fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, fs.ErrClosed,
@@ -305,7 +304,7 @@ func Describe(err error) string {
 			fmt.Fprintf(&b, "(%d)", int(e))
 		}
 		for _, s := range sentinels {
-			if e == s { // the very value is what callers compare with
+			if e == s { // callers compare with this very value
 				fmt.Fprintf(&b, "[== %v]", s)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"math"
 )
 
-// A Stream says what a Reader or a Writer of a File is like.
+// A Stream has the options of a Reader or a Writer of a File.
 type Stream struct {
 	Offset    int64
 	BlockSize int
@@ -16,7 +16,7 @@ type Stream struct {
 	Exclusive bool // of a Writer
 }
 
-// A StreamWriter is what a Writer of package aio has.
+// A StreamWriter has the methods of a Writer of package stream.
 type StreamWriter interface {
 	io.WriteCloser
 	io.ReaderFrom
@@ -25,35 +25,35 @@ type StreamWriter interface {
 	Written() int64
 }
 
-// newReader returns the package's Reader of f, or the oracle where there is none.
+// newReader returns the package's Reader of f, or the oracle if there is none.
 func (m *Machine) newReader(f File, s Stream) io.ReadCloser {
 	if m.pkg.NewReader != nil {
 		if r := m.pkg.NewReader(f, s); r != nil {
 			return r
 		}
 	}
-	return &plainReader{f, s.Offset}
+	return &serialReader{f, s.Offset}
 }
 
 func (m *Machine) newWriter(f File, s Stream) StreamWriter { return m.pkg.writer(f, s) }
 
-// writer returns the package's Writer of f, or the oracle where there is none.
+// writer returns the package's Writer of f, or the oracle if there is none.
 func (p Package) writer(f File, s Stream) StreamWriter {
 	if p.NewWriter != nil {
 		if w := p.NewWriter(f, s); w != nil {
 			return w
 		}
 	}
-	return &plainWriter{f: f, off: s.Offset, exclusive: s.Exclusive}
+	return &serialWriter{f: f, off: s.Offset, exclusive: s.Exclusive}
 }
 
-// A plainReader makes one ReadAt after the other.
-type plainReader struct {
+// A serialReader makes one ReadAt after the other.
+type serialReader struct {
 	f   File
 	off int64
 }
 
-func (r *plainReader) Read(p []byte) (int, error) {
+func (r *serialReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -64,17 +64,17 @@ func (r *plainReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *plainReader) Close() error { return nil }
+func (r *serialReader) Close() error { return nil }
 
-// A plainWriter makes one WriteAt after the other. Its first error stays.
-type plainWriter struct {
+// A serialWriter makes one WriteAt after the other. Its first error is sticky.
+type serialWriter struct {
 	f         File
 	off       int64
 	exclusive bool // has not cut the file yet
 	err       error
 }
 
-func (w *plainWriter) Write(p []byte) (n int, err error) {
+func (w *serialWriter) Write(p []byte) (n int, err error) {
 	if w.exclusive {
 		w.exclusive = false
 		fi, err := w.f.Stat()
@@ -90,12 +90,14 @@ func (w *plainWriter) Write(p []byte) (n int, err error) {
 	return n, w.err
 }
 
-func (w *plainWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{w}, r) }
-func (w *plainWriter) Flush() error                        { return w.err }
-func (w *plainWriter) Close() error                        { return w.err }
-func (w *plainWriter) Written() int64                      { return w.off }
+func (w *serialWriter) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{w}, r)
+}
+func (w *serialWriter) Flush() error   { return w.err }
+func (w *serialWriter) Close() error   { return w.err }
+func (w *serialWriter) Written() int64 { return w.off }
 
-func (w *plainWriter) Sync() error {
+func (w *serialWriter) Sync() error {
 	if w.err == nil {
 		w.err = w.f.Sync()
 	}
@@ -111,7 +113,7 @@ func (m *Machine) stream(i, k int) {
 	case 1:
 		m.readStreamToEnd(i, s)
 	default:
-		s.Offset = min(s.Offset, 3<<20) // a file can not get larger than memory
+		s.Offset = min(s.Offset, 3<<20) // a file cannot get larger than memory
 		if s.Exclusive = k%4 == 3 && s.Offset >= 0; s.Exclusive {
 			i %= 2
 			m.reopen(i, 0)     // one that can read and write
@@ -135,7 +137,7 @@ func (m *Machine) readStream(i int, s Stream) {
 	})
 }
 
-// readStreamToEnd copies to the end, and then tries whether there is more.
+// readStreamToEnd copies to the end, and then checks that nothing follows.
 func (m *Machine) readStreamToEnd(i int, s Stream) {
 	m.both(fmt.Sprintf("Reader %+v to the end", s), i, func(_ *half, f File) ([]byte, []any) {
 		stream := m.newReader(f, s)
@@ -169,7 +171,7 @@ func (m *Machine) writeStream(i int, s Stream) {
 			m.writePiece(w, p[:piece.n], piece.then)
 			p = p[piece.n:]
 		}
-		first := w.Flush() // which call meets it depends on when it comes
+		first := w.Flush() // the call that returns it depends on timing
 		err := w.Close()
 		if err == nil {
 			r = append(r, w.Written())
@@ -200,6 +202,6 @@ func (m *Machine) writePiece(w StreamWriter, p []byte, then byte) {
 		err = errors.Join(err, w.Sync())
 	}
 	if err != nil && w.Flush() == nil {
-		m.Errorf("%v was not for ever", err)
+		m.Errorf("the error %v was not sticky", err)
 	}
 }

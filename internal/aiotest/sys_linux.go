@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Linux is whether this system is.
+// Linux reports whether this system is Linux.
 const Linux = true
 
 // Flags of open(2) that package os does not name.
@@ -28,11 +28,11 @@ const (
 	O_DSYNC   = unix.O_DSYNC
 )
 
-// Direct is whether files in Dir have direct I/O.
+// Direct reports whether files in Dir have direct I/O.
 var Direct = os.Getenv(directEnv) != "false" && (Chosen() || !testing.Testing() || base() != "-")
 
-// base is where files have direct I/O: "" for the directory of temporary files, "." for this one, "-"
-// for neither.
+// base is the directory whose files have direct I/O: "" for the directory of temporary files, "."
+// for this one, "-" for neither.
 var base = sync.OnceValue(func() string {
 	for _, where := range []string{"", "."} {
 		dir, err := os.MkdirTemp(where, ".aiotest")
@@ -47,8 +47,8 @@ var base = sync.OnceValue(func() string {
 	return "-"
 })
 
-// Dir returns a directory for the test whose files can be opened for direct I/O, if there is one; or
-// where the environment says: see Environment.
+// Dir returns a directory for the test whose files can be opened for direct I/O, if there is one.
+// The environment may choose another: see Environment.
 func Dir(t testing.TB) string {
 	t.Helper()
 	where := os.Getenv(dirEnv)
@@ -70,25 +70,25 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// The environment that has the tests run in a directory of somebody else's choice.
+// The environment variables by which a caller chooses the directory of the tests.
 const (
 	dirEnv    = "AIOTEST_DIR"    // the directory
 	directEnv = "AIOTEST_DIRECT" // "false" if there is no direct I/O there
 	deviceEnv = "AIOTEST_DEVICE" // the block device that its filesystem is on, if any
 )
 
-// Environment is that in which tests run in dir.
+// Environment returns the environment of tests that run in dir.
 func Environment(dir, device string, direct bool) []string {
 	return []string{dirEnv + "=" + dir, deviceEnv + "=" + device, directEnv + "=" + strconv.FormatBool(direct)}
 }
 
-// Chosen reports whether Dir is in a directory of somebody else's choice.
+// Chosen reports whether the environment chose the directory of Dir.
 func Chosen() bool { return os.Getenv(dirEnv) != "" }
 
 // Device returns the block device under Dir, or "" if it is not known.
 func Device() string { return os.Getenv(deviceEnv) }
 
-// direct asks the kernel, by way of its own, what package aio has to find out too.
+// direct tries direct I/O in dir by its own system calls, to check the result of package aio.
 func direct(dir string) error {
 	name := filepath.Join(dir, "direct")
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT|unix.O_CLOEXEC, 0o600)
@@ -102,7 +102,7 @@ func direct(dir string) error {
 		return os.NewSyscallError("statx", err)
 	}
 	if st.Dio_mem_align == 0 || st.Dio_offset_align == 0 {
-		return fmt.Errorf("%s: statx tells no alignment of direct I/O", name)
+		return fmt.Errorf("%s: statx(2) reports no alignment of direct I/O", name)
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func Fallocate(fd uintptr, hole bool, off, n int64) error {
 	}
 }
 
-// OpenFd opens a file as package os would not, with the bare flags.
+// OpenFd opens a file with the bare flags, as package os would not.
 func OpenFd(t testing.TB, name string, flag int) uintptr {
 	t.Helper()
 	fd, err := unix.Open(name, flag|unix.O_CLOEXEC, 0o644)
@@ -178,7 +178,7 @@ func Mkfifo(t testing.TB, name string) {
 	}
 }
 
-// Descriptors returns what the open descriptors of the process lead to.
+// Descriptors returns the targets of the open descriptors of the process.
 func Descriptors() []string {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -199,15 +199,15 @@ func LimitFileSize(n uint64) error {
 	return unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: n})
 }
 
-// SyscallNumbers are the system calls of kernel AIO that may be refused.
+// SyscallNumbers are the system calls of kernel AIO that Refuse can refuse.
 var SyscallNumbers = map[string]uint32{
 	"io_setup":     unix.SYS_IO_SETUP,
 	"io_submit":    unix.SYS_IO_SUBMIT,
 	"io_getevents": unix.SYS_IO_GETEVENTS,
 }
 
-// Refuse has the kernel answer a system call with EPERM from now on, in all threads, as
-// the seccomp profile of a container does.
+// Refuse makes a system call fail with EPERM from now on, in all threads, like the seccomp profile
+// of a container.
 func Refuse(name string) error {
 	nr, ok := SyscallNumbers[name]
 	if !ok {
@@ -220,7 +220,7 @@ func Refuse(name string) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	prog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	runtime.LockOSThread() // no_new_privs is the thread's, TSYNC gives it to the others
+	runtime.LockOSThread() // no_new_privs is per thread, TSYNC gives it to the others
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)
@@ -234,11 +234,11 @@ func Refuse(name string) error {
 	return nil
 }
 
-// signal sends the process SIGURG, by which the runtime preempts goroutines: any system
-// call may meet it.
+// signal sends the process SIGURG, by which the runtime preempts goroutines: it may interrupt any
+// system call.
 func signal() { unix.Kill(unix.Getpid(), unix.SIGURG) }
 
-// Storm has signals and collections fall upon the process until stop is called.
+// Storm sends signals to the process, and runs the collector, until stop is called.
 func Storm() (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -303,9 +303,9 @@ func Tags(t testing.TB, dir string) int {
 	return 0
 }
 
-// HugeBuffer returns as many bytes as the longer of HugeLengths. Around each of hugeMarks they have
-// memory of their own; what is between them is the same 2 MiB again and again, since what is read
-// there, and written, is nothing to look at.
+// HugeBuffer returns a buffer of the longer of HugeLengths. Around each of hugeMarks it has memory
+// of its own. Between them the same 2 MiB repeat, since no test looks at the bytes read or written
+// there.
 func HugeBuffer(t testing.TB) []byte {
 	t.Helper()
 	const piece, own = 2 << 20, 1 << 20
@@ -338,13 +338,14 @@ func HugeBuffer(t testing.TB) []byte {
 	return p[:pageMore]
 }
 
-// processorTimeOf returns that of another process, and of its children that have ended, so far.
+// processorTimeOf returns the processor time of another process, and of its children that have
+// ended, so far.
 func processorTimeOf(pid int) time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	// The second field, the name, may have anything in it. utime is the 14th: proc_pid_stat(5).
+	// The second field, the name, may contain any character. utime is the 14th: proc_pid_stat(5).
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	ticks := 0
 	for _, i := range []int{11, 12, 13, 14} {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Linux is whether this system is.
+// Linux reports whether this system is Linux.
 const Linux = false
 
 // Flags of open(2) that package os does not name; none here.
@@ -19,7 +19,7 @@ const (
 	O_DSYNC   = 0
 )
 
-// Direct is whether files in Dir have direct I/O.
+// Direct reports whether files in Dir have direct I/O.
 const Direct = false
 
 // InNamespace does nothing.
@@ -31,7 +31,7 @@ func NeedsMounts(t testing.TB) { Needs(t, "Linux", "go test ./... there") }
 // Dir returns a directory for the test.
 func Dir(t testing.TB) string { return t.TempDir() }
 
-// Chosen reports that nobody has chosen the directory.
+// Chosen reports false: the environment cannot choose the directory.
 func Chosen() bool { return false }
 
 // TmpfsDir skips the test.
@@ -40,7 +40,7 @@ func TmpfsDir(t testing.TB) string {
 	return ""
 }
 
-// Offset tells nothing.
+// Offset returns -1.
 func Offset(uintptr) int64 { return -1 }
 
 // SetOffset is not available.
@@ -64,13 +64,13 @@ func OpenFlags(t testing.TB, _ int) (flags int, closedByExec bool) {
 // Mkfifo skips the test.
 func Mkfifo(t testing.TB, _ string) { Needs(t, "Linux", "go test ./... there") }
 
-// Descriptors tells nothing.
+// Descriptors returns nil.
 func Descriptors() []string { return nil }
 
 // LimitFileSize is not available.
 func LimitFileSize(uint64) error { return errors.ErrUnsupported }
 
-// SyscallNumbers are none.
+// SyscallNumbers is empty.
 var SyscallNumbers map[string]uint32
 
 // Refuse is not available.
@@ -79,22 +79,22 @@ func Refuse(string) error { return errors.ErrUnsupported }
 // Storm does nothing.
 func Storm() (stop func()) { return func() {} }
 
-// DirtyPages is not to be had.
+// DirtyPages is not available.
 func DirtyPages(uintptr) (int, error) { return 0, errors.ErrUnsupported }
 
-// Nowait is not to be had.
+// Nowait reports false.
 func Nowait(uintptr) bool { return false }
 
-// Tags is not known.
+// Tags returns 0.
 func Tags(testing.TB, string) int { return 0 }
 
-// HugeBuffer returns as many bytes as the longer of HugeLengths.
+// HugeBuffer returns a buffer of the longer of HugeLengths.
 func HugeBuffer(testing.TB) []byte {
 	pageMore, _ := HugeLengths()
 	return Buffer(int(pageMore), 0)
 }
 
-// processorTimeOf is not known: the clock stands for it.
+// processorTimeOf returns the time of the clock, because the processor time is not available.
 func processorTimeOf(int) time.Duration { return time.Since(began) }
 
 var began = time.Now()

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// What goes wrong in this library goes wrong as a request that nothing wakes, so every test has a
-// guard. A machine may be slow, and busy with something else, so no guard is about the clock: the
-// watchdog ends the process if nothing in it has moved at many looks in a row.
+// A bug in this library shows as a request that nothing wakes, so every test has a guard. A machine
+// may be slow, and busy with other work, so guards do not use the clock. The watchdog ends the
+// process if nothing in it has moved at many looks in a row.
 
 const (
-	// looks is how often in a row the watchdog sees nothing move before it barks. Looks are counted,
-	// not seconds: a process that does not run does not look either.
+	// looks is the number of looks in a row without movement before the watchdog barks. It counts
+	// looks and not seconds: a process that does not run does not look either.
 	looks = 20
 	// untilLooks is the number for [Until], which fails one test and leaves the others alone.
 	untilLooks = looks * 3 / 4
 	// trifle is processor time that is no progress: that of the watchdog, of timers, and of the
 	// collector, which the runtime starts every two minutes.
 	trifle = 20 * time.Millisecond
-	// margin is what is left of the time that go test gives (-timeout), for the stacks to be written.
+	// margin is the part of go test's time limit (-timeout) that is kept for writing the stacks.
 	margin = 10 * time.Second
 )
 
 // patienceEnv shortens the minute in tests of the watchdog.
 const patienceEnv = "AIOTEST_PATIENCE"
 
-// patience is for how long nothing moves in a process that hangs.
+// patience is how long nothing moves in a process that hangs.
 var patience = func() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv(patienceEnv)); err == nil {
 		return d
@@ -45,21 +45,21 @@ type watchdog struct {
 	timer  *time.Timer
 	tests  []*guarded
 	others map[int]bool // processes whose time counts as this one's
-	waits  int          // for processes that have watchdogs of their own
+	waits  int          // the number of children with watchdogs of their own
 	ticks  int64        // calls of Moved
 
 	last  state
-	still int // looks at which nothing had moved
+	still int // looks without movement
 }
 
-// A guarded is a test, or what stands for one.
+// A guarded is a test, or a process without one.
 type guarded struct {
 	name     string
 	deadline time.Time // zero: none
-	hang     func()    // nil, or what must be done before the process ends
+	hang     func()    // nil, or called before the process ends
 }
 
-// A state is what moves.
+// A state holds the numbers whose change is movement.
 type state struct {
 	cpu   time.Duration
 	ticks int64
@@ -68,11 +68,11 @@ type state struct {
 var dog = watchdog{others: make(map[int]bool)}
 
 // Guard ends the process, with the stacks of all goroutines, if nothing in it has moved for a
-// minute, or if the time that go test gives is about to end. What moves is the processor time of
-// the process and of those that it follows, and what calls [Moved].
+// minute, or if the time limit of go test is near. Movement is processor time of the process and of
+// those that it follows, and calls of [Moved].
 func Guard(t testing.TB) { t.Helper(); GuardWith(t, nil) }
 
-// GuardWith is Guard that calls hang before it ends the process.
+// GuardWith is Guard, but calls hang before it ends the process.
 func GuardWith(t testing.TB, hang func()) {
 	t.Helper()
 	g := &guarded{name: t.Name(), hang: hang}
@@ -84,17 +84,17 @@ func GuardWith(t testing.TB, hang func()) {
 	t.Cleanup(dog.guard(g))
 }
 
-// GuardProcess is Guard where there is no test.
+// GuardProcess is Guard for a process without tests.
 func GuardProcess(name string) (stop func()) { return dog.guard(&guarded{name: name}) }
 
-// Moved tells the watchdog that something has been done.
+// Moved tells the watchdog that there is progress.
 func Moved() {
 	dog.mu.Lock()
 	defer dog.mu.Unlock()
 	dog.ticks++
 }
 
-// Follow has the processor time of another process, for which this one waits, count as its own.
+// Follow adds the processor time of another process, for which this one waits, to its own.
 func Follow(pid int) (stop func()) {
 	dog.mu.Lock()
 	defer dog.mu.Unlock()
@@ -107,7 +107,7 @@ func Follow(pid int) (stop func()) {
 	}
 }
 
-// rely has the watchdog leave everything to that of a child, for which this process waits.
+// rely suspends the watchdog while this process waits for a child that has its own.
 func (d *watchdog) rely() (stop func()) {
 	count := func(n int) {
 		d.mu.Lock()
@@ -149,7 +149,7 @@ func (d *watchdog) look() {
 	now := time.Now()
 	for _, g := range d.tests {
 		if !g.deadline.IsZero() && now.After(g.deadline) {
-			d.bark("the time that go test gives is about to end")
+			d.bark("the time limit of go test is near")
 		}
 	}
 	if s, moved := d.moved(d.last); moved {
@@ -159,7 +159,7 @@ func (d *watchdog) look() {
 	}
 }
 
-// moved returns the state, and whether it is not the same as before.
+// moved returns the state, and whether it differs from before.
 func (d *watchdog) moved(before state) (state, bool) {
 	s := state{cpu: processorTime(), ticks: d.ticks}
 	for pid := range d.others {
@@ -182,16 +182,16 @@ func (d *watchdog) bark(why string) {
 	panic(fmt.Sprintf("%s: %s", strings.Join(names, ", "), why))
 }
 
-// Until waits for something that has to become true, as long as anything moves.
+// Until waits until ok returns true, as long as anything moves.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !Eventually(ok) {
-		t.Fatalf("waited in vain until %s\n%s", what, Stacks())
+		t.Fatalf("timed out until %s\n%s", what, Stacks())
 	}
 }
 
-// Eventually waits until ok is true, as long as anything moves, and reports whether it is. It asks
-// less often the longer it takes, or its own asking would be what moves.
+// Eventually waits until ok returns true, as long as anything moves, and reports whether it did. It
+// calls ok less and less often, or its own calls would be the movement.
 func Eventually(ok func() bool) bool {
 	start := time.Now()
 	var last state

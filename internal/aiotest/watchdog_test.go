@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// These are tests of the watchdog, each of which has a process of its own, with little patience.
+// processes are tests of the watchdog, each of which runs in a process of its own, with little
+// patience.
 var processes = map[string]func(t *testing.T){
 	"hangs": func(t *testing.T) { Guard(t); hang() },
-	// Without Guard, which would end it at about the same time.
+	// It has no Guard, which would end it at about the same time.
 	"hangs in Until": func(t *testing.T) { Until(t, "pigs fly", func() bool { return false }) },
 	"hangs at a loss": func(t *testing.T) {
-		GuardWith(t, func() { os.Stderr.WriteString("what must be done before\n") })
+		GuardWith(t, func() { os.Stderr.WriteString("called before the end\n") })
 		hang()
 	},
 	"hangs until the deadline": func(t *testing.T) {
@@ -43,7 +44,7 @@ var processes = map[string]func(t *testing.T){
 			t.Fatal(err)
 		}
 		defer Follow(cmd.Process.Pid)()
-		io.ReadFull(out, make([]byte, len(begun))) // on a busy machine to begin may take longer than there is patience
+		io.ReadFull(out, make([]byte, len(begun))) // on a busy machine the start may take longer than the patience
 		Guard(t)
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
@@ -55,20 +56,20 @@ var processes = map[string]func(t *testing.T){
 			t.Errorf("%v\n%s", err, text)
 		}
 	},
-	"waits for what comes": func(t *testing.T) {
+	"waits for an event": func(t *testing.T) {
 		Guard(t)
 		go slowly(compute)
 		start := time.Now()
-		Until(t, "it has come", func() bool { return time.Since(start) > 2*patience })
+		Until(t, "the event", func() bool { return time.Since(start) > 2*patience })
 	},
 }
 
-// hang is in the stack of what hangs.
+// hang is in the stack of a process that hangs.
 //
 //go:noinline
 func hang() { <-make(chan bool) }
 
-// slowly does something, longer than the watchdog has patience.
+// slowly runs do for longer than the watchdog has patience.
 func slowly(do func()) {
 	for start := time.Now(); time.Since(start) < 5*patience/2; {
 		do()
@@ -94,10 +95,10 @@ func TestMain(m *testing.M) {
 
 var processTest func(t *testing.T)
 
-// begun is the first that such a process says.
+// begun is the first output of such a process.
 const begun = "begun\n"
 
-// TestProcess is all that such a process does.
+// TestProcess runs in such a process only.
 func TestProcess(t *testing.T) {
 	if processTest != nil {
 		os.Stdout.WriteString(begun)
@@ -113,7 +114,7 @@ func process(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
-// testPatience is enough for a process that computes to be seen to, at any load.
+// testPatience is long enough that a computing process moves, at any load.
 func testPatience() time.Duration {
 	if Brief() {
 		return 300 * time.Millisecond
@@ -121,7 +122,7 @@ func testPatience() time.Duration {
 	return time.Second
 }
 
-// timeout is what ends a process that has no watchdog, or whose watchdog looks at the deadline only.
+// timeout ends a process without a watchdog, or with one that looks at the deadline only.
 const timeout = "20s"
 
 func output(t *testing.T, name string) (string, error) {
@@ -130,7 +131,7 @@ func output(t *testing.T, name string) (string, error) {
 	return string(text), err
 }
 
-// TestWatchdog has processes that hang, and such as only take their time.
+// TestWatchdog runs processes that hang, and others that are only slow.
 func TestWatchdog(t *testing.T) {
 	type outcome struct {
 		text string
@@ -164,15 +165,15 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// verdicts are what processes say that hang, or nil.
+// verdicts are the outputs of processes that hang, or nil.
 var verdicts = map[string][]string{
 	"hangs":                       {"TestProcess: nothing has moved for ", "aiotest.hang("},
-	"hangs in Until":              {"waited in vain until pigs fly", "aiotest.Until("},
-	"hangs at a loss":             {"what must be done before", "nothing has moved for "},
-	"hangs until the deadline":    {"TestProcess: the time that go test gives is about to end"},
+	"hangs in Until":              {"timed out until pigs fly", "aiotest.Until("},
+	"hangs at a loss":             {"called before the end", "nothing has moved for "},
+	"hangs until the deadline":    {"TestProcess: the time limit of go test is near"},
 	"moves":                       nil,
 	"computes":                    nil,
 	"waits for one that computes": nil,
 	"waits for one that moves":    nil,
-	"waits for what comes":        nil,
+	"waits for an event":          nil,
 }

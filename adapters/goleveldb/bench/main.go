@@ -1,15 +1,16 @@
 //go:build linux
 
-// The bench measures goleveldb over its own storage and over the adapter, side by side:
+// Bench measures goleveldb over its own storage and over the adapter, side by side:
 //
 //	go run ./bench -dir DIR  # from adapters/goleveldb; some minutes and 3 GiB of disk
 //	go run ./bench -trace
 //
-// A round runs a workload once in each mode, in an order that changes from round to round. The table has the medians of
-// operations a second, and of the ratio to goleveldb's own storage in the same round, with the
-// quartiles. The database that is read is 1 GiB of values that do not compress; goleveldb has 64 MiB of
-// cache for it, and before each round the page cache forgets it (posix_fadvise(2)), so that it is as one larger than memory.
-// With -trace it counts what goleveldb asks of a storage instead, which is the same on any disk.
+// A round runs a workload once in each mode, in an order that changes from round to round. The
+// table has the medians of operations a second, and of the ratio to goleveldb's own storage in the
+// same round, with the quartiles. The database for reads is 1 GiB of values that do not compress.
+// goleveldb has 64 MiB of cache for it. Before each round its files are dropped from the page cache
+// (posix_fadvise(2)), so that it behaves like one larger than memory. With -trace it counts
+// goleveldb's calls of a storage instead, which are the same on any disk.
 package main
 
 import (
@@ -35,19 +36,19 @@ import (
 var (
 	dir      = flag.String("dir", "", "a directory on the disk to measure; the default is that for temporary files")
 	rounds   = flag.Int("rounds", 7, "rounds of each workload")
-	duration = flag.Duration("round-time", time.Second, "time of a round, of those that have one")
-	size     = flag.Int("size", 1024, "MiB of the database that is read")
+	duration = flag.Duration("round-time", time.Second, "time of a round, if the workload has one")
+	size     = flag.Int("size", 1024, "MiB of the database for reads")
 	trace    = flag.Bool("trace", false, "count calls, and measure nothing")
 	only     = flag.String("workloads", "get,scan,fillsync,fill", "which of them, separated by commas")
 )
 
-var modes = []string{"os", "plain", "direct", "ahead"}
+var modes = []string{"os", "buffered", "direct", "ahead"}
 
-// A workload is run in a database, and returns its operations a second.
+// A workload runs on a database, and returns its operations a second.
 type workload struct {
 	name       string
 	goroutines []int
-	fresh      bool // in an empty one, not in that which is read
+	fresh      bool // in an empty database, not in the one for reads
 	run        func(db *leveldb.DB, goroutines int) (float64, error)
 }
 
@@ -75,7 +76,7 @@ func bench(tmp string) error {
 			return err
 		}
 	}
-	fmt.Println("| workload | goroutines | os ops/s | plain ops/s | ratio | direct ops/s | ratio | ahead ops/s | ratio |\n|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| workload | goroutines | os ops/s | buffered ops/s | ratio | direct ops/s | ratio | ahead ops/s | ratio |\n|---|---|---|---|---|---|---|---|---|")
 	for _, w := range workloads {
 		if !slices.Contains(chosen, w.name) {
 			continue
@@ -102,7 +103,8 @@ func bench(tmp string) error {
 	return nil
 }
 
-// traceAll counts the calls of 1,000 synced puts, of 256 MiB under keys in no order, and of reads of these.
+// traceAll counts the calls of 1,000 synced puts, of 256 MiB under random keys, and of reads of
+// these.
 func traceAll(tmp string) error {
 	own, err := openStorage(filepath.Join(tmp, "traced"), "os")
 	if err != nil {
@@ -247,7 +249,7 @@ func crowd(goroutines int, op func(r *rand.Rand) error) (float64, error) {
 }
 
 func get(db *leveldb.DB, goroutines int) (float64, error) {
-	// All tables open, and their indexes in goleveldb's cache.
+	// Open all tables, and load their indexes into goleveldb's cache.
 	for i := 0; i < keys(); i += 500 {
 		if _, err := db.Get(key(i), nil); err != nil {
 			return 0, err
@@ -276,7 +278,7 @@ func fillsync(db *leveldb.DB, goroutines int) (float64, error) {
 	})
 }
 
-// fill puts 256 MiB under keys in no order, which is as much compaction as there can be.
+// fill puts 256 MiB under random keys, which needs as much compaction as possible.
 func fill(db *leveldb.DB, _ int) (float64, error) {
 	started, n := time.Now(), 256<<20/valueSize
 	r := rand.New(rand.NewPCG(3, 4))

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/go-aio/aio/internal/aiotest/tally"
+	"github.com/go-aio/aio/internal/aiotest/iocount"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
 // A tracer counts the calls of a storage's files.
 type tracer struct {
 	storage.Storage
-	tally.Calls
+	iocount.Calls
 }
 
 // A traced is a file of a tracer.
@@ -48,7 +48,7 @@ func (f *traced) count(call string, n int, off, last int64) int64 {
 	return f.t.Count(fmt.Sprintf("%v | %s", f.fd.Type, call), n, off, last)
 }
 
-// stream notes a Read or Write of n bytes.
+// stream counts a Read or Write of n bytes.
 func (f *traced) stream(call string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,14 +1,15 @@
-// The bench compares Pebble over the adapter with Pebble over its own FS, on a database ten times the
+// Bench compares Pebble over the adapter with Pebble over its own FS, on a database ten times the
 // block cache, and prints a table in Markdown.
 //
-//	go -C adapters/pebble run ./bench -dir DIR       # DIR on the disk that is to be measured
+//	go -C adapters/pebble run ./bench -dir DIR       # DIR on the disk to measure
 //	go -C adapters/pebble run ./bench -trace
 //
-// With -trace it counts what Pebble asks of an FS instead, which is the same on any disk.
+// With -trace it counts Pebble's calls of an FS instead, which are the same on any disk.
 //
-// Each round opens the database anew, with the page cache of its files dropped but where the
-// workload is "warm", does a fixed number of operations, and closes it. The modes take turns in each round,
-// and another begins every time. A ratio is that of the mode and of Pebble's own FS in the same round; the table has the median, and the quartiles in brackets.
+// Each round opens the database anew, with the page cache of its files dropped unless the workload
+// is "warm", makes a fixed number of operations, and closes it. The modes take turns in each round,
+// and another begins every time. A ratio is that of the mode and of Pebble's own FS in the same
+// round; the table has the median, and the quartiles in brackets.
 package main
 
 import (
@@ -50,12 +51,12 @@ var (
 	goroutines = []int{1, 64}
 )
 
-// modes are the FS's that are compared; the first is what they are compared with.
-var modes = []string{"os", "plain", "reads", "reads+writes", "wal"}
+// modes are the FSes to compare; the others are compared with the first.
+var modes = []string{"os", "buffered", "reads", "reads+writes", "wal"}
 
 func newFS(mode string) vfs.FS {
 	switch mode {
-	case "plain":
+	case "buffered":
 		return aiopebble.New(aiopebble.Options{})
 	case "reads":
 		return aiopebble.New(aiopebble.Options{DirectReads: true})
@@ -67,7 +68,7 @@ func newFS(mode string) vfs.FS {
 	return vfs.Default
 }
 
-// A workload does ops operations with so many goroutines.
+// A workload makes ops operations in a number of goroutines.
 type workload struct {
 	name  string
 	ops   [2]int // with 1 goroutine, with 64
@@ -75,12 +76,12 @@ type workload struct {
 	edits bool   // in a copy of the database, by hard links
 	warm  bool
 	op    func(db *pebble.DB, r *rand.Rand, i int) error
-	end   func(db *pebble.DB) error // timed too
+	end   func(db *pebble.DB) error // included in the time
 }
 
-// As in YCSB, with keys drawn evenly: C is Get, F is Get and a synced Set of the same key, E is a scan
-// of 100 records. scan reads the whole database, load writes 256 MiB in random order, flushes and
-// compacts, log is a synced Set of 200 bytes. Cold and warm are of the page cache.
+// As in YCSB, with keys drawn evenly: C is Get, F is Get and a synced Set of the same key, E is a
+// scan of 100 records. scan reads the whole database, load writes 256 MiB in random order, flushes
+// and compacts, log is a synced Set of 200 bytes. Cold and warm refer to the page cache.
 var workloads = []workload{
 	{name: "C cold", ops: [2]int{10_000, 20_000}, op: read},
 	{name: "C warm", ops: [2]int{20_000, 40_000}, op: read, warm: true},
@@ -170,7 +171,7 @@ func open(dir string, fs vfs.FS) (*pebble.DB, error) {
 	return pebble.Open(dir, o)
 }
 
-// prepare makes the database that all but the fresh workloads use.
+// prepare makes the database of all workloads that are not fresh.
 func prepare(name string) error {
 	db, err := open(name, vfs.Default)
 	if err != nil {
@@ -179,7 +180,7 @@ func prepare(name string) error {
 	return errors.Join(fillAll(db), db.Close())
 }
 
-// fillAll sets all records, in no order, and compacts them.
+// fillAll sets all records, in random order, and compacts them.
 func fillAll(db *pebble.DB) error {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, i := range r.Perm(*records) {
@@ -190,7 +191,7 @@ func fillAll(db *pebble.DB) error {
 	return compact(db)
 }
 
-// A sample is what a round took.
+// A sample is the time of a round.
 type sample struct{ wall, cpu time.Duration }
 
 // round runs a workload once.

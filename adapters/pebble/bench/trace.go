@@ -10,13 +10,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/go-aio/aio/internal/aiotest/tally"
+	"github.com/go-aio/aio/internal/aiotest/iocount"
 )
 
 // A tracer counts the calls of an FS's files.
 type tracer struct {
 	vfs.FS
-	tally.Calls
+	iocount.Calls
 }
 
 // A traced is a file of a tracer.
@@ -70,7 +70,7 @@ func (f *traced) count(call string, n int, off, last int64) int64 {
 	return f.t.Count(f.kind+" | "+call, n, off, last)
 }
 
-// stream notes a Read or Write of n bytes.
+// stream counts a Read or Write of n bytes.
 func (f *traced) stream(call string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,7 +125,8 @@ func (f *traced) SyncTo(n int64) (bool, error) {
 	return f.File.SyncTo(n)
 }
 
-// traceAll counts the calls of 1,000 synced Sets, of 256 MiB under keys in no order, and of reads of these.
+// traceAll counts the calls of 1,000 synced Sets, of 256 MiB under random keys, and of reads of
+// these.
 func traceAll(dir string) error {
 	name, err := os.MkdirTemp(dir, "traced-")
 	if err != nil {

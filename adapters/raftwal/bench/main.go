@@ -1,12 +1,13 @@
-// The bench measures raft-wal over its own VFS and over the adapter, side by side:
+// Bench measures raft-wal over its own VFS and over the adapter, side by side:
 //
 //	go run ./bench -dir DIR  # from adapters/raftwal; some minutes
 //	go run ./bench -trace
 //
-// A round runs a workload once in each mode, in an order that changes from round to round. The table has the
-// medians of operations a second, and of the ratio to raft-wal's own VFS in the same round, with the
-// quartiles. An append is a StoreLogs of one log of 128 bytes, which is durable when it returns.
-// With -trace it counts what raft-wal asks of a VFS instead, which is the same on any disk.
+// A round runs a workload once in each mode, in an order that changes from round to round. The
+// table has the medians of operations a second, and of the ratio to raft-wal's own VFS in the same
+// round, with the quartiles. An append is a StoreLogs of one log of 128 bytes, which is durable
+// when it returns. With -trace it counts raft-wal's calls of a VFS instead, which are the same on
+// any disk.
 package main
 
 import (
@@ -40,7 +41,7 @@ var (
 	only     = flag.String("workloads", "append,appends,sealed,tail", "which of them, separated by commas")
 )
 
-var modes = []string{"os", "plain", "direct"}
+var modes = []string{"os", "buffered", "direct"}
 
 // A workload prepares directories and returns operations a second.
 type workload struct {
@@ -66,7 +67,7 @@ func main() {
 }
 
 func bench(tmp string) error {
-	fmt.Println("| workload | n | os ops/s | plain ops/s | ratio | direct ops/s | ratio |\n|---|---|---|---|---|---|---|")
+	fmt.Println("| workload | n | os ops/s | buffered ops/s | ratio | direct ops/s | ratio |\n|---|---|---|---|---|---|---|")
 	for _, w := range workloads {
 		if !slices.Contains(strings.Split(*only, ","), w.name) {
 			continue
@@ -133,7 +134,7 @@ func vfs(mode string) types.VFS {
 	return raftwal.New(raftwal.Options{Direct: mode == "direct"})
 }
 
-// A walLog is a WAL that is closed with its database of metadata, which WAL.Close leaves open.
+// A walLog is a WAL that closes its database of metadata too, which WAL.Close leaves open.
 type walLog struct {
 	*wal.WAL
 	meta *metadb.BoltMetaDB
@@ -189,7 +190,8 @@ func data() []byte {
 	return b
 }
 
-// oneLog has n appenders wait for a leader, who stores what they have brought at once, as that of raft does.
+// oneLog runs n appenders that wait for a leader. The leader stores all of their logs at once, like
+// that of raft.
 func oneLog(dir string, vfs types.VFS, n int) (float64, error) {
 	w, err := open(dir, vfs, wal.DefaultSegmentSize)
 	if err != nil {
@@ -241,7 +243,7 @@ func manyLogs(dir string, vfs types.VFS, n int) (float64, error) {
 	})
 }
 
-// filled has 32 MiB of logs in segments of the size.
+// filled returns a WAL with 32 MiB of logs in segments of the size.
 func filled(dir string, vfs types.VFS, segmentSize int) (w walLog, logs int, err error) {
 	if w, err = open(dir, vfs, segmentSize); err != nil {
 		return w, 0, err

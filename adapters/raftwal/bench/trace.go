@@ -1,20 +1,20 @@
 package main
 
 import (
-	"github.com/go-aio/aio/internal/aiotest/tally"
+	"github.com/go-aio/aio/internal/aiotest/iocount"
 	"github.com/hashicorp/raft-wal/types"
 )
 
 // A tracer counts the calls of a VFS.
 type tracer struct {
 	types.VFS
-	tally.Calls
+	iocount.Calls
 }
 
 type traced struct {
 	types.WritableFile
 	t          *tracer
-	read, next int64 // where the last ended
+	read, next int64 // ends of the last calls
 }
 
 func (t *tracer) Create(dir, name string, size uint64) (types.WritableFile, error) {

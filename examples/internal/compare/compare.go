@@ -1,5 +1,5 @@
-// Package compare does the same thing to a file by way of os.File and of aio.File, in turns, and
-// prints how long each took. It is what the examples have in common.
+// Package compare reads a file by os.File and by aio.File, in turns, and prints how long each took.
+// All examples use it.
 package compare
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/measure"
 )
 
-// A File is what an *os.File and an *aio.File have in common, as far as readers need it.
+// A File has the methods of *os.File and *aio.File that readers need.
 type File interface {
 	io.ReaderAt
 	io.Seeker
@@ -27,29 +27,29 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// A Result is what a Case has read. It must be the same whatever the file was opened with.
+// A Result describes the bytes read by a Case. It must be the same for each way to open the file.
 type Result struct {
-	Bytes int64  // of data, as they came out
-	Sum   uint64 // of these, in some way
+	Bytes int64  // of data
+	Sum   uint64 // a checksum of these
 }
 
-// A Case is one thing to do with a file.
+// A Case is one way to read a file.
 type Case struct {
 	Name string
 	// Run reads from f, which is not in the page cache, and does not close it.
 	Run func(f File) (Result, error)
 }
 
-// A Program is a file and what is to be done with it.
+// A Program is a file and its cases.
 type Program struct {
-	// Name is that of the file.
+	// Name is the name of the file.
 	Name string
 	// Make writes the file, of about size bytes.
 	Make  func(w io.Writer, size int64) error
 	Cases []Case
 }
 
-// Options say how to run a Program.
+// Options are the parameters of a run.
 type Options struct {
 	Dir    string // of the file, which is made if it is missing
 	Size   int64  // bytes
@@ -62,17 +62,18 @@ var ways = []struct {
 	open func(name string) (File, error)
 }{
 	{"os.File", func(name string) (File, error) { return os.Open(name) }},
-	{"plain", func(name string) (File, error) { return aio.Open(name) }},
+	{"buffered", func(name string) (File, error) { return aio.Open(name) }},
 	{"direct", func(name string) (File, error) { return aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0) }},
 }
 
-// Main runs p as the command line says and prints a table, or ends the program with an error.
+// Main runs p with the options of the command line and prints a table, or ends the program with an
+// error.
 func Main(p Program) {
 	var o Options
 	flag.StringVar(&o.Dir, "dir", ".", "`directory` of the file, which is made if it is missing, on the disk to be measured")
 	mib := flag.Int64("size", 256, "size of the file, if it is made, in `MiB`")
 	flag.IntVar(&o.Rounds, "rounds", 10, "`rounds` of each way")
-	reads := flag.Bool("reads", false, "count what is asked of the file, in place of measuring")
+	reads := flag.Bool("reads", false, "count the calls of the file, in place of measuring")
 	flag.Parse()
 	o.Size = *mib << 20
 	run := p.Measure
@@ -84,21 +85,21 @@ func Main(p Program) {
 	}
 }
 
-// Measure does every case by every way, in turns, and prints a row for each. It fails if a way
-// has another result than os.File.
+// Measure runs every case in every way, in turns, and prints a row for each. It fails if a way has
+// another result than os.File.
 func (p Program) Measure(out io.Writer, o Options) error {
 	name, err := p.file(o)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "| | os.File, MB/s | plain ÷ | direct ÷ | direct, MB/s | direct, CPU ÷ |\n|---|---|---|---|---|---|")
+	fmt.Fprintln(out, "| | os.File, MB/s | buffered ÷ | direct ÷ | direct, MB/s | direct, CPU ÷ |\n|---|---|---|---|---|---|")
 	for _, c := range p.Cases {
 		took, err := allRounds(name, c, o.Rounds)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		base, plain, direct := speeds(took[0]), speeds(took[1]), speeds(took[2])
-		fmt.Fprintf(out, "| %s | %.0f | %v | %v | %.0f | %.2f |\n", c.Name, measure.Quantile(base, 0.5), measure.Ratios(plain, base),
+		base, buffered, direct := speeds(took[0]), speeds(took[1]), speeds(took[2])
+		fmt.Fprintf(out, "| %s | %.0f | %v | %v | %.0f | %.2f |\n", c.Name, measure.Quantile(base, 0.5), measure.Ratios(buffered, base),
 			measure.Ratios(direct, base), measure.Quantile(direct, 0.5), measure.Ratios(cpuPerByte(took[2]), cpuPerByte(took[0])).Median)
 	}
 	return nil
@@ -116,18 +117,18 @@ func (p Program) file(o Options) (string, error) {
 	}
 	defer f.Close()
 	w := bufio.NewWriterSize(f, 1<<20)
-	// The name comes last, so that half a file is not taken for one.
+	// The final name comes last, so that an incomplete file is not used.
 	return name, errors.Join(p.Make(w, o.Size), w.Flush(), f.Sync(), f.Close(), os.Rename(f.Name(), name))
 }
 
-// A lap is one time that a case was run.
+// A lap is one run of a case.
 type lap struct {
 	Result
 	wall, cpu time.Duration
 }
 
-// allRounds returns the laps of each way. Their order is turned round after each round, and the
-// first round does not count: it starts threads and fills pools.
+// allRounds returns the laps of each way. Their order is reversed after each round, and the first
+// round does not count: it starts threads and fills pools.
 func allRounds(name string, c Case, rounds int) (laps [3][]lap, err error) {
 	var want Result
 	for round := range rounds + 1 {
@@ -151,7 +152,7 @@ func allRounds(name string, c Case, rounds int) (laps [3][]lap, err error) {
 	return laps, nil
 }
 
-// once opens the file, which it has put out of the page cache, and runs c.
+// once opens the file, which it has dropped from the page cache, and runs c.
 func once(name string, c Case, way int) (lap, error) {
 	if err := measure.Drop(name); err != nil {
 		return lap{}, err
@@ -161,7 +162,7 @@ func once(name string, c Case, way int) (lap, error) {
 		return lap{}, err
 	}
 	defer f.Close()
-	runtime.GC() // nobody is to collect what another has left
+	runtime.GC() // so that no way collects the garbage of another
 	cpu, begun := cpuTime(), time.Now()
 	r, err := c.Run(f)
 	return lap{r, time.Since(begun), cpuTime() - cpu}, err

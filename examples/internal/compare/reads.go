@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Count runs every case once, by os.File, and prints what it asks of the file.
+// Count runs every case once, by os.File, and prints its calls of the file.
 func (p Program) Count(out io.Writer, o Options) error {
 	name, err := p.file(o)
 	if err != nil {
@@ -34,7 +34,7 @@ func (p Program) Count(out io.Writer, o Options) error {
 	return nil
 }
 
-// A counter is a File that notes the ReadAts of its users.
+// A counter is a File that counts the ReadAts of its users.
 type counter struct {
 	File
 	mu      sync.Mutex

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // recordSizes are the lengths in bytes of an appender's records, in order.
@@ -23,8 +23,8 @@ const (
 	single        = 0x80 // a record of one byte is this plus the appender's number
 )
 
-// record returns an appender's record: one byte, or a header that says whose it is, which
-// and how long, and bytes that follow from that. No byte is zero.
+// record returns an appender's record: one byte, or a header with the appender, the record's number
+// and its length, and bytes derived from those. No byte is zero.
 func record(appender, k int) []byte {
 	n := recordSizes[(appender+k)%len(recordSizes)]
 	if n == 1 {
@@ -37,14 +37,14 @@ func record(appender, k int) []byte {
 	return p
 }
 
-// TestAppenders has several processes append records through several Files each, plain
-// and direct and os.Files, by all methods that append. Every record is there whole, once,
-// and in the order of its appender.
+// TestAppenders appends records from several processes, through several Files each, buffered and
+// direct and os.Files, by all methods that append. Every record must be there whole, once, and in
+// the order of its appender.
 func TestAppenders(t *testing.T) {
 	conditions(t, func(t *testing.T) {
-		name := subject.Put(t, aiotest.Dir(t), "file", nil)
+		name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 		records := aiotest.Scaled(20)
-		defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
+		defer aiotest.WatchSize(t, aiofile.OpenOS(t, name, os.O_RDONLY))()
 		var wg sync.WaitGroup
 		for i := range processes - 1 {
 			ask := partner(t, "appenders", name, strconv.Itoa(i+1), strconv.Itoa(records))
@@ -57,7 +57,7 @@ func TestAppenders(t *testing.T) {
 		for _, way := range ways {
 			f := way.open(t, name, os.O_RDONLY)
 			fi, err := f.Stat()
-			subject.Must(err)
+			aiofile.Must(err)
 			content := make([]byte, fi.Size())
 			if n, err := f.ReadAt(content, 0); n != len(content) {
 				t.Fatal(n, err)
@@ -69,25 +69,25 @@ func TestAppenders(t *testing.T) {
 	})
 }
 
-// appenderFiles opens a file to append to, in every way.
+// appenderFiles opens a file for appending, in every way.
 func appenderFiles(name string) (files []aiotest.File) {
 	const flag = os.O_WRONLY | os.O_APPEND
 	for _, direct := range []int{aio.O_DIRECT, 0, aio.O_DIRECT} {
 		f, err := aio.OpenFile(name, flag|direct, 0)
-		subject.Must(err)
+		aiofile.Must(err)
 		files = append(files, f)
 	}
 	f, err := os.OpenFile(name, flag, 0)
-	subject.Must(err)
+	aiofile.Must(err)
 	return append(files, f)
 }
 
 func appendersChild(args []string) {
 	files := appenderFiles(args[0])
-	serve(func(string) { subject.Must(appendRecords(files, subject.Number(args[1]), subject.Number(args[2]))) })
+	serve(func(string) { aiofile.Must(appendRecords(files, aiofile.Number(args[1]), aiofile.Number(args[2]))) })
 }
 
-// appendRecords has the appenders of one process append, two through each File.
+// appendRecords runs the appenders of one process, two on each File.
 func appendRecords(files []aiotest.File, process, records int) error {
 	defer closeAll(files)
 	errs := make([]error, appendersEach)
@@ -111,7 +111,7 @@ func appendRecords(files []aiotest.File, process, records int) error {
 	return nil
 }
 
-// appendRecord appends by one of the methods. bytes.Reader gives ReadFrom all at once.
+// appendRecord appends by one of the methods. bytes.Reader gives ReadFrom everything in one piece.
 func appendRecord(f aiotest.File, k int, p []byte) error {
 	var n int
 	var err error
@@ -157,7 +157,7 @@ func checkRecords(content []byte, records int) error {
 	return nil
 }
 
-// appenderAt returns whose record p begins with.
+// appenderAt returns the appender of the record at the start of p.
 func appenderAt(p []byte) (int, error) {
 	if p[0] >= single {
 		return int(p[0] - single), nil

@@ -14,9 +14,9 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// Beside goroutines that compute on all processors, reads of a direct File do not fall far behind
-// those of an os.File. Without Queue.Busy they were 50 times slower. How close they come is for
-// bench to say; the bound here is wide, because other processes may be busy too.
+// TestBusyProcessors runs goroutines that compute on all processors. Beside them, reads of a direct
+// File must not fall far behind those of an os.File. Without Queue.Busy they were 50 times slower.
+// The bound is wide, because other processes may be busy too; bench measures the difference.
 func TestBusyProcessors(t *testing.T) {
 	aiotest.Guard(t)
 	if !aiotest.Direct {
@@ -52,7 +52,7 @@ func TestBusyProcessors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	readsIn(t, ours.ReadAt, 500*time.Millisecond) // it has to notice
+	readsIn(t, ours.ReadAt, 500*time.Millisecond) // time for the queue to notice
 	var os, aio int64
 	for range 2 {
 		os += readsIn(t, theirs.ReadAt, 250*time.Millisecond)
@@ -64,7 +64,7 @@ func TestBusyProcessors(t *testing.T) {
 	}
 }
 
-// readsIn returns how many reads of a block 32 goroutines make in about so much time.
+// readsIn returns how many reads of a block 32 goroutines make in about that time.
 func readsIn(t *testing.T, readAt func(p []byte, off int64) (int, error), d time.Duration) int64 {
 	var reads atomic.Int64
 	var readers sync.WaitGroup

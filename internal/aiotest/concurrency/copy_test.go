@@ -10,30 +10,30 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestOpenedWhileCopying opens a direct File while somebody copies to a plain one, which
-// no lock of ours can end: writes to the same place, here of the same bytes, must not go
-// past the page cache, or the next Sync fails.
+// TestOpenedWhileCopying opens a direct File during a copy to a buffered one, which takes no lock
+// in the lock table. Direct writes to the same place, here of the same bytes, must not bypass the
+// page cache, or the next Sync fails.
 func TestOpenedWhileCopying(t *testing.T) {
 	aiotest.Guard(t)
 	const blocks = 16
 	want := aiotest.Pattern(blocks*4096, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", want)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", want)
 	for range aiotest.Scaled(20) {
-		plain := subject.Open(t, name, os.O_RDWR)
+		buffered := aiofile.Open(t, name, os.O_RDWR)
 		r, w := io.Pipe()
 		var writers, copying sync.WaitGroup
 		copying.Go(func() {
-			if _, err := plain.ReadFrom(&rewinding{r, plain}); err != nil {
+			if _, err := buffered.ReadFrom(&rewinding{r, buffered}); err != nil {
 				t.Errorf("ReadFrom: %v", err)
 			}
 		})
 		w.Write(want[:4096])
-		direct := subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+		direct := aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 		var written atomic.Bool
-		for range 32 { // so many that they are in the kernel at the same time
+		for range 32 { // enough to be in the kernel at the same time
 			writers.Go(func() {
 				for i := range 2 * blocks {
 					off := i % blocks * 4096
@@ -52,20 +52,21 @@ func TestOpenedWhileCopying(t *testing.T) {
 		}
 		w.Close()
 		copying.Wait()
-		for _, f := range []*aio.File{plain, direct} {
+		for _, f := range []*aio.File{buffered, direct} {
 			if err := f.Sync(); err != nil {
 				t.Error(err)
 			}
 			got := aiotest.Buffer(len(want), 0)
 			if n, err := f.ReadAt(got, 0); n != len(want) || !bytes.Equal(got, want) {
-				t.Errorf("direct %t: %d, %v: not what was written", f.Direct(), n, err)
+				t.Errorf("direct %t: %d, %v: other bytes than were written", f.Direct(), n, err)
 			}
 			f.Close()
 		}
 	}
 }
 
-// rewinding has what is copied from it to f go to the same place again and again.
+// rewinding is a source that moves the offset of f back before each read, so that a copy to f
+// writes the same place again and again.
 type rewinding struct {
 	io.Reader
 	f *aio.File

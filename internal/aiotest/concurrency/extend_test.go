@@ -13,14 +13,14 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // contentLimit is the largest file of this content, in bytes.
 const contentLimit = 4 << 20
 
-// content is what is at each offset of a file whose bytes do not depend on who wrote
-// them, or when. None is zero, and none is strange.
+// content holds the byte at each offset of a file whose bytes depend on neither writer nor time.
+// None is zero, and none lies outside this content.
 var content = sync.OnceValue(func() []byte {
 	p := make([]byte, contentLimit)
 	for i := range p {
@@ -29,14 +29,15 @@ var content = sync.OnceValue(func() []byte {
 	return p
 })
 
-// buffered returns the content at off in a buffer that direct I/O can use, or not.
-func buffered(s span, shift int) []byte {
+// atShift returns the content of s in a buffer at an address that is shift beyond a block: direct
+// I/O takes it as it is if shift is 0.
+func atShift(s span, shift int) []byte {
 	p := aiotest.Buffer(s.n, shift)
 	copy(p, content()[s.off:])
 	return p
 }
 
-// lengths are how much the writers add to a file, in turns. All are at the end.
+// lengths are the sizes by which the writers extend a file, in turn. All writes are at the end.
 var lengths = []struct {
 	name string
 	n    []int
@@ -48,13 +49,13 @@ var lengths = []struct {
 	{"blocks and bytes, O_APPEND", []int{4096, 8192, 100, 3996, 65536, 4096, 70000, 3728}, os.O_APPEND},
 }
 
-// TestReadersBesideExtension reads a file that grows, in all ways: no byte is read that
-// was not written, and what looks like the end was the end.
+// TestReadersBesideExtension reads a growing file in all ways. Every byte read was written before,
+// and an io.EOF was at the end of that moment.
 func TestReadersBesideExtension(t *testing.T) {
 	for _, l := range lengths {
 		t.Run(l.name, func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
-				name := subject.Put(t, aiotest.Dir(t), "file", nil)
+				name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 				var quit atomic.Bool
 				var readers sync.WaitGroup
 				for i, way := range ways {
@@ -62,7 +63,7 @@ func TestReadersBesideExtension(t *testing.T) {
 					readers.Go(func() { readEnd(t, at, uint64(i), &quit) })
 					readers.Go(func() { follow(t, stream, &quit) })
 				}
-				extend(t, byDirect.open(t, name, os.O_RDWR|l.flag), byPlain.open(t, name, os.O_RDWR), l.n)
+				extend(t, byDirect.open(t, name, os.O_RDWR|l.flag), byBuffered.open(t, name, os.O_RDWR), l.n)
 				quit.Store(true)
 				readers.Wait()
 			})
@@ -70,8 +71,7 @@ func TestReadersBesideExtension(t *testing.T) {
 	}
 }
 
-// extend writes at the end of f, and what is there already once more, by another File
-// too.
+// extend writes at the end of f, and rewrites bytes before the end, by another File too.
 func extend(t *testing.T, f, again aiotest.File, lengths []int) {
 	next := span{}
 	for i := range 3 * aiotest.Scaled(40) {
@@ -80,13 +80,13 @@ func extend(t *testing.T, f, again aiotest.File, lengths []int) {
 		}
 		_, err := f.Seek(next.off, io.SeekStart)
 		if err == nil {
-			_, err = f.Write(buffered(next, i%2))
+			_, err = f.Write(atShift(next, i%2))
 		}
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		if _, err := again.WriteAt(buffered(next, 0)[:next.n/2], next.off); err != nil {
+		if _, err := again.WriteAt(atShift(next, 0)[:next.n/2], next.off); err != nil {
 			t.Error(err)
 			return
 		}
@@ -121,8 +121,8 @@ func readEnd(t *testing.T, f aiotest.File, seed uint64, quit *atomic.Bool) {
 	}
 }
 
-// checkRead says what is wrong with a read of a file that had the size before ahead of
-// it and the size after later, and only grew.
+// checkRead describes an error in a read of a file that only grew, from size before to size after,
+// or returns "".
 func checkRead(p []byte, off int64, n int, err error, before, after int64) string {
 	end := off + int64(n)
 	switch {
@@ -133,7 +133,7 @@ func checkRead(p []byte, off int64, n int, err error, before, after int64) strin
 	case end > after:
 		return fmt.Sprintf("bytes up to %d, and the size is %d", end, after)
 	case !bytes.Equal(p[:n], content()[off:end]):
-		return "not what was written: " + firstDifference(p[:n], content()[off:end])
+		return "other bytes than were written: " + firstDifference(p[:n], content()[off:end])
 	}
 	return ""
 }
@@ -147,7 +147,7 @@ func firstDifference(got, want []byte) string {
 	return "none"
 }
 
-// follow reads f from its beginning, again and again at what is its end so far.
+// follow reads f from its beginning to the current end, again and again.
 func follow(t *testing.T, f aiotest.File, quit *atomic.Bool) {
 	p := aiotest.Buffer(10000, 0)
 	for off := 0; ; {
@@ -180,19 +180,19 @@ func size(t *testing.T, f aiotest.File) int64 {
 	return fi.Size()
 }
 
-// TestSize watches the size of a file that grows through direct Files: it is exact after
-// each write and never goes back, and behind it are the bytes that were written.
+// TestSize watches the size of a file that grows through direct Files. The size is exact after each
+// write and never goes back, and the bytes before it are those that were written.
 func TestSize(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	for _, flag := range []int{0, os.O_APPEND} {
 		t.Run(fmt.Sprintf("O_APPEND=%t", flag != 0), func(t *testing.T) {
-			name := subject.Put(t, dir, "file", nil)
-			f := subject.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
-			defer aiotest.WatchSize(t, subject.OpenOS(t, name, os.O_RDONLY))()
+			name := aiofile.Put(t, dir, "file", nil)
+			f := aiofile.Open(t, name, os.O_RDWR|flag|aio.O_DIRECT)
+			defer aiotest.WatchSize(t, aiofile.OpenOS(t, name, os.O_RDONLY))()
 			size := int64(0)
 			for i := range aiotest.Scaled(2000) {
-				// Every other one begins at a block.
+				// Every other write begins at a block.
 				n := []int{100, 3996, 4096, 8192, 1, 4095, 70000, 4096 - 70000%4096}[i%8]
 				p := aiotest.Pattern(n, byte(i))
 				_, err := f.Seek(size, io.SeekStart)

@@ -10,41 +10,41 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// blocksAndBytes is blocks for direct writes and bytes for buffered ones, in turns, in one
-// large folio. Only within one process are they kept apart. So many direct ones are under
-// way that they go by io_submit(2), which holds the inode's lock no longer than that call;
-// pwrite(2) would keep them apart by itself on ext4.
+// blocksAndBytes alternates blocks for direct writes and bytes for buffered ones, in one large
+// folio. Only within one process are they kept apart. Enough direct writes are in flight to go by
+// io_submit(2), which holds the inode's lock only during that call. pwrite(2) would keep them apart
+// by itself on ext4.
 var blocksAndBytes = layout{"blocks and bytes in one folio", row(93, 32<<10, 100, 32<<10-100), 4}
 
-// TestBlocksBesideBytes has direct and buffered writes meet in one large folio. The
-// kernel, left alone, loses bytes there, or fails the next Sync with EIO.
+// TestBlocksBesideBytes makes direct and buffered writes in one large folio. The kernel alone loses
+// bytes there, or fails the next Sync with EIO.
 func TestBlocksBesideBytes(t *testing.T) {
 	conditions(t, func(t *testing.T) {
 		testBlocksAndBytes(t, newFolio(t))
 	})
 }
 
-// common is behind the stripes, in the same folio. There direct and buffered writes meet
-// in a block, but all are of the same bytes.
+// common lies behind the stripes, in the same folio. There direct and buffered writes meet in one
+// block, but all write the same bytes.
 var common = span{int64(blocksAndBytes.size()), 64 << 10}
 
 func newFolio(t *testing.T) string {
-	return subject.Put(t, aiotest.Dir(t), "file", content()[:common.end()])
+	return aiofile.Put(t, aiotest.Dir(t), "file", content()[:common.end()])
 }
 
-// share writes some of what is common: blocks, if unit is 4096.
+// share writes part of the common bytes: whole blocks, if unit is 4096.
 func share(f aiotest.File, random *rand.Rand, unit int) error {
 	s := span{n: unit * (1 + random.IntN(8))}
 	s.off = common.off + int64(unit*random.IntN((common.n-s.n)/unit))
-	_, err := f.WriteAt(buffered(s, 0), s.off)
+	_, err := f.WriteAt(atShift(s, 0), s.off)
 	return err
 }
 
-// testBlocksAndBytes has writers go on without waiting for one another, by all the names
-// that the file has, and Sync beside them. Each reads what it has written by another way.
+// testBlocksAndBytes runs writers that do not wait for one another, by all names of the file, and
+// Sync beside them. Each writer reads its bytes back by another File.
 func testBlocksAndBytes(t *testing.T, names ...string) {
 	l, rounds := blocksAndBytes, 3*aiotest.Scaled(blocksAndBytes.rounds)
 	var files []aiotest.File
@@ -90,8 +90,8 @@ func testBlocksAndBytes(t *testing.T, names ...string) {
 	for _, f := range append(files, reader) {
 		l.check(t, f, got, rounds-1)
 		p := aiotest.Buffer(common.n, 0)
-		if n, err := f.ReadAt(p, common.off); n != len(p) || !bytes.Equal(p, buffered(common, 0)) {
-			t.Errorf("%T: what all write: %d, %v: %s", f, n, err, firstDifference(p, buffered(common, 0)))
+		if n, err := f.ReadAt(p, common.off); n != len(p) || !bytes.Equal(p, atShift(common, 0)) {
+			t.Errorf("%T: the common bytes: %d, %v: %s", f, n, err, firstDifference(p, atShift(common, 0)))
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package concurrency tests what becomes of a file that many use at the same time:
-// through one File and several, os.Files, other processes, and other names of the file.
+// Package concurrency tests a file with many concurrent users: through one File and several,
+// os.Files, other processes, and other names of the file.
 package concurrency
 
 import (
@@ -13,35 +13,34 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// children are what other processes do instead of the tests.
+// children are functions that other processes run instead of the tests.
 var children = map[string]func(args []string){
 	"stripes":   stripesChild,
 	"appenders": appendersChild,
 }
 
-func TestMain(m *testing.M) { subject.Main(m, children) }
+func TestMain(m *testing.M) { aiofile.Main(m, children) }
 
-// withoutKernel are the tests that must pass in any process.
+// withoutKernel matches the tests that must pass in any process.
 const withoutKernel = "^(TestStripes|TestConcurrent|TestAppenders)$"
 
-// TestRefused is for processes that a seccomp filter keeps from kernel AIO, or from part
-// of it.
+// TestRefused runs them in processes in which a seccomp filter refuses kernel AIO, or part of it.
 func TestRefused(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Refused(t, withoutKernel)
+	aiofile.Refused(t, withoutKernel)
 }
 
-// TestCramped is for a process with room for one request.
+// TestCramped runs them in a process with room for one request.
 func TestCramped(t *testing.T) {
 	aiotest.NeedsTime(t)
-	subject.Cramped(t, withoutKernel)
+	aiofile.Cramped(t, withoutKernel)
 }
 
-// conditions runs a test as it is, then with one P and with eight while signals and
-// collections fall upon it: any system call may meet EINTR, any goroutine may be moved.
+// conditions runs a test unchanged, then with one P and with eight during signals and collections:
+// any system call may return EINTR, any goroutine may move.
 func conditions(t *testing.T, test func(t *testing.T)) {
 	t.Run("quiet", func(t *testing.T) {
 		aiotest.Guard(t)
@@ -63,23 +62,23 @@ func conditions(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-// A way is one to open a file.
+// A way opens a file.
 type way struct {
 	name string
 	open func(t testing.TB, name string, flag int) aiotest.File
 }
 
 var (
-	byOS     = way{"os.File", func(t testing.TB, name string, flag int) aiotest.File { return subject.OpenOS(t, name, flag) }}
-	byPlain  = way{"plain", func(t testing.TB, name string, flag int) aiotest.File { return subject.Open(t, name, flag) }}
-	byDirect = way{"direct", openDirect}
-	ways     = []way{byOS, byPlain, byDirect}
+	byOS       = way{"os.File", func(t testing.TB, name string, flag int) aiotest.File { return aiofile.OpenOS(t, name, flag) }}
+	byBuffered = way{"buffered", func(t testing.TB, name string, flag int) aiotest.File { return aiofile.Open(t, name, flag) }}
+	byDirect   = way{"direct", openDirect}
+	ways       = []way{byOS, byBuffered, byDirect}
 )
 
-// openDirect fails the test if the File is not direct where that is to be had.
+// openDirect fails the test if the File is not direct where direct I/O is available.
 func openDirect(t testing.TB, name string, flag int) aiotest.File {
 	t.Helper()
-	f, err := subject.Package(t, aio.O_DIRECT).OpenFile(name, flag, 0)
+	f, err := aiofile.Package(t, aio.O_DIRECT).OpenFile(name, flag, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,15 +86,15 @@ func openDirect(t testing.TB, name string, flag int) aiotest.File {
 	return f
 }
 
-// partner starts another process. ask sends it a line and waits for its answer, which
-// must be the same line. It ends with the test.
+// partner starts another process, which ends with the test. ask sends it a line and waits for the
+// answer, which must be the same line.
 func partner(t *testing.T, function ...string) (ask func(line string)) {
 	t.Helper()
 	cmd := aiotest.Child(t, "^$", function...)
 	in, err := cmd.StdinPipe()
-	subject.Must(err)
+	aiofile.Must(err)
 	out, err := cmd.StdoutPipe()
-	subject.Must(err)
+	aiofile.Must(err)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +114,7 @@ func partner(t *testing.T, function ...string) (ask func(line string)) {
 	}
 }
 
-// serve is the other process's side of partner: it does what each line asks for, until
-// the end of the test.
+// serve is the other process's side of partner: it executes each line, until the end of the test.
 func serve(do func(line string)) {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		do(in.Text())

@@ -11,11 +11,11 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/inode"
 )
 
-// names are the ways to give a file several. They make the file and return its names.
+// names are the ways to give a file several names. Each creates the file and returns its names.
 var names = []struct {
 	name string
 	give func(t *testing.T, dir string) []string
@@ -26,7 +26,7 @@ var names = []struct {
 }
 
 func hardLinks(t *testing.T, dir string) []string {
-	name := subject.Put(t, dir, "file", nil)
+	name := aiofile.Put(t, dir, "file", nil)
 	again := filepath.Join(dir, "link")
 	if err := os.Link(name, again); err != nil {
 		t.Fatal(err)
@@ -45,12 +45,12 @@ func twoMounts(t *testing.T, dir string) []string {
 			t.Error(err)
 		}
 	})
-	return []string{subject.Put(t, dir, "file", nil), filepath.Join(there, "file")}
+	return []string{aiofile.Put(t, dir, "file", nil), filepath.Join(there, "file")}
 }
 
 // linkedLater names a file twice after it was opened without a name.
 func linkedLater(t *testing.T, dir string) (list []string) {
-	f := subject.Open(t, dir, os.O_RDWR|aiotest.O_TMPFILE|aio.O_DIRECT)
+	f := aiofile.Open(t, dir, os.O_RDWR|aiotest.O_TMPFILE|aio.O_DIRECT)
 	for _, name := range []string{"file", "again"} {
 		list = append(list, filepath.Join(dir, name))
 		fd := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
@@ -67,8 +67,8 @@ func linkedLater(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// TestNames has the writers use several names of one file. It is one file to all of them,
-// or they would not wait for one another.
+// TestNames runs the writers on several names of one file. They must treat it as one file, or they
+// would not wait for one another.
 func TestNames(t *testing.T) {
 	for i, n := range names {
 		if aiotest.Brief() && i > 0 {
@@ -79,31 +79,31 @@ func TestNames(t *testing.T) {
 			list := n.give(t, aiotest.Dir(t))
 			before := inode.Count() // 1 if the file is open already
 			for _, name := range list {
-				subject.Open(t, name, os.O_RDWR|aio.O_DIRECT)
+				aiofile.Open(t, name, os.O_RDWR|aio.O_DIRECT)
 			}
 			if count := inode.Count(); count > max(1, before) {
 				t.Errorf("%q: %d inodes are open, and %d were before", list, count, before)
 			}
-			subject.Must(os.WriteFile(list[0], content()[:common.end()], 0))
+			aiofile.Must(os.WriteFile(list[0], content()[:common.end()], 0))
 			testStripes(t, 0, list...)
 			testBlocksAndBytes(t, list...)
 			for _, o := range overlaps()[8:14] {
-				testOverlap(t, o, []way{byPlain, byDirect}, list...)
+				testOverlap(t, o, []way{byBuffered, byDirect}, list...)
 			}
 		})
 	}
 }
 
-// TestRenamedOver has another file take the name of one that is being written to. Who has
-// that open goes on writing to it, and who opens the name writes to the other.
+// TestRenamedOver renames another file over one that is being written. Files that are open go on
+// writing to the old inode; Files opened by the name write to the new one.
 func TestRenamedOver(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	l := blocksAndBytes
-	fresh := func(name string) string { return subject.Put(t, dir, name, make([]byte, l.size())) }
+	fresh := func(name string) string { return aiofile.Put(t, dir, name, make([]byte, l.size())) }
 	name := fresh("file")
 	for round := range aiotest.Scaled(10) {
-		old := []aiotest.File{byPlain.open(t, name, os.O_RDWR), byDirect.open(t, name, os.O_RDWR)}
+		old := []aiotest.File{byBuffered.open(t, name, os.O_RDWR), byDirect.open(t, name, os.O_RDWR)}
 		var writers sync.WaitGroup
 		write := func(files []aiotest.File, round int) {
 			for w, p := range l.buffers() {
@@ -118,7 +118,7 @@ func TestRenamedOver(t *testing.T) {
 		if err := os.Rename(fresh("other"), name); err != nil {
 			t.Fatal(err)
 		}
-		files := []aiotest.File{byDirect.open(t, name, os.O_RDWR), byPlain.open(t, name, os.O_RDWR)}
+		files := []aiotest.File{byDirect.open(t, name, os.O_RDWR), byBuffered.open(t, name, os.O_RDWR)}
 		write(files, round+100)
 		writers.Wait()
 		got := aiotest.Buffer(l.size(), 0)

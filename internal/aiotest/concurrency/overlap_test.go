@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// An overlap is which bytes the writers write, several the same.
+// An overlap lists the bytes that the writers write; several write the same.
 type overlap struct {
 	name  string
 	spans []span // writer i writes spans[i%len(spans)]
 }
 
-// overlaps are ranges of all sizes, up to several bounce buffers of 1 MiB, whole blocks and not, equal and overlapping by half.
+// overlaps are ranges of all sizes, up to several bounce buffers of 1 MiB, whole blocks and not,
+// equal and overlapping by half.
 func overlaps() (all []overlap) {
 	for _, n := range []int{100, 4096, 64 << 10} {
 		for _, off := range []int64{4096, 4099} {
@@ -34,15 +35,15 @@ func overlaps() (all []overlap) {
 		overlap{"blocks and bytes", []span{{8192, 256 << 10}, {8192 + 100, 256 << 10}, {8192 + 65536, 4096}}})
 }
 
-// TestOverlap has writers write the same bytes at the same time. Whatever bytes two have
-// in common are then all of one or all of the other: write(2) is atomic to other writes,
-// by the inode's lock (i_rwsem) in ext4, xfs, btrfs, tmpfs and FUSE, and so are ours,
-// where the kernel lets direct writes go side by side.
+// TestOverlap runs writers of the same bytes at the same time. The bytes common to two writes must
+// then all be from one of them. write(2) is atomic to other writes, by the inode's lock (i_rwsem)
+// in ext4, xfs, btrfs, tmpfs and FUSE. Writes of aio are too, also where the kernel runs direct
+// writes side by side.
 func TestOverlap(t *testing.T) {
-	for _, opened := range [][]way{{byOS}, {byPlain}, {byDirect}, {byPlain, byDirect}} {
+	for _, opened := range [][]way{{byOS}, {byBuffered}, {byDirect}, {byBuffered, byDirect}} {
 		t.Run(wayNames(opened), func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
-				name := subject.Put(t, aiotest.Dir(t), "file", nil)
+				name := aiofile.Put(t, aiotest.Dir(t), "file", nil)
 				for i, o := range overlaps() {
 					if !aiotest.SomeOrFull(i) {
 						continue
@@ -73,7 +74,7 @@ func testOverlap(t *testing.T, o overlap, opened []way, names ...string) {
 	for _, s := range o.spans {
 		size = max(size, s.end())
 	}
-	subject.Must(os.Truncate(names[0], size))
+	aiofile.Must(os.Truncate(names[0], size))
 	var files []aiotest.File
 	for i := range 2 * len(opened) * len(names) {
 		files = append(files, opened[i%len(opened)].open(t, names[i/len(opened)%len(names)], os.O_RDWR))
@@ -116,7 +117,7 @@ func testOverlap(t *testing.T, o overlap, opened []way, names ...string) {
 	}
 }
 
-// rounds is fewer of long writes.
+// rounds returns the number of rounds, fewer for long writes.
 func (o overlap) rounds() int {
 	if o.spans[0].n > 64<<10 {
 		return 2
@@ -130,8 +131,7 @@ func closeAll(files []aiotest.File) {
 	}
 }
 
-// mixture says where the bytes that some spans have in common are of several writers, or
-// of none of them.
+// mixture describes common bytes of spans that come from several writers, or from none of them.
 func (o overlap) mixture(p []byte, round int) string {
 	edges := []int64{}
 	for _, s := range o.spans {
@@ -142,7 +142,7 @@ func (o overlap) mixture(p []byte, round int) string {
 	for i, lo := range edges[:len(edges)-1] {
 		part := p[lo:edges[i+1]]
 		if writer := o.writer(part[0], lo, round); writer < 0 {
-			return fmt.Sprintf("the byte at %d is %d, which nobody wrote there", lo, part[0])
+			return fmt.Sprintf("the byte at %d is %d, which no writer wrote there", lo, part[0])
 		}
 		for j, b := range part {
 			if b != part[0] {
@@ -153,7 +153,7 @@ func (o overlap) mixture(p []byte, round int) string {
 	return ""
 }
 
-// writer returns who wrote b at off, or -1.
+// writer returns the writer of b at off, or -1.
 func (o overlap) writer(b byte, off int64, round int) int {
 	for w := range overlapWriters {
 		s := o.spans[w%len(o.spans)]

@@ -9,15 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 func init() { children["outsider"] = outsider }
 
-// TestReadahead has another process read the file through the page cache, with
-// readahead and by mmap(2), while direct and buffered writes meet in one large folio.
-// Nothing is lost, not in what that process has in the page cache either, and Sync does
-// not fail with EIO.
+// TestReadahead reads the file in another process through the page cache, with readahead and by
+// mmap(2), while direct and buffered writes meet in one large folio. Nothing may be lost, in that
+// process's page cache either, and Sync may not fail with EIO.
 func TestReadahead(t *testing.T) {
 	conditions(t, func(t *testing.T) {
 		name := newFolio(t)
@@ -33,7 +32,7 @@ func outside(t *testing.T, name string) {
 	t.Helper()
 	cmd := aiotest.Child(t, "^$", "outsider", name)
 	out, err := cmd.StdoutPipe()
-	subject.Must(err)
+	aiofile.Must(err)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -48,24 +47,24 @@ func outside(t *testing.T, name string) {
 	}
 }
 
-// outsider reads until it is killed. A read that fails ends it, and so the pages of the
-// file must be readable at any time.
+// outsider reads until it is killed. A failed read ends it, so the pages of the file must be
+// readable at any time.
 func outsider(args []string) {
 	f, err := os.Open(args[0])
-	subject.Must(err)
+	aiofile.Must(err)
 	fi, err := f.Stat()
-	subject.Must(err)
+	aiofile.Must(err)
 	fd, size := int(f.Fd()), fi.Size()
 	p := make([]byte, 300000)
 	for pass := 0; ; pass++ {
-		subject.Must(unix.Fadvise(fd, 0, 0, []int{unix.FADV_SEQUENTIAL, unix.FADV_NORMAL, unix.FADV_RANDOM}[pass%3]))
-		subject.Must(unix.Fadvise(fd, 0, size, unix.FADV_WILLNEED))
+		aiofile.Must(unix.Fadvise(fd, 0, 0, []int{unix.FADV_SEQUENTIAL, unix.FADV_NORMAL, unix.FADV_RANDOM}[pass%3]))
+		aiofile.Must(unix.Fadvise(fd, 0, size, unix.FADV_WILLNEED))
 		for off := int64(0); off < size; off += int64(len(p)) {
 			_, err := f.ReadAt(p[:min(int64(len(p)), size-off)], off)
-			subject.Must(err)
+			aiofile.Must(err)
 		}
-		// Without the small folios that writes have left there is room for a large one.
-		subject.Must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
+		// Dropping the small folios left by writes makes room for a large one.
+		aiofile.Must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
 		touch(fd, int(size))
 		if pass == 0 {
 			fmt.Print("r")
@@ -73,11 +72,11 @@ func outsider(args []string) {
 	}
 }
 
-// touch reads a byte of each page through a mapping. The kernel then reads a folio of 2
-// MiB at once, where it has those, whatever the size of its readahead.
+// touch reads a byte of each page through a mapping. A kernel with folios of 2 MiB then reads one
+// at once, whatever the size of its readahead.
 func touch(fd, size int) (sum int) {
 	mapped, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_SHARED)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer unix.Munmap(mapped)
 	unix.Madvise(mapped, unix.MADV_HUGEPAGE)
 	for i := 0; i < size; i += 4096 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 // A span is n bytes at off.
@@ -20,7 +20,7 @@ type span struct {
 
 func (s span) end() int64 { return s.off + int64(s.n) }
 
-// A layout is which bytes the writers write, each its own.
+// A layout lists the bytes that the writers write; each writer has its own.
 type layout struct {
 	name   string
 	spans  []span
@@ -29,7 +29,7 @@ type layout struct {
 
 func (l layout) size() int { return int(l.spans[len(l.spans)-1].end()) }
 
-// row makes spans of those lengths, one after the other, until there are n.
+// row makes n spans of the given lengths, repeated as needed, one after the other.
 func row(n int, lengths ...int) (spans []span) {
 	off := int64(0)
 	for i := range n {
@@ -48,13 +48,13 @@ var layouts = []layout{
 	{"100 stripes of 100 bytes in three blocks", row(100, 100), 340},
 }
 
-// TestStripes has many writers write bytes that do not overlap, of one block, one page and
-// one large folio of the page cache. None may be lost.
+// TestStripes runs many writers of bytes that do not overlap, in one block, one page and one large
+// folio of the page cache. No byte may be lost.
 func TestStripes(t *testing.T) {
 	for i, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
 			conditions(t, func(t *testing.T) {
-				testStripes(t, i, subject.Put(t, aiotest.Dir(t), "file", make([]byte, l.size())))
+				testStripes(t, i, aiofile.Put(t, aiotest.Dir(t), "file", make([]byte, l.size())))
 			})
 		})
 	}
@@ -63,10 +63,10 @@ func TestStripes(t *testing.T) {
 // byPartner reports whether a writer is in the other process.
 func byPartner(writer int) bool { return writer%10 == 9 }
 
-// fill is what a stripe is full of after a round, never zero.
+// fill returns the byte that fills a stripe after a round, never zero.
 func fill(round, stripe int) byte { return byte((round*31+stripe*7)%255 + 1) }
 
-// testStripes writes a layout by all the names that the file has.
+// testStripes writes a layout by all names of the file.
 func testStripes(t *testing.T, number int, names ...string) {
 	l := layouts[number]
 	files := []aiotest.File{byOS.open(t, names[0], os.O_RDWR)}
@@ -102,8 +102,8 @@ func testStripes(t *testing.T, number int, names ...string) {
 	}
 }
 
-// buffers returns one for each writer. Every other one is at an odd address, so that
-// direct writes of it need a bounce buffer.
+// buffers returns a buffer for each writer. Every other one is at an odd address, so that its
+// direct writes need a bounce buffer.
 func (l layout) buffers() (buffers [][]byte) {
 	for i, s := range l.spans {
 		buffers = append(buffers, aiotest.Buffer(s.n, i%2))
@@ -134,21 +134,21 @@ func (l layout) check(t *testing.T, f io.ReaderAt, p []byte, round int) {
 	}
 }
 
-// stripesChild is the other process.
+// stripesChild runs in the other process.
 func stripesChild(args []string) {
-	l := layouts[subject.Number(args[1])]
+	l := layouts[aiofile.Number(args[1])]
 	buffers := l.buffers()
 	var files []*aio.File
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		f, err := aio.OpenFile(args[0], os.O_RDWR|m.Flag, 0)
-		subject.Must(err)
+		aiofile.Must(err)
 		files = append(files, f)
 	}
 	serve(func(round string) {
 		var wg sync.WaitGroup
 		for w, p := range buffers {
 			if byPartner(w) {
-				wg.Go(func() { subject.Must(l.write(files[w/10%2], w, subject.Number(round), p)) })
+				wg.Go(func() { aiofile.Must(l.write(files[w/10%2], w, aiofile.Number(round), p)) })
 			}
 		}
 		wg.Wait()

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestReadsOfOverwrites reads bytes while they are overwritten. Every byte is of one of
-// the writes. That all are of the same one is not promised: read(2) of ext4, btrfs and
-// tmpfs takes no lock, and os.File may see a part of a write there. On xfs it takes the
-// inode's lock, so os.File sees none, and a plain File sees none either.
+// TestReadsOfOverwrites reads bytes while they are overwritten. Every byte must be from one of the
+// writes. One read may mix several writes: read(2) of ext4, btrfs and tmpfs takes no lock, and
+// os.File may see part of a write there. On xfs it takes the inode's lock, so an os.File sees no
+// part, and neither does a buffered File.
 func TestReadsOfOverwrites(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
@@ -34,10 +34,10 @@ func TestReadsOfOverwrites(t *testing.T) {
 // readOverwrites counts the reads, and those that saw more than one write.
 func readOverwrites(t *testing.T, way way, dir string) (reads, torn int) {
 	const n = 64 << 10
-	name := subject.Put(t, dir, "file", make([]byte, n))
+	name := aiofile.Put(t, dir, "file", make([]byte, n))
 	writer, reader := way.open(t, name, os.O_RDWR), way.open(t, name, os.O_RDONLY)
 	p, got := aiotest.Buffer(n, 0), aiotest.Buffer(n, 0)
-	var round atomic.Int64 // of the last write that began
+	var round atomic.Int64 // of the newest write that has begun
 	write := func() {
 		round.Add(1)
 		for i := range p {
@@ -57,7 +57,7 @@ func readOverwrites(t *testing.T, way way, dir string) (reads, torn int) {
 		}
 	})
 	for ; !quit.Load(); reads++ {
-		first := int(round.Load()) - 1 // the last one may not have come far
+		first := int(round.Load()) - 1 // the newest one may still be near its beginning
 		if k, err := reader.ReadAt(got, 0); k != n {
 			t.Fatal(k, err)
 		}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 const (
@@ -19,19 +19,18 @@ const (
 	appended = 255           // not in content
 )
 
-// TestTruncateBesideAll has Truncate go up and down beside everything else. A byte is what
-// was written there, or zero where a Truncate has been; below all of them it is what was
-// written.
+// TestTruncateBesideAll runs Truncates to less and to more beside all other operations. A byte is
+// the written one, or zero where a Truncate has been; below all Truncates it is the written one.
 func TestTruncateBesideAll(t *testing.T) {
 	conditions(t, func(t *testing.T) {
-		name := subject.Put(t, aiotest.Dir(t), "file", content()[:kept])
+		name := aiofile.Put(t, aiotest.Dir(t), "file", content()[:kept])
 		var files []aiotest.File
 		for i := range 4 {
 			files = append(files, ways[1+i%2].open(t, name, os.O_RDWR))
 		}
 		var users sync.WaitGroup
 		for i := range 16 {
-			u := &user{t, subject.Package(t, 0), files[(i+i/8)%4], name, rand.New(rand.NewPCG(uint64(i), 2)), aiotest.Buffer(96<<10, i%2)}
+			u := &user{t, aiofile.Package(t, 0), files[(i+i/8)%4], name, rand.New(rand.NewPCG(uint64(i), 2)), aiotest.Buffer(96<<10, i%2)}
 			do := []func(){u.read, u.read, u.writeBlocks, u.writeBytes, u.append, u.sync, u.stat, u.openAgain}[i%8]
 			users.Go(func() {
 				for range 3 * aiotest.Scaled(20) {
@@ -58,11 +57,11 @@ func TestTruncateBesideAll(t *testing.T) {
 	})
 }
 
-// afterTruncate looks at what is there when all is quiet: kept bytes are, and what a last
-// Truncate brings into the file is zero.
+// afterTruncate checks the file after the last call: the kept bytes are there, and a last Truncate
+// adds zeros.
 func afterTruncate(t *testing.T, files []aiotest.File) {
-	subject.Must(files[0].Truncate(kept))
-	subject.Must(files[1].Truncate(highest))
+	aiofile.Must(files[0].Truncate(kept))
+	aiofile.Must(files[1].Truncate(highest))
 	want := append(bytes.Clone(content()[:kept]), make([]byte, highest-kept)...)
 	got := aiotest.Buffer(highest, 0)
 	for _, f := range files {
@@ -77,7 +76,7 @@ func afterTruncate(t *testing.T, files []aiotest.File) {
 	}
 }
 
-// A user does one thing to a file, again and again.
+// A user makes one kind of call on a file, again and again.
 type user struct {
 	*testing.T
 	pkg    aiotest.Package
@@ -121,11 +120,10 @@ func (u *user) writeBytes() {
 	u.write(span{u.rand.Int64N(int64(highest - n)), n})
 }
 
-// append opens for appending, because WriteAt is an error there. It lets the file grow
-// only so far.
+// append opens for appending, because WriteAt is an error there. It stops at a size limit.
 func (u *user) append() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|os.O_APPEND|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer f.Close()
 	if fi, err := f.Stat(); err != nil || fi.Size() > 2*highest {
 		return
@@ -148,10 +146,10 @@ func (u *user) stat() {
 	}
 }
 
-// openAgain has the only direct File, or the only plain one, come and go.
+// openAgain opens and closes the only direct File, or the only buffered one, again and again.
 func (u *user) openAgain() {
 	f, err := u.pkg.OpenFile(u.name, os.O_RDWR|u.rand.IntN(2)*aiotest.O_DIRECT, 0)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer f.Close()
 	again := *u
 	again.file = f

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/inode"
 )
 
@@ -27,12 +27,11 @@ func threads(t *testing.T) int {
 	return len(entries)
 }
 
-// churnWorkers is more than there are one-request lanes and lone writers, so that requests go
-// through the shared queue.
+// churnWorkers is large enough for requests to go through the shared queue.
 const churnWorkers = 16
 
-// churn opens and closes the file n times, and uses it in between, some times in ways
-// that the kernel refuses.
+// churn opens and closes the file n times, and uses it in between, sometimes in ways that the
+// kernel refuses.
 func churn(t *testing.T, name string, n int64) {
 	t.Helper()
 	var opened atomic.Int64
@@ -53,7 +52,7 @@ func churn(t *testing.T, name string, n int64) {
 
 func churnOnce(name string, i int64, p []byte, off int64) error {
 	flag := []int{os.O_RDWR, os.O_RDWR, os.O_RDONLY, os.O_WRONLY}[i/2%4]
-	f, err := aio.OpenFile(name, flag|subject.Modes[i%2].Flag, 0)
+	f, err := aio.OpenFile(name, flag|aiofile.Modes[i%2].Flag, 0)
 	if err != nil {
 		return err
 	}
@@ -79,7 +78,8 @@ func churnOnce(name string, i int64, p []byte, off int64) error {
 	return f.Close()
 }
 
-// allowed returns an error unless err is what a file open in that mode gives.
+// allowed returns err if the File may make the call. If it may not, it returns nil for EBADF, and
+// an error for any other result.
 func allowed(err error, may bool) error {
 	switch {
 	case may:
@@ -90,8 +90,8 @@ func allowed(err error, may bool) error {
 	return errors.New("a call against the access mode: " + aiotest.Describe(err))
 }
 
-// readTogether makes so many reads at a time that some are requests of kernel AIO, most of the time. For these there is a context, an
-// eventfd and a reaper from then on.
+// readTogether reads from enough goroutines that most of the time some reads are requests of kernel
+// AIO. From then on the process has a context, an eventfd and a reaper for them.
 func readTogether(t *testing.T, name string) {
 	t.Helper()
 	f, err := aio.OpenFile(name, os.O_RDONLY|aio.O_DIRECT, 0)
@@ -113,17 +113,17 @@ func readTogether(t *testing.T, name string) {
 	wg.Wait()
 }
 
-// TestChurn opens and closes Files ten thousand times. Nothing is left of them.
+// TestChurn opens and closes Files ten thousand times. Nothing may be left of them.
 func TestChurn(t *testing.T) {
 	aiotest.Guard(t)
 	content := make([]byte, churnWorkers*4096)
 	putLines(content, 1, 0, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
-	churn(t, name, 200) // makes the threads
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
+	churn(t, name, 200) // starts the threads
 	for range 100 {
 		readTogether(t, name)
 		if contexts, _ := rings(t, "self"); contexts > 0 {
-			break // there is none without direct I/O, or kernel AIO
+			break // without direct I/O or kernel AIO there is none
 		}
 	}
 	files, inodes := len(aiotest.Descriptors()), inode.Count()
@@ -140,12 +140,12 @@ func TestChurn(t *testing.T) {
 	if n := inode.Count(); n != inodes {
 		t.Errorf("%d inodes; there were %d", n, inodes)
 	}
-	// A lane's context is made when a second, or a third, request comes at the right moment.
+	// The queue makes a context when a second, or a third, request comes at the right moment.
 	after, _ := rings(t, "self")
 	if after > max(contexts, 1+runtime.GOMAXPROCS(0)) {
 		t.Errorf("%d kernel contexts; there were %d", after, contexts)
 	}
-	// The runtime keeps threads, and starts one for each call that waits.
+	// The runtime keeps threads, and starts one for each blocked call.
 	if n := threads(t); n > threadsBefore+2*churnWorkers {
 		t.Errorf("%d threads; there were %d", n, threadsBefore)
 	}
@@ -154,7 +154,7 @@ func TestChurn(t *testing.T) {
 	if aiotest.InChild() {
 		return
 	}
-	// With four slots, and four threads, one that does not come back from a call that was
-	// refused is soon missed: then the next waits for ever.
+	// With four slots and four threads, a refused call that does not return its own is soon
+	// noticed: a later call waits for ever.
 	aiotest.RunChild(t, "^TestChurn$", "configure", "4", "4")
 }

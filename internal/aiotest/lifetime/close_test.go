@@ -17,17 +17,17 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// A crowd uses one File by every method that transfers. The beginning of the file are
-// lines, a region for each goroutine; what follows is for the calls that move the
-// offset, of which nobody knows where they are, and holds nothing but one letter.
+// A crowd uses one File by every method that transfers. The file begins with lines, a region for
+// each goroutine. The rest is for calls that move the offset, whose position is unknown, and
+// contains nothing but one letter.
 type crowd struct {
 	f       *aio.File
 	done    [crowdKinds]atomic.Int64
 	issued  [crowdSize]atomic.Uint32 // generation of a region
-	written [crowdSize]atomic.Uint32 // that WriteAt has said is there
+	written [crowdSize]atomic.Uint32 // acknowledged by WriteAt
 }
 
 const (
@@ -38,10 +38,10 @@ const (
 	letter      = 'a'
 )
 
-// letters are what a stream call writes at a time.
+// letters are the bytes of one stream write.
 var letters = bytes.Repeat([]byte{letter}, 5000)
 
-// crowdCalls are what goroutine i does, by i modulo their number.
+// crowdCalls lists the calls: goroutine i makes the one at i modulo their number.
 var crowdCalls = [crowdKinds]struct {
 	name string
 	call func(c *crowd, i int, p []byte) error
@@ -102,7 +102,7 @@ func (c *crowd) writevAt(i int, p []byte) error {
 	})
 }
 
-// writeAtUnaligned writes all of the region but in parts of no whole blocks.
+// writeAtUnaligned writes the whole region in parts that are no whole blocks.
 func (c *crowd) writeAtUnaligned(i int, p []byte) error {
 	return c.writeLines(i, p[1:][:crowdRegion-lineSize], int64(i*crowdRegion))
 }
@@ -136,8 +136,8 @@ func (c *crowd) read(_ int, p []byte) error {
 	return c.rewind(nil)
 }
 
-// onlyLetters checks what has been read of the file's second part, which may have holes
-// where it was cut off and written to behind.
+// onlyLetters checks bytes read from the file's second part, which may have holes after a Truncate
+// and a later write.
 func onlyLetters(p []byte, err error) error {
 	for _, b := range p {
 		if b != letter && b != 0 {
@@ -155,7 +155,7 @@ func (c *crowd) write(int, []byte) error {
 	return c.rewind(err)
 }
 
-// rewind keeps the file small, and lets others have the offset: os.File's lock of it
+// rewind keeps the file small, and lets other goroutines use the offset: os.File's lock of it
 // (internal/poll.fdMutex) is not fair.
 func (c *crowd) rewind(err error) error {
 	if err != nil {
@@ -185,7 +185,7 @@ func (c *crowd) writeTo(int, []byte) error {
 	return c.rewind(err)
 }
 
-// A letterSink takes nothing but letters, and not many: where others write, the end of the
+// A letterSink accepts only letters, and only a few pieces: beside other writers the end of the
 // file may be far.
 type letterSink struct{ pieces int }
 
@@ -199,7 +199,7 @@ func (s *letterSink) Write(p []byte) (int, error) {
 }
 
 func (c *crowd) truncate(i int, _ []byte) error {
-	time.Sleep(time.Millisecond) // it locks all others out
+	time.Sleep(time.Millisecond) // it excludes all other calls
 	return c.f.Truncate(lines + int64(i)*100)
 }
 
@@ -208,13 +208,13 @@ func (c *crowd) allocate(int, []byte) error {
 	return supported(c.f.Allocate(0, lines))
 }
 
-// punchHole makes one where there are only letters.
+// punchHole punches a hole among the letters.
 func (c *crowd) punchHole(i int, _ []byte) error {
 	time.Sleep(time.Millisecond)
 	return supported(c.f.PunchHole(lines+int64(i)*100, 5000))
 }
 
-// supported is err, but for what some filesystems do not have.
+// supported returns err, or nil if the filesystem does not support the call.
 func supported(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
@@ -222,8 +222,8 @@ func supported(err error) error {
 	return err
 }
 
-// start has all of them call until they find the File closed. It returns when every kind of
-// call has been made, with what waits for the end.
+// start starts goroutines that call until they find the File closed. It returns once every kind of
+// call has been made. wait waits for the goroutines.
 func (c *crowd) start(t *testing.T) (wait func()) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -260,10 +260,10 @@ func (c *crowd) missing() (names []string) {
 	return names
 }
 
-// check reads what is left: what WriteAt has acknowledged, or something newer.
+// check reads the regions: each contains the generation that WriteAt acknowledged, or a newer one.
 func (c *crowd) check(t *testing.T, name string) {
 	t.Helper()
-	f := subject.OpenOS(t, name, os.O_RDONLY)
+	f := aiofile.OpenOS(t, name, os.O_RDONLY)
 	got := make([]byte, lines)
 	if n, err := f.ReadAt(got, 0); n != lines {
 		t.Fatal(n, err)
@@ -288,21 +288,21 @@ func (c *crowd) check(t *testing.T, name string) {
 func newCrowd(t *testing.T, dir string, flag int) (c *crowd, name string) {
 	content := make([]byte, lines)
 	putLines(content, 1, 0, 0)
-	name = subject.Put(t, dir, "file", content)
-	c = &crowd{f: subject.Open(t, name, os.O_RDWR|flag)}
+	name = aiofile.Put(t, dir, "file", content)
+	c = &crowd{f: aiofile.Open(t, name, os.O_RDWR|flag)}
 	if _, err := c.f.Seek(lines, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
 	return c, name
 }
 
-// TestCloseEveryCall closes a File that hundreds use in every way: each call is done, or finds
-// the File closed, and what was acknowledged is there.
+// TestCloseEveryCall closes a File during hundreds of calls of every kind. Each call completes, or
+// returns fs.ErrClosed, and acknowledged bytes are there.
 func TestCloseEveryCall(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		var worst time.Duration
 		calls := int64(0)
 		for range aiotest.Scaled(3) {
@@ -327,14 +327,14 @@ func TestCloseEveryCall(t *testing.T) {
 	}
 }
 
-// TestCloseDoesNotWait closes a File while a call waits for somebody else, who does not
-// come before Close has returned.
+// TestCloseDoesNotWait closes a File while a call waits for a peer that acts only after Close has
+// returned.
 func TestCloseDoesNotWait(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name+"/ReadFrom", func(t *testing.T) {
-			aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+			aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 				f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
 				r, w := io.Pipe()
 				result := make(chan error)
@@ -342,7 +342,7 @@ func TestCloseDoesNotWait(t *testing.T) {
 					_, err := f.ReadFrom(r)
 					result <- err
 				}()
-				w.Write([]byte("some")) // now it is under way
+				w.Write([]byte("some")) // the call is under way now
 				w.Write(nil)            // and has asked for more
 				s.Note("Close", f.Close())
 				go w.Write([]byte("more"))
@@ -352,7 +352,7 @@ func TestCloseDoesNotWait(t *testing.T) {
 			})
 		})
 		t.Run(m.Name+"/WriteTo", func(t *testing.T) {
-			aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+			aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 				s.Put("file", aiotest.Pattern(3<<20, 1)) // more than one piece
 				f := s.MustOpen("file", os.O_RDWR)
 				r, w := io.Pipe()
@@ -371,12 +371,12 @@ func TestCloseDoesNotWait(t *testing.T) {
 	}
 }
 
-// TestCloseTogether has many close a File at once: one of them does.
+// TestCloseTogether closes a File from several goroutines at once: exactly one succeeds.
 func TestCloseTogether(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(8192, 1))
 	for i := range aiotest.Scaled(500) {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|aiofile.Modes[i%2].Flag)
 		var closed atomic.Int64
 		var wg sync.WaitGroup
 		for range 8 {

@@ -12,23 +12,23 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// valid reports whether the number is that of an open descriptor.
+// valid reports whether fd is an open descriptor.
 func valid(fd uintptr) bool {
 	_, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
 	return err == nil
 }
 
-// TestRawConn uses the descriptor as Fd and SyscallConn give it, before, during and after
-// Close, also in calls that close the File themselves.
+// TestRawConn uses the descriptor from Fd and SyscallConn before, during and after Close, also in
+// calls that close the File themselves.
 func TestRawConn(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		t.Run(m.Name, func(t *testing.T) {
-			aiotest.Compare(t, dir, subject.Package(t, m.Flag), rawConn)
+			aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), rawConn)
 		})
 	}
 }
@@ -62,7 +62,7 @@ func rawConn(s *aiotest.Side) {
 	s.Note("SyscallConn", err)
 	s.Note("Fd", f.Fd() == ^uintptr(0))
 
-	// A call on the File within Control, and Read and Write, which pass the descriptor too.
+	// A call on the File within Control, and within Read and Write, which pass the descriptor too.
 	f = s.MustOpen("file", os.O_RDWR)
 	conn, err = f.SyscallConn()
 	s.Note("SyscallConn", err)
@@ -78,12 +78,13 @@ func rawConn(s *aiotest.Side) {
 	s.Note("Close", f.Close())
 }
 
-// A raw connection keeps the descriptor of a File that is dropped, as os.File's does.
+// TestRawConnOfDropped checks that a raw connection keeps the descriptor of a dropped File open, as
+// os.File's does.
 func TestRawConnOfDropped(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
-	for _, m := range subject.Modes {
-		aiotest.Compare(t, dir, subject.Package(t, m.Flag), func(s *aiotest.Side) {
+	for _, m := range aiofile.Modes {
+		aiotest.Compare(t, dir, aiofile.Package(t, m.Flag), func(s *aiotest.Side) {
 			s.Put("file", aiotest.Pattern(10000, 1))
 			conn, err := s.MustOpen("file", os.O_RDWR).SyscallConn()
 			s.Note("SyscallConn", err)
@@ -99,15 +100,15 @@ func TestRawConnOfDropped(t *testing.T) {
 	}
 }
 
-// TestClosedOnce has descriptors of others take the numbers of a File that is closed and then
-// closed, dropped and cleaned up again: nobody closes them.
+// TestClosedOnce closes a File, lets other descriptors take its numbers, and then closes, drops and
+// cleans up the File again. The other descriptors must stay open.
 func TestClosedOnce(t *testing.T) {
 	aiotest.Guard(t)
-	name := subject.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(10000, 1))
+	name := aiofile.Put(t, aiotest.Dir(t), "file", aiotest.Pattern(10000, 1))
 	taken := 0
 	for i := range aiotest.Scaled(200) {
 		ours := closeAndDrop(t, name, i)
-		var fds [8]int // pipes, in which a byte comes through as long as they are open
+		var fds [8]int // pipes, which pass a byte while they are open
 		for k := 0; k < len(fds); k += 2 {
 			if err := unix.Pipe2(fds[k:][:2], unix.O_CLOEXEC); err != nil {
 				t.Fatal(err)
@@ -140,11 +141,11 @@ func TestClosedOnce(t *testing.T) {
 	t.Logf("%d numbers were taken", taken)
 }
 
-// closeAndDrop closes a File several times, with a finalizer and a cleanup of the caller's
-// that come when it is dropped, and returns the numbers that it had.
+// closeAndDrop closes a File several times and drops it, with a finalizer and a cleanup of the
+// caller's on it. It returns the File's descriptor numbers.
 func closeAndDrop(t *testing.T, name string, i int) (ours []int) {
 	t.Helper()
-	f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+	f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +171,14 @@ func closeAndDrop(t *testing.T, name string, i int) (ours []int) {
 	return ours
 }
 
-// TestFinalizer has a caller's finalizer use a File that was dropped: it is open still, as an
-// os.File is not bound to be, and Close closes it.
+// TestFinalizer uses a dropped File in the caller's finalizer: it is still open, which os.File does
+// not guarantee, and Close closes it.
 func TestFinalizer(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	results := make(chan error, 1)
-	for _, m := range subject.Modes {
+	for _, m := range aiofile.Modes {
 		dropWithFinalizer(t, name, m.Flag, results)
 		var err error
 		aiotest.Until(t, "the finalizer runs", func() bool {
@@ -192,7 +193,7 @@ func TestFinalizer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		aiotest.Settle(t, "the File is open still", func() bool { return len(numbers(name)) == 0 })
+		aiotest.Settle(t, "the File is still open", func() bool { return len(numbers(name)) == 0 })
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/inode"
 )
 
-// poison allocates memory of the sizes of buffers in a loop, and fills it, until stop is
-// called. Memory that the collector took while the kernel still writes there would become that
-// of such an allocation, and then would not stay what it is.
+// poison allocates memory of the sizes of buffers in a loop, and fills it, until stop is called. If
+// the collector freed memory that the kernel still writes to, such an allocation would get it, and
+// its bytes would change.
 func poison(t *testing.T) (stop func()) {
 	var quit atomic.Bool
 	var wg sync.WaitGroup
@@ -50,8 +50,8 @@ func poison(t *testing.T) (stop func()) {
 	}
 }
 
-// orphan makes one call on a File that nobody else has, with a buffer that nobody else
-// has, and that is the last use of both.
+// orphan makes one call on a File with a buffer. No other reference to either exists, and the call
+// is the last use of both.
 func orphan(t *testing.T, name string, flag, i int) {
 	f, err := aio.OpenFile(name, os.O_RDWR|flag, 0)
 	if err != nil {
@@ -70,7 +70,7 @@ func orphan(t *testing.T, name string, flag, i int) {
 		_, err = f.WriteAt(p, off)
 	case 2:
 		err = f.Sync()
-	case 3: // the kernel writes to memory of which the caller looks at nothing
+	case 3: // the kernel writes to memory that the caller never reads
 		_, err = f.ReadAt(aiotest.Buffer(16384, 0), off)
 	case 4:
 		p := make([]byte, 16384)
@@ -80,7 +80,7 @@ func orphan(t *testing.T, name string, flag, i int) {
 		}
 	default:
 		err = deep(20, func() error {
-			var p [4096]byte // looks like one of the stack, which moves
+			var p [4096]byte // looks like a buffer on the stack, which moves
 			n, err := f.ReadAt(p[:], off)
 			if err != nil {
 				return err
@@ -104,42 +104,42 @@ func deep(n int, fn func() error) error {
 	return err
 }
 
-// TestOrphans drops Files and buffers with the very call that uses them, hundreds at a time, while
-// the collector runs and memory is used again at once. Nothing may be written elsewhere,
-// and all descriptors are closed in the end.
+// TestOrphans drops Files and buffers in the call that uses them, hundreds at a time, while the
+// collector runs and memory is reused at once. No other memory may change, and all descriptors are
+// closed in the end.
 func TestOrphans(t *testing.T) {
 	aiotest.Guard(t)
 	content := make([]byte, 1<<20)
 	putLines(content, 1, 0, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	files, inodes := len(numbers(name)), inode.Count()
 	stop := poison(t)
 	for range aiotest.Scaled(10) {
 		var wg sync.WaitGroup
 		for i := range 300 {
-			wg.Go(func() { orphan(t, name, subject.Modes[i/6%2].Flag, i) })
+			wg.Go(func() { orphan(t, name, aiofile.Modes[i/6%2].Flag, i) })
 		}
 		wg.Wait()
 	}
 	stop()
-	aiotest.Settle(t, "Files that were dropped are open still", func() bool {
+	aiotest.Settle(t, "dropped Files are still open", func() bool {
 		return len(numbers(name)) == files && inode.Count() == inodes
 	})
 	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
-		t.Error("not what was written", err)
+		t.Error("other bytes than were written", err)
 	}
 }
 
-// TestDroppedInFlight drops every reference to a File but that of the calls in flight, and has
-// others take the numbers as soon as they are free: a call must hold its own.
+// TestDroppedInFlight drops every reference to a File except those of the calls in flight. Other
+// descriptors take the numbers as soon as they are free, so a call must keep its own open.
 func TestDroppedInFlight(t *testing.T) {
 	aiotest.Guard(t)
 	content := make([]byte, 1<<20)
 	putLines(content, 1, 0, 1)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	defer poison(t)()
 	for round := range aiotest.Scaled(20) {
-		f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[round%2].Flag, 0)
+		f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[round%2].Flag, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,5 +175,5 @@ func TestDroppedInFlight(t *testing.T) {
 		runtime.GC() // f is not used below
 		wg.Wait()
 	}
-	aiotest.Settle(t, "Files that were dropped are open still", func() bool { return len(numbers(name)) == 0 })
+	aiotest.Settle(t, "dropped Files are still open", func() bool { return len(numbers(name)) == 0 })
 }

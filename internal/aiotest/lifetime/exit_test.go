@@ -23,51 +23,50 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
 const (
 	busyWriters = 256 // goroutines; as many read
 	busyRegion  = 16384
-	busyDepth   = 32768 // so many that the process is seen in /proc/sys/fs/aio-nr
+	busyDepth   = 32768 // large enough to find the process in /proc/sys/fs/aio-nr
 )
 
-// A ledger is memory of the child that outlives it: for each writer the last generation
-// that it has begun to write, and the last that WriteAt has acknowledged.
-type ledger []byte
+// A journal is memory of the child that outlives it. For each writer it has the newest generation
+// begun and the newest acknowledged by WriteAt.
+type journal []byte
 
-func openLedger(name string) ledger {
+func openJournal(name string) journal {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	subject.Must(err)
+	aiofile.Must(err)
 	defer f.Close()
-	subject.Must(f.Truncate(8 * busyWriters))
+	aiofile.Must(f.Truncate(8 * busyWriters))
 	p, err := unix.Mmap(int(f.Fd()), 0, 8*busyWriters, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	subject.Must(err)
+	aiofile.Must(err)
 	return p
 }
 
-func (l ledger) begun(writer int) []byte { return l[8*writer:] }
-func (l ledger) done(writer int) []byte  { return l[8*writer+4:] }
+func (l journal) begun(writer int) []byte { return l[8*writer:] }
+func (l journal) done(writer int) []byte  { return l[8*writer+4:] }
 
 func generation(p []byte) uint32 { return binary.LittleEndian.Uint32(p) }
 
-// busyChild is a process with hundreds of requests in flight. It says so, and ends as its
-// standard input tells it. Its arguments are the files, the ledger and Config.SyncLimit. One
-// file is for direct I/O and the other for the page cache, so that writers do not wait for each
-// other.
+// busyChild is a process with hundreds of requests in flight. It announces them, and ends as its
+// standard input tells it. Its arguments are the files, the journal and Config.SyncLimit. One file
+// is for direct I/O and the other for the page cache, so that writers do not wait for each other.
 func busyChild(args []string) {
 	synchronous, err := strconv.Atoi(args[3])
-	subject.Must(err)
-	subject.Must(aio.Configure(aio.Config{Depth: busyDepth, SyncLimit: synchronous}))
-	l := openLedger(args[2])
+	aiofile.Must(err)
+	aiofile.Must(aio.Configure(aio.Config{Depth: busyDepth, SyncLimit: synchronous}))
+	l := openJournal(args[2])
 	var files []*aio.File
 	for i := range 4 {
-		f, err := aio.OpenFile(args[i%2], os.O_RDWR|subject.Modes[i%2].Flag, 0)
-		subject.Must(err)
+		f, err := aio.OpenFile(args[i%2], os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
+		aiofile.Must(err)
 		files = append(files, f)
 	}
-	// Whoever keeps within the page cache would keep its P for 10 ms, and it would take seconds
-	// until all have begun; so they yield.
+	// A goroutine that stays within the page cache would keep its P for 10 ms, and it would take
+	// seconds until all have begun. So they yield.
 	var begun sync.WaitGroup
 	begun.Add(2 * busyWriters)
 	for i := range busyWriters {
@@ -82,7 +81,7 @@ func busyChild(args []string) {
 				putLines(p, 1, off, g)
 				binary.LittleEndian.PutUint32(l.begun(i), g)
 				_, err := files[i%4].WriteAt(p, off)
-				subject.Must(err)
+				aiofile.Must(err)
 				binary.LittleEndian.PutUint32(l.done(i), g)
 				once()
 				runtime.Gosched()
@@ -93,9 +92,9 @@ func busyChild(args []string) {
 			p := aiotest.Buffer(busyRegion, i/4%2)
 			for {
 				_, err := files[i%4].ReadAt(p, int64(i*busyRegion))
-				subject.Must(err)
+				aiofile.Must(err)
 				if i < 8 {
-					subject.Must(files[i%4].Sync())
+					aiofile.Must(files[i%4].Sync())
 				}
 				once()
 				runtime.Gosched()
@@ -112,13 +111,13 @@ func busyChild(args []string) {
 		panic("as told")
 	case "exec":
 		name, err := exec.LookPath("true")
-		subject.Must(err)
-		subject.Must(syscall.Exec(name, []string{name}, nil))
+		aiofile.Must(err)
+		aiofile.Must(syscall.Exec(name, []string{name}, nil))
 	}
 	select {} // until it is killed
 }
 
-// inCache reports whether a writer's transfers are not in whole blocks.
+// inCache reports whether a writer's transfers are not whole blocks.
 func inCache(writer int) bool { return writer%4 == 2 }
 
 // aioNr returns the events of all contexts of the host.
@@ -135,8 +134,8 @@ func aioNr(t *testing.T) int {
 	return n
 }
 
-// rings returns the number of contexts of a process, each of which has its ring of events
-// mapped, and about how many events they have in /proc/sys/fs/aio-nr.
+// rings returns the number of contexts of a process, each of which maps its ring of events, and
+// about how many events they add to /proc/sys/fs/aio-nr.
 func rings(t *testing.T, pid string) (contexts, events int) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", pid, "maps"))
@@ -152,16 +151,15 @@ func rings(t *testing.T, pid string) (contexts, events int) {
 			t.Fatal(err)
 		}
 		contexts++
-		events += int(hi-lo) / 64 // of 32 bytes, and the kernel makes twice as many (fs/aio.c)
+		events += int(hi-lo) / 64 // of 32 bytes, and the kernel allocates twice as many (fs/aio.c)
 	}
 	return contexts, events
 }
 
-// TestProcessEnds ends processes with hundreds of requests in flight, in every way: those for
-// direct I/O in the kernel's queue, or by default some of them, as many as few allows, in system
-// calls (on a disk that is in memory these may be all). The kernel lets the process go at once,
-// gives back its contexts, and the file has, line by line, what was acknowledged or something
-// newer that was being written.
+// TestProcessEnds ends processes with hundreds of requests in flight, in every way. Direct requests
+// are in the kernel's queue. With the default SyncLimit some of them are system calls, or all of
+// them on a disk in memory. The process must end at once, and the kernel must free its contexts.
+// Each line of the file has the acknowledged generation, or a newer one that was being written.
 func TestProcessEnds(t *testing.T) {
 	dir := aiotest.Dir(t)
 	for i, how := range []string{"SIGKILL", "exit", "panic", "exec", "SIGTERM"} {
@@ -183,20 +181,20 @@ func TestProcessEnds(t *testing.T) {
 	}
 }
 
-// processEnds ends one process, with that Config.SyncLimit, and returns the number of kernel
+// processEnds ends one process with that Config.SyncLimit, and returns the number of kernel
 // contexts that it had.
 func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) {
 	t.Helper()
 	content := make([]byte, busyWriters*busyRegion)
 	putLines(content, 1, 0, 0)
-	files := [2]string{subject.Put(t, dir, "cached", content), subject.Put(t, dir, "direct", content)}
-	book := filepath.Join(t.TempDir(), "ledger")
-	l := openLedger(book)
+	files := [2]string{aiofile.Put(t, dir, "cached", content), aiofile.Put(t, dir, "direct", content)}
+	book := filepath.Join(t.TempDir(), "journal")
+	l := openJournal(book)
 	defer unix.Munmap(l)
 	clear(l)
 
 	cmd := aiotest.Child(t, "", "busy", files[0], files[1], book, strconv.Itoa(synchronous))
-	cmd.Stderr = nil // a panic's stacks are no news
+	cmd.Stderr = nil // the stacks of a panic are expected
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -238,26 +236,26 @@ func processEnds(t *testing.T, dir, how string, synchronous int) (contexts int) 
 		t.Errorf("the process took %v to end", took)
 	}
 	if _, err := os.Stat("/proc/" + pid); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the process is still there: %v", err)
+		t.Errorf("the process still exists: %v", err)
 	}
-	// Other processes have contexts, too, but seldom so large. The kernel frees one after a
+	// Other processes have contexts too, but seldom as large. The kernel frees a context after a
 	// grace period of RCU.
 	if events >= busyDepth/4 {
 		aiotest.Until(t, "the process's contexts are freed", func() bool { return aioNr(t) <= during-events/2 })
 	}
-	acknowledged := checkLedger(t, files, l)
+	acknowledged := checkJournal(t, files, l)
 	t.Logf("%d contexts, %d acknowledged writes; it ended in %v", contexts, acknowledged, took)
 	return contexts
 }
 
-// ends says how a process ends.
+// ends maps each way to end a process to its outcome.
 var ends = map[string]string{
 	"exit": "exit status 3", "panic": "exit status 2", "exec": "exit status 0",
 	"SIGKILL": "signal: killed", "SIGTERM": "signal: terminated",
 }
 
-// checkLedger compares the files with what their writers have written.
-func checkLedger(t *testing.T, files [2]string, l ledger) (acknowledged int) {
+// checkJournal compares the files with the journal of their writers.
+func checkJournal(t *testing.T, files [2]string, l journal) (acknowledged int) {
 	t.Helper()
 	var contents [2][]byte
 	for k, name := range files {
@@ -274,7 +272,7 @@ func checkLedger(t *testing.T, files [2]string, l ledger) (acknowledged int) {
 		first, last := int64(i*busyRegion)/lineSize, int64((i+1)*busyRegion)/lineSize-1
 		err := checkLines(got[i*busyRegion:][:busyRegion], 1, int64(i*busyRegion), func(line int64, g uint32) bool {
 			if inCache(i) && (line == first || line == last) {
-				return g == 0 // nobody writes there
+				return g == 0 // no writer writes there
 			}
 			return g >= done && g <= begun
 		})
@@ -286,7 +284,7 @@ func checkLedger(t *testing.T, files [2]string, l ledger) (acknowledged int) {
 }
 
 // TestExecBesideIO starts processes in a loop, while Files are opened, used and closed. No child
-// has a descriptor of theirs, and the fork does them no harm.
+// may inherit a descriptor of the Files, and the fork must not disturb them.
 func TestExecBesideIO(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
@@ -295,7 +293,7 @@ func TestExecBesideIO(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, name := newCrowd(t, aiotest.Dir(t), aio.O_DIRECT)
-	before := inherited(t, list) // what we have from our own parent
+	before := inherited(t, list) // inherited from the parent of the test
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -305,7 +303,7 @@ func TestExecBesideIO(t *testing.T) {
 				return
 			default:
 			}
-			f, err := aio.OpenFile(name, os.O_RDWR|subject.Modes[i%2].Flag, 0)
+			f, err := aio.OpenFile(name, os.O_RDWR|aiofile.Modes[i%2].Flag, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -332,7 +330,7 @@ func TestExecBesideIO(t *testing.T) {
 	c.check(t, name)
 }
 
-// inherited returns the descriptors of a new process, those of its own included.
+// inherited returns the descriptors of a new process, including its own.
 func inherited(t *testing.T, list string) (numbers []string) {
 	t.Helper()
 	out, err := exec.Command(list, "-l", "/proc/self/fd").Output()
@@ -347,7 +345,7 @@ func inherited(t *testing.T, list string) (numbers []string) {
 		}
 		fields := strings.Fields(name)
 		if strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "/proc/") {
-			target = "" // another each time
+			target = "" // a different one each time
 		}
 		numbers = append(numbers, fields[len(fields)-1]+" "+target)
 	}

@@ -15,18 +15,17 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestCloseInFlight closes Files that hundreds of calls use: each is done, or finds the
-// File closed.
+// TestCloseInFlight closes Files during hundreds of calls: each completes, or returns fs.ErrClosed.
 func TestCloseInFlight(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
 	content := bytes.Repeat([]byte("text"), 256<<10)
-	name := subject.Put(t, aiotest.Dir(t), "file", content)
+	name := aiofile.Put(t, aiotest.Dir(t), "file", content)
 	for i := range aiotest.Scaled(6) {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[i%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|aiofile.Modes[i%2].Flag)
 		var wg sync.WaitGroup
 		var done atomic.Int64
 		for c := range 300 {
@@ -55,7 +54,7 @@ func TestCloseInFlight(t *testing.T) {
 		wg.Wait()
 	}
 	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
-		t.Error("the content is not what it was", err)
+		t.Error("the content has changed", err)
 	}
 }
 
@@ -73,7 +72,7 @@ func callSome(f *aio.File, p []byte, c int, content []byte) error {
 	}
 	n, err := f.ReadAt(p, off)
 	if !bytes.Equal(p[:n], content[off:][:n]) {
-		return errors.New("not what is there")
+		return errors.New("other bytes than the file has")
 	}
 	if n < len(p) && err == nil {
 		return io.ErrUnexpectedEOF

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// lineSize is the length in bytes of a line: content that tells in which file it belongs, and
-// where, and how often that place had been written before. It is no multiple of a block of direct
-// I/O, and none is without whole ones.
+// lineSize is the length in bytes of a line. Its content names its file, its place, and its
+// generation: how often the place had been written before. It divides blocks of direct I/O, so a
+// write of lines may be of whole blocks or not.
 const lineSize = 64
 
 // putLines fills p, which begins at byte offset off, with lines of a generation.
@@ -31,8 +31,8 @@ func putLine(p []byte, file uint32, off int64, generation uint32) {
 	}
 }
 
-// checkLines calls ok with the generation of each line of p, which begins at byte offset off of
-// the file. It returns an error if p is something else, or ok is false.
+// checkLines calls ok with the generation of each line of p, which begins at byte offset off of the
+// file. It returns an error if p is not such lines, or ok returns false.
 func checkLines(p []byte, file uint32, off int64, ok func(line int64, generation uint32) bool) error {
 	var want [lineSize]byte
 	for at := 0; at < len(p); at += lineSize {
@@ -51,7 +51,8 @@ func checkLines(p []byte, file uint32, off int64, ok func(line int64, generation
 
 func anyGeneration(int64, uint32) bool { return true }
 
-// A byte of another line, of another file or of an older generation is seen.
+// TestLines checks that checkLines finds a byte of another line, of another file or of an older
+// generation.
 func TestLines(t *testing.T) {
 	p := make([]byte, 4*lineSize)
 	putLines(p, 1, 4096, 7)

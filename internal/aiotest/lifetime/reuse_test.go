@@ -19,11 +19,11 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// A taker is a descriptor that may have the number of a File that is being closed. check
-// returns an error if somebody used it.
+// A taker is a descriptor that may take the number of a File that is being closed. check returns an
+// error if a stray call used it.
 type taker struct {
 	kind  string
 	fds   []int
@@ -31,14 +31,14 @@ type taker struct {
 	close func()
 }
 
-// victimSize is the length of the files that must not be touched.
+// victimSize is the length of the files that must not change.
 const victimSize = 256 << 10
 
-// takers open descriptors of every sort on which a stray call would be seen.
+// takers open descriptors of every sort that reveals a stray call.
 //
 // On a pipe and a socket pread(2), pwrite(2) and fsync(2) fail, and read(2) and write(2) take or
-// leave bytes. On one opened with O_PATH everything fails with EBADF, an error that nobody
-// else has here: that is how a stray fsync(2), which changes nothing, is seen.
+// leave bytes. On a descriptor opened with O_PATH everything fails with EBADF, which no other call
+// here returns. So it reveals a stray fsync(2), which changes nothing.
 var takers = []func(victim string) (*taker, error){pathTaker, readWriteTaker, readOnlyTaker, pipeTaker, socketTaker}
 
 func pathTaker(victim string) (*taker, error) {
@@ -49,8 +49,8 @@ func pathTaker(victim string) (*taker, error) {
 func readWriteTaker(victim string) (*taker, error) { return fileTaker(victim, os.O_RDWR) }
 func readOnlyTaker(victim string) (*taker, error)  { return fileTaker(victim, os.O_RDONLY) }
 
-// fileTaker sees a stray write by the contents, in the end, and a stray read(2) or
-// write(2) by the offset.
+// fileTaker finds a stray write by the contents, in the end, and a stray read(2) or write(2) by the
+// offset.
 func fileTaker(victim string, flag int) (*taker, error) {
 	f, err := os.OpenFile(victim, flag, 0)
 	if err != nil {
@@ -58,7 +58,7 @@ func fileTaker(victim string, flag int) (*taker, error) {
 	}
 	return &taker{"file", []int{int(f.Fd())}, func() error {
 		if off := aiotest.Offset(f.Fd()); off != 0 {
-			return errors.New("somebody has moved the offset of a file to " + strconv.FormatInt(off, 10))
+			return errors.New("a stray call has moved the offset of a file to " + strconv.FormatInt(off, 10))
 		}
 		return nil
 	}, func() { f.Close() }}, nil
@@ -80,8 +80,7 @@ func socketTaker(string) (*taker, error) {
 	return pairTaker("socket", fds, fds[1], fds[0])
 }
 
-// pairTaker has a few bytes in a pipe or socket, which are to be there in the end and
-// nothing else.
+// pairTaker keeps a few bytes in a pipe or socket, which must contain exactly these in the end.
 func pairTaker(kind string, fds [2]int, in, out int) (*taker, error) {
 	const bait = "bait"
 	if _, err := unix.Write(in, []byte(bait)); err != nil {
@@ -93,7 +92,7 @@ func pairTaker(kind string, fds [2]int, in, out int) (*taker, error) {
 			return errors.New("in the " + kind + " is " + strconv.Quote(string(p[:max(n, 0)])))
 		}
 		if n, err := unix.Read(out, p); err != unix.EAGAIN {
-			return errors.New("somebody has written to the " + kind + ": " + strconv.Quote(string(p[:max(n, 0)])))
+			return errors.New("a stray call has written to the " + kind + ": " + strconv.Quote(string(p[:max(n, 0)])))
 		}
 		return nil
 	}, func() {
@@ -139,16 +138,16 @@ var strayCalls = []func(f *aio.File, i int, p []byte) error{
 }
 
 // TestNumbersTakenOver closes Files in use, while descriptors of all sorts are opened as fast as
-// they can, and get the numbers. No call of ours may ever reach one of them. It goes on until descriptors of
-// each sort have had such a number.
+// possible, and get the numbers. No call of the Files may reach one of them. The test goes on until
+// descriptors of each sort had such a number.
 func TestNumbersTakenOver(t *testing.T) {
 	aiotest.Guard(t)
 	dir := aiotest.Dir(t)
 	theirs := bytes.Repeat([]byte("t"), victimSize)
-	name, victim := subject.Put(t, dir, "ours", bytes.Repeat([]byte("o"), 512<<10)), subject.Put(t, dir, "theirs", theirs)
+	name, victim := aiofile.Put(t, dir, "ours", bytes.Repeat([]byte("o"), 512<<10)), aiofile.Put(t, dir, "theirs", theirs)
 	opened, taken := 0, make(map[string]int)
 	for round := 0; round < aiotest.Scaled(150) || len(taken) < 4; round++ {
-		f := subject.Open(t, name, os.O_RDWR|subject.Modes[round%2].Flag)
+		f := aiofile.Open(t, name, os.O_RDWR|aiofile.Modes[round%2].Flag)
 		ours := numbers(name)
 		if len(ours) == 0 {
 			t.Fatal("the File has no descriptor")
@@ -194,8 +193,8 @@ func TestNumbersTakenOver(t *testing.T) {
 	t.Logf("of %d descriptors these had the number of a File that was being closed: %v", opened, taken)
 }
 
-// takeOver opens descriptors until the calls on the File have ended, and some more, and
-// counts in taken those that got one of its numbers.
+// takeOver opens descriptors until the calls on the File have ended, and some more. It counts in
+// taken the descriptors that got one of the File's numbers.
 func takeOver(t *testing.T, round int, victim string, ours []int, ended *atomic.Bool, taken map[string]int) (opened int) {
 	var held []*taker
 	for i, last := round, false; !last; i++ {
@@ -215,7 +214,7 @@ func takeOver(t *testing.T, round int, victim string, ours []int, ended *atomic.
 		}
 		taken[k.kind]++
 		if len(held) > 16 {
-			break // what has a number of ours is kept to the end
+			break // a descriptor with a number of the File stays open to the end
 		}
 	}
 	for !ended.Load() {

@@ -12,12 +12,12 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestThreads has 10,000 goroutines read and write blocks of a direct File. The process does
-// with hardly more threads than one that does nothing; each of these lives to its end, so
-// they can be counted after the work.
+// TestThreads reads and writes blocks of a direct File in 10,000 goroutines. The process needs
+// hardly more threads than an idle one. Go never ends a thread, so they can be counted after the
+// work.
 func TestThreads(t *testing.T) {
 	aiotest.NeedsTime(t)
 	aiotest.Guard(t)
@@ -29,7 +29,7 @@ func TestThreads(t *testing.T) {
 		crowd = 10_000
 		size  = 64 << 20
 	)
-	f := subject.Open(t, subject.Put(t, aiotest.Dir(t), "file", nil), os.O_RDWR|aio.O_DIRECT)
+	f := aiofile.Open(t, aiofile.Put(t, aiotest.Dir(t), "file", nil), os.O_RDWR|aio.O_DIRECT)
 	if !f.Direct() {
 		aiotest.NeedsDirect(t)
 	}
@@ -72,8 +72,8 @@ func TestThreads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// io_submit(2) blocks while the device's queue is full, and on a disk that stalls the queue has a thread
-		// more each time that this takes long, 64 at most.
+		// io_submit(2) blocks while the device's queue is full. On a disk that stalls the queue
+		// adds a thread each time that this takes long, 64 at most.
 		stats := aio.ReadStats()
 		relieved := int(min(stats.Mechanism.Relieved, 64))
 		if stats.Busy > 0 {

@@ -1,4 +1,4 @@
-// Package measure has what the benchmarks over databases have in common.
+// Package measure has the common parts of the benchmarks over databases.
 package measure
 
 import (
@@ -11,8 +11,8 @@ import (
 	"slices"
 )
 
-// Rounds runs every mode once a round, and begins each round with another, so that what disturbs the disk disturbs all of them. It
-// returns what once has returned, round by round.
+// Rounds calls once for every mode in each round, and begins each round with another mode, so that
+// a disturbance of the disk affects all of them. It returns the results of once, round by round.
 func Rounds[T any](modes []string, rounds int, once func(mode string, round int) (T, error)) (map[string][]T, error) {
 	all := make(map[string][]T)
 	for round := range rounds {
@@ -37,7 +37,7 @@ func Each[T any](samples []T, value func(T) float64) []float64 {
 	return values
 }
 
-// Quantile interpolates between the two nearest of values, of which there is at least one.
+// Quantile interpolates between the two nearest of values, which must not be empty.
 func Quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	at := q * float64(len(sorted)-1)
@@ -62,8 +62,8 @@ func Ratios(values, others []float64) Ratio {
 
 func (r Ratio) String() string { return fmt.Sprintf("%.2f [%.2f-%.2f]", r.Median, r.Q1, r.Q3) }
 
-// Drop has the page cache forget a file, or all files below a directory. What is not on the disk yet is written first, because it
-// would stay. A name that is not there is no error.
+// Drop drops a file, or all files below a directory, from the page cache. It first writes dirty
+// pages back, because they would stay. A name that does not exist is no error.
 func Drop(name string) error { return each(name, dropFile) }
 
 // Fill reads a file, or all files below a directory, into the page cache.
@@ -91,7 +91,8 @@ func each(name string, do func(string) error) error {
 	})
 }
 
-// Main runs do with a new directory below dir, which goes afterwards. If it fails the program ends with 1.
+// Main runs do with a new directory below dir, which it removes afterwards. If do fails the program
+// ends with 1.
 func Main(dir string, do func(tmp string) error) {
 	tmp, err := os.MkdirTemp(dir, "bench")
 	if err == nil {

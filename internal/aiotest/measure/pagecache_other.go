@@ -4,5 +4,5 @@ package measure
 
 import "errors"
 
-// dropFile is only known for Linux; what is measured with the file in memory says nothing.
+// dropFile is implemented on Linux only: measurements of a file in memory would mean nothing.
 func dropFile(string) error { return errors.ErrUnsupported }

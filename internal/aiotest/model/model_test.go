@@ -1,6 +1,6 @@
-// Package model tests package aio against package os for long: random programs on two
-// files, with all that can be seen compared after every step, and what is on the block
-// device in the end.
+// Package model tests package aio against package os at length: it runs random programs on two
+// files, compares all observable results after every step, and in the end the bytes on the block
+// device.
 package model
 
 import (
@@ -16,27 +16,27 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// The same programs every time, unless others are asked for:
+// The default programs are the same in each run. Others:
 //
 //	go test -timeout 0 ./internal/aiotest/model -v -run TestModel -model.seed 1000000 -model.steps 1000000
 var (
 	seed  = flag.Uint64("model.seed", 1, "`seed` of the first program; the next has the next")
-	steps = flag.Int("model.steps", 0, "run programs until there are so many `steps`, 10000 if it is 0, fewer with -short and -race")
+	steps = flag.Int("model.steps", 0, "run programs of `steps` in total, 10000 if it is 0, fewer with -short and -race")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		// One operation at a time would never come to kernel AIO; and it takes longer there.
-		subject.Must(aio.Configure(aio.Config{SyncLimit: -1}))
+		// By default an operation alone would never use kernel AIO.
+		aiofile.Must(aio.Configure(aio.Config{SyncLimit: -1}))
 	}
-	aiotest.Main(m, subject.Count, nil)
+	aiotest.Main(m, aiofile.Count, nil)
 }
 
-// sizes are those of the files in the beginning: where something changes, and beside it.
+// sizes are the initial sizes of the files: at the borders of blocks and buffers, and beside them.
 var sizes = func() []int {
 	var all []int
 	for _, n := range []int{0, 511, 512, 4095, 4096, 2 << 20} {
@@ -52,7 +52,7 @@ func TestModel(t *testing.T) {
 	run(t, aiotest.Dir(t), *seed, stepsOr(10000))
 }
 
-// stepsOr returns how many steps were asked for, or else n.
+// stepsOr returns the value of -model.steps, or else n.
 func stepsOr(n int) int {
 	if *steps > 0 {
 		return *steps
@@ -60,7 +60,7 @@ func stepsOr(n int) int {
 	return aiotest.Scaled(n)
 }
 
-// run runs programs in dir, and returns how many bytes of the device were compared.
+// run runs programs in dir, and returns the number of bytes of the device compared.
 func run(t *testing.T, dir string, seed uint64, steps int) (raw int64) {
 	t.Helper()
 	disk := aiotest.OpenDisk(t, dir)
@@ -69,7 +69,7 @@ func run(t *testing.T, dir string, seed uint64, steps int) (raw int64) {
 	opt.Finished = func(t testing.TB, name string, content []byte) {
 		raw += secret.check(t, disk, name, content)
 	}
-	m := aiotest.NewMachine(t, dir, subject.Roundabout(t, 0), opt)
+	m := aiotest.NewMachine(t, dir, aiofile.Roundabout(t, 0), opt)
 	programs := 0
 	for ; m.Count().Steps < steps && !t.Failed(); programs++ {
 		s := seed + uint64(programs)
@@ -109,16 +109,16 @@ func program(seed uint64) []byte {
 // sizeClasses is the number of sizes of bounce buffers, 4 KiB to 1 MiB.
 const sizeClasses = 9
 
-// A secret is another file, whose bytes fill the bounce buffers of the process: there
-// they should stay.
+// A secret is another file, whose bytes fill the bounce buffers of the process. They must not
+// appear anywhere else.
 type secret struct {
 	testing.TB
 	file *aio.File
 	buf  []byte
 }
 
-// word is what the secret consists of. All bytes of aiotest.Pattern are odd, none of these
-// is: so a single one tells where it comes from.
+// word is repeated in the secret. All bytes of aiotest.Pattern are odd, and all bytes of word even.
+// So a single byte tells its origin.
 const word = "BDFHJLNPRTVXZ02468ZXVTRPNLJHFDB "
 
 // betrays returns the index of a byte of the secret in p, or -1.
@@ -131,10 +131,10 @@ func newSecret(t testing.TB, dir string) *secret {
 	if err := os.WriteFile(name, bytes.Repeat([]byte(word), 2<<20/len(word)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &secret{TB: t, file: subject.Open(t, name, os.O_RDONLY|aio.O_DIRECT), buf: aiotest.Buffer(1<<20, 1)}
+	return &secret{TB: t, file: aiofile.Open(t, name, os.O_RDONLY|aio.O_DIRECT), buf: aiotest.Buffer(1<<20, 1)}
 }
 
-// read reads into a buffer at an odd address what fills a bounce buffer of a size.
+// read reads into a buffer at an odd address, with the length of a class of bounce buffers.
 func (s *secret) read(k int) {
 	p := s.buf[:4096<<(k%sizeClasses)]
 	if n, err := s.file.ReadAt(p, int64(k%4)*4096); n != len(p) || err != nil || string(p[:len(word)]) != word {
@@ -142,7 +142,7 @@ func (s *secret) read(k int) {
 	}
 }
 
-// check compares a file with what is on the device, if that can be read.
+// check compares a file with its bytes on the device, if the device can be read.
 func (s *secret) check(t testing.TB, disk *aiotest.Disk, name string, content []byte) int64 {
 	t.Helper()
 	if i := betrays(content); i >= 0 {
@@ -168,7 +168,7 @@ func (s *secret) check(t testing.TB, disk *aiotest.Disk, name string, content []
 	return n + int64(len(tail))
 }
 
-// TestCheckExtents changes what is on the device, or what should be.
+// TestCheckExtents changes the bytes on the device, or the expected ones.
 func TestCheckExtents(t *testing.T) {
 	aiotest.Guard(t)
 	content := aiotest.Pattern(10000, 1)

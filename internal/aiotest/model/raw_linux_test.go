@@ -7,14 +7,14 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// TestRawBlocks is for a machine whose disk may not be read: a small one of our own.
+// TestRawBlocks runs on a small disk of its own, for machines whose disk may not be read.
 func TestRawBlocks(t *testing.T) {
 	dir, device := aiotest.Ext4.NewDir(t)
 	for _, env := range aiotest.Environment(dir, device, true) {
 		name, value, _ := strings.Cut(env, "=")
 		t.Setenv(name, value)
 	}
-	// Not every program leaves a file whose blocks have places on the device.
+	// Some programs leave a file whose blocks have no places on the device.
 	var raw int64
 	for i := uint64(0); raw == 0 && i < 10 && !t.Failed(); i++ {
 		raw = run(t, dir, *seed+100*i, stepsOr(600))

@@ -1,5 +1,5 @@
-// Readers reads a file at random through a direct File, from many goroutines, for
-// strace(1) to watch: go run ./internal/aiotest/readers -goroutines 64 -reads 10000 FILE.
+// Readers reads a file at random through a direct File, from many goroutines, under strace(1): go
+// run ./internal/aiotest/readers -goroutines 64 -reads 10000 FILE.
 package main
 
 import (

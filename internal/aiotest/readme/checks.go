@@ -15,18 +15,18 @@ import (
 	"unicode/utf8"
 )
 
-// What the front document may have, and how wide a line of any document may be.
+// Limits of the front document, and the width of a line of any document.
 const (
 	maxLines   = 130
 	maxWords   = 1000
 	maxColumns = 100
 )
 
-// A repository is what the documents are compared with.
+// A repository is the tree that the documents are compared with.
 type repository struct {
 	root      string
 	files     map[string]bool   // by path
-	dirs      map[string]bool   // those that have files, by path
+	dirs      map[string]bool   // directories with files, by path
 	sources   map[string]string // text of the Go files, by path
 	functions map[string]bool   // tests, fuzz tests and benchmarks
 	methods   int               // of *os.File
@@ -97,10 +97,10 @@ func (r *repository) add(name string) error {
 
 var function = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w*)\(`)
 
-// A check returns what is wrong with a document.
+// A check returns the problems of a document.
 type check func(*repository, document) []string
 
-// checks has them by what they find.
+// checks maps the name of a finding to its check.
 var checks = map[string]check{
 	"lengths":  (*repository).length,
 	"lines":    (*repository).width,
@@ -113,7 +113,7 @@ var checks = map[string]check{
 	"versions": (*repository).versions,
 }
 
-// problems makes all checks of all documents.
+// problems runs all checks on all documents.
 func (r *repository) problems() []string {
 	var all []string
 	for _, d := range r.documents {
@@ -125,7 +125,7 @@ func (r *repository) problems() []string {
 	return all
 }
 
-// counted says what was checked.
+// counted lists the numbers of things checked.
 func (r *repository) counted() string {
 	var parts []string
 	for what, n := range r.found {
@@ -140,8 +140,8 @@ func at(d document, line int, text string, args ...any) string {
 	return fmt.Sprintf("%s:%d: %s", d.name, line, fmt.Sprintf(text, args...))
 }
 
-// length holds the limits of the front document, and that it says how many methods there are and
-// which Go it takes.
+// length checks the limits of the front document, and that it states the number of methods and the
+// Go version.
 func (r *repository) length(d document) (wrong []string) {
 	if d.name != front {
 		return nil
@@ -161,11 +161,11 @@ func (r *repository) length(d document) (wrong []string) {
 	return wrong
 }
 
-// width holds the width of lines outside of tables.
+// width checks the width of lines outside of tables.
 func (r *repository) width(d document) (wrong []string) {
 	for i, s := range strings.Split(d.text, "\n") {
 		r.found["lines"]++
-		// A tab as wide as most editors have it.
+		// Most editors show a tab 4 columns wide.
 		n := utf8.RuneCountInString(strings.ReplaceAll(s, "\t", "    "))
 		if n > maxColumns && !strings.HasPrefix(s, "|") {
 			wrong = append(wrong, at(d, i+1, "%d columns, of %d that a line may have", n, maxColumns))
@@ -174,8 +174,8 @@ func (r *repository) width(d document) (wrong []string) {
 	return wrong
 }
 
-// snippets holds that Go is formatted, and that what is not a whole program is in a file that is
-// compiled. The front document has whole programs only.
+// snippets checks that Go code is formatted, and that a snippet which is no whole program is in a
+// compiled file. The front document has whole programs only.
 func (r *repository) snippets(d document) (wrong []string) {
 	for _, b := range d.blocks {
 		if b.kind != "go" {
@@ -210,7 +210,7 @@ func (r *repository) contain(snippet string) bool {
 	return false
 }
 
-// flat leaves the indentation out.
+// flat removes the indentation.
 func flat(source string) string {
 	var b strings.Builder
 	for line := range strings.Lines(source) {
@@ -219,7 +219,7 @@ func flat(source string) string {
 	return b.String()
 }
 
-// tests holds that the tests, fuzz tests and benchmarks exist that a document names as code.
+// tests checks that the tests, fuzz tests and benchmarks named as code in a document exist.
 func (r *repository) tests(d document) (wrong []string) {
 	for _, c := range d.code() {
 		for _, name := range testName.FindAllString(c.text, -1) {
@@ -234,7 +234,7 @@ func (r *repository) tests(d document) (wrong []string) {
 
 var testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w*`)
 
-// code returns what a document has in code spans, and the lines of its blocks that are no Go.
+// code returns the code spans of a document, and the lines of its blocks that are not Go.
 func (d document) code() (found []line) {
 	for _, l := range d.lines {
 		for _, m := range span.FindAllStringSubmatch(l.text, -1) {
@@ -289,7 +289,7 @@ var (
 	reference  = regexp.MustCompile(`\]\[([^\]]+)\]`)
 )
 
-// link returns what is wrong with a link of a document, or nothing.
+// link returns the problem of a link of a document, or nothing.
 func (r *repository) link(d document, to string) string {
 	if strings.Contains(to, "://") || strings.HasPrefix(to, "mailto:") {
 		return "" // not in the repository
@@ -370,7 +370,7 @@ func (r *repository) commands(d document) (wrong []string) {
 	return wrong
 }
 
-// command returns what is wrong with the arguments of a go command, or nothing.
+// command returns the problem of the arguments of a go command, or nothing.
 func (r *repository) command(args []string) string {
 	dir := "."
 	if args[0] == "-C" && len(args) > 2 {
@@ -417,7 +417,7 @@ func (r *repository) flag(command, name string) bool {
 	return false
 }
 
-// numbers holds that each number of methods is what reflection says.
+// numbers checks each number of methods against reflection.
 func (r *repository) numbers(d document) (wrong []string) {
 	for _, l := range d.lines {
 		for _, m := range methods.FindAllStringSubmatch(l.text, -1) {

@@ -14,7 +14,7 @@ type document struct {
 	blocks []block
 }
 
-// A line is one outside of the blocks of code, with its number.
+// A line is a line outside of code blocks, with its number.
 type line struct {
 	number int
 	text   string
@@ -22,7 +22,7 @@ type line struct {
 
 // A block is a fenced block of code.
 type block struct {
-	kind string // what stands behind the fence
+	kind string // the text after the fence
 	line int    // the number of its first line
 	text string
 }

@@ -1,4 +1,4 @@
-// Readme checks the project's documents, and runs what they tell their reader to run.
+// Readme checks the project's documents, and runs the commands and programs in them.
 //
 //	go run ./internal/aiotest/readme -run README.md     the blocks of README.md
 //	go run ./internal/aiotest/readme -check             all documents
@@ -10,9 +10,9 @@
 //	           empty directory. Otherwise a fragment, which a compiled file must contain.
 //	others     not run
 //
-// -run runs the scripts and programs of the documents that are its arguments, and fails where
-// one has none. -check makes the checks of checks.go. It also runs the programs and scripts of
-// all documents but README.md, whose scripts are the tests: -run is for these.
+// With -run it runs the scripts and programs of the given documents, and fails if a document has
+// none. With -check it makes the checks of checks.go. It also runs the programs and scripts of all
+// documents except README.md, whose scripts are the tests.
 //
 // It needs Go, git, bash and coreutils. It stops at the first block that fails.
 package main
@@ -58,7 +58,7 @@ func do(check, run bool, names []string) error {
 	return nil
 }
 
-// checkAll checks the repository that the current directory is the root of.
+// checkAll checks the repository whose root is the current directory.
 func checkAll() error {
 	r, err := open(".")
 	if err != nil {
@@ -86,7 +86,7 @@ func checkAll() error {
 // front is the document that must be short.
 const front = "README.md"
 
-// documents are the names of those that the project has, relative to its root.
+// documents returns the names of the project's documents, relative to its root.
 func documents(root string) ([]string, error) {
 	var names []string
 	for _, pattern := range []string{"*.md", "docs/*.md"} {

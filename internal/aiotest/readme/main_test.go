@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// good is a repository without a problem. Each test of a check spoils one thing in it.
+// good is a repository without a problem. Each test of a check breaks one thing in it.
 var good = map[string]string{
 	"go.mod": "module example\n\ngo 1.25.0\n",
 	"README.md": `# Title
@@ -54,7 +54,7 @@ func repo(t *testing.T, files map[string]string) *repository {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.methods = 24 // whatever the Go that runs this has
+	r.methods = 24 // independent of the Go that runs this
 	return r
 }
 
@@ -63,7 +63,7 @@ func TestNoProblem(t *testing.T) {
 	if problems := r.problems(); len(problems) != 0 {
 		t.Errorf("%q", problems)
 	}
-	// Each check has found what it is for; where it has not, it would pass anything.
+	// Each check has found its subject; a check that finds none would pass anything.
 	for what, want := range map[string]int{
 		"snippets": 2, "tests": 4, "links": 5, "paths": 3, "commands": 4, "numbers of methods": 1, "versions of Go": 1,
 	} {
@@ -77,7 +77,7 @@ func TestProblems(t *testing.T) {
 	long := strings.Repeat("x ", 51)
 	for _, c := range []struct {
 		name           string
-		file, old, new string // what is spoilt
+		file, old, new string // the broken text
 		want           string // the only problem
 	}{
 		{"too many lines", "README.md", "# Title\n", "# Title\n" + strings.Repeat("\n", 120), "lines, of 130 that it may have"},
@@ -102,7 +102,7 @@ func TestProblems(t *testing.T) {
 		{"a linked directory", "docs/guide.md", "../internal/thing)", "../internal/things)", "../internal/things: no such file"},
 		{"a heading", "README.md", "#the-second-part-of-two", "#the-second-part", "no such heading"},
 		{"a heading of the same document", "docs/guide.md", "(#guide)", "(#guides)", "#guides: no such heading"},
-		{"a heading of what has none", "docs/guide.md", "../internal/thing)", "../internal/thing/thing.go#f)", "not a document with headings"},
+		{"a heading of a file without any", "docs/guide.md", "../internal/thing)", "../internal/thing/thing.go#f)", "not a document with headings"},
 		{"a reference", "README.md", "[badge]: ", "[badges]: ", "[badge] is not defined"},
 		{"a file that a reference names", "README.md", "https://example.com/badge.svg", "docs/badge.svg", "docs/badge.svg: no such file"},
 		{"a path", "README.md", "`internal/thing`", "`internal/things`", "there is no internal/things"},
@@ -126,7 +126,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// A table, a directory's own name, a name of another module, what git ignores.
+// TestNoProblemElsewhere covers a table, a directory's own name, a name of another module, and a
+// file ignored by git.
 func TestNoProblemElsewhere(t *testing.T) {
 	files := maps.Clone(good)
 	files["docs/guide.md"] += "\n| " + strings.Repeat("x ", 60) + "|\n|---|\n\n`text/things` `things/x.go`\n"
@@ -189,8 +190,8 @@ func TestModule(t *testing.T) {
 	}
 }
 
-// A script runs in the current directory and stops at the first command that fails; what has
-// nothing to run is an error, and so is a block that fails.
+// TestRun checks that a script runs in the current directory and stops at the first command that
+// fails. A document with nothing to run is an error, and so is a block that fails.
 func TestRun(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("needs bash: run .ci/run tests")

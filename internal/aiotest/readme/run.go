@@ -46,8 +46,8 @@ func program(source string) error {
 	if err != nil {
 		return err
 	}
-	// Beside this module, not in the system's temporary directory: that may be one
-	// without direct I/O.
+	// The directory is beside this module, because the system's temporary directory may have no
+	// direct I/O.
 	dir, err := os.MkdirTemp(root, ".cache-readme-")
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func show(cmd *exec.Cmd) error {
 	return cmd.Run()
 }
 
-// quietly shows the output of a command that fails only.
+// quietly runs a command, and shows its output only if it fails.
 func quietly(cmd *exec.Cmd) error {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -3,8 +3,8 @@
 //	go test -run '^$' -bench . -count 10 ./internal/aiotest/speed | tee all.txt
 //	go tool -modfile=internal/tools/go.mod benchstat -col /impl all.txt
 //
-// They run in the temporary directory (TMPDIR), which should be on a disk. The main
-// measurement, with processes of their own and rounds in turns, is that of ../../../bench.
+// They run in the temporary directory (TMPDIR), which should be on a disk. The main measurement,
+// with separate processes and alternating rounds, is ../../../bench.
 package speed
 
 import (
@@ -25,7 +25,7 @@ const (
 	fileSize = 64 << 20
 )
 
-// A file is what both have.
+// A file has the methods common to os.File and aio.File.
 type file interface {
 	io.ReaderAt
 	io.WriterAt
@@ -99,7 +99,7 @@ func compare(b *testing.B, flag int, depths []int, do func(f file, p []byte, off
 	}
 }
 
-// filled returns the name of a file that has all of its blocks.
+// filled returns the name of a file with all of its blocks allocated.
 func filled(b *testing.B) string {
 	name := filepath.Join(b.TempDir(), "file")
 	f, err := os.Create(name)
@@ -122,7 +122,7 @@ func filled(b *testing.B) string {
 	return name
 }
 
-// run has depth goroutines do b.N operations in sum.
+// run makes b.N operations in total, in depth goroutines.
 func run(b *testing.B, depth int, do func(p []byte, off int64) error) {
 	b.SetBytes(block)
 	b.ReportAllocs()

@@ -9,7 +9,8 @@ import (
 	"github.com/go-aio/aio/examples/internal/compare"
 )
 
-// Same has a program read a small file by every way; Measure fails if one gives something else than os.File.
+// Same runs a program on a small file in every way; Measure fails if the result of one differs from
+// that of os.File.
 func Same(t *testing.T, program compare.Program) {
 	t.Helper()
 	o := compare.Options{Dir: t.TempDir(), Size: 4 << 20, Rounds: 1}

@@ -14,7 +14,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// TestBatchErrors has sectors that cannot be read, or written, among those of one Batch.
+// TestBatchErrors makes some sectors of a Batch unreadable, or unwritable.
 func TestBatchErrors(t *testing.T) {
 	each(t, once, func(t *testing.T, on target) {
 		oracle, pkg := on.direct(t)
@@ -38,10 +38,11 @@ func TestBatchErrors(t *testing.T) {
 	})
 }
 
-// batchApart is from one member to the next, in bytes; what the crowd reads is beyond all.
+// batchApart is the distance in bytes from one member to the next. The crowd reads beyond all of
+// them.
 const batchApart = 65536
 
-// batchOf reads or writes 32 blocks: at once, or one after the other if it is os.File that does.
+// batchOf reads or writes 32 blocks: at once, or one after the other if f is an os.File.
 func batchOf(s *stage, f aiotest.File, in string, op fusedisk.Op) {
 	var b aio.Batch
 	for i := range int64(32) {
@@ -66,15 +67,15 @@ func batchOf(s *stage, f aiotest.File, in string, op fusedisk.Op) {
 		}
 		s.Note(fmt.Sprintf("%s: %s %d", in, op, i), n, err)
 	}
-	_ = b.Do(context.Background()) // is the error of a member
+	_ = b.Do(context.Background()) // the error of a member
 	for i := range b.Len() {
 		n, err := b.Result(i)
 		s.Note(fmt.Sprintf("%s: %s %d", in, op, i), n, err)
 	}
 }
 
-// TestBatchCancelledInFlight ends the context while the disk has not answered: Do waits for
-// what is under way, whose buffers the kernel has, and begins nothing else.
+// TestBatchCancelledInFlight ends the context before the disk has answered. Do waits for the
+// requests in flight, whose buffers the kernel has, and begins no more.
 func TestBatchCancelledInFlight(t *testing.T) {
 	each(t, unbuffered, func(t *testing.T, on target) {
 		_, pkg := on.direct(t)
@@ -124,8 +125,8 @@ func cancelInFlight(s *stage, f *aio.File) {
 		switch n, err := b.Result(i); {
 		case i < after && n == 4096 && err == nil:
 			written++
-		case (i >= after || s.on.plain) && n == 0 && err == cause:
-			// In a plain File members are calls of their own, of which some may not have begun.
+		case (i >= after || s.on.noDirect) && n == 0 && err == cause:
+			// In a buffered File members are separate calls, of which some may not have begun.
 		default:
 			s.Errorf("member %d: %d, %v", i, n, err)
 		}
@@ -136,5 +137,5 @@ func cancelInFlight(s *stage, f *aio.File) {
 	s.good()
 	p := aiotest.Buffer(4096, 0)
 	n, err := f.ReadAt(p, 0)
-	s.Note("what was written before", n, err, string(p) == string(content(2, 0, 4096)))
+	s.Note("bytes written before", n, err, string(p) == string(content(2, 0, 4096)))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// TestShortTransfers has a FUSE filesystem, where a File is plain, cut requests short: the
-// rest is asked for again, as long as there is one byte more each time.
+// TestShortTransfers cuts requests short on a FUSE filesystem, where a File is buffered. The
+// library asks for the rest again, as long as each request transfers a byte more.
 func TestShortTransfers(t *testing.T) {
 	aiotest.NeedsMounts(t)
 	for _, flag := range []int{0, aio.O_DIRECT} {
@@ -44,7 +44,7 @@ func TestShortTransfers(t *testing.T) {
 
 func shortTransfers(s *stage, f aiotest.File, short int) {
 	for _, op := range []fusedisk.Op{fusedisk.Write, fusedisk.Read} {
-		// Never all of a request: a read of nothing is the end of the file.
+		// Never cut a whole request: a read of 0 bytes is the end of the file.
 		s.disk.Inject(func(r fusedisk.Request) fusedisk.Fault {
 			if r.Op != op || r.Len <= short {
 				return fusedisk.Fault{}
@@ -63,7 +63,7 @@ func shortTransfers(s *stage, f aiotest.File, short int) {
 			}
 			k, err := f.ReadAt(p, off)
 			s.Note("ReadAt", k, err, p[:k])
-			k, err = f.ReadAt(p, mib-int64(n/2)) // the end is where it is
+			k, err = f.ReadAt(p, mib-int64(n/2)) // the end of the file has not moved
 			s.Note("ReadAt beyond the end", k, err, p[:k])
 			s.checkZero(p[:k], mib-int64(n/2))
 		}
@@ -74,7 +74,7 @@ func shortTransfers(s *stage, f aiotest.File, short int) {
 	s.Note("at last", n, err, p[:n])
 }
 
-// checkZero fails unless p, at off of a disk that had nothing there, is zero.
+// checkZero fails unless p, read at off of an unwritten part of the disk, is zero.
 func (s *stage) checkZero(p []byte, off int64) {
 	for i, b := range p {
 		if off+int64(i) >= 700_000 && b != 0 {
@@ -84,8 +84,8 @@ func (s *stage) checkZero(p []byte, off int64) {
 	}
 }
 
-// TestShortDisk has the disk under a device cut requests short: the loop driver asks for
-// the rest of a read again.
+// TestShortDisk cuts requests short on the disk under a device. The loop driver asks for the rest
+// of a read again.
 func TestShortDisk(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
@@ -109,7 +109,7 @@ func TestShortDisk(t *testing.T) {
 	})
 }
 
-// TestTruncatedDisk has the device's backing file truncated under it.
+// TestTruncatedDisk truncates the device's backing file under it.
 func TestTruncatedDisk(t *testing.T) {
 	each(t, onDevice, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
@@ -134,8 +134,8 @@ func TestTruncatedDisk(t *testing.T) {
 	})
 }
 
-// TestSlowDisk has requests take long: others overtake them, also reads a write, and Close
-// does not wait for them.
+// TestSlowDisk delays requests. Other requests overtake them, also reads a write, and Close does
+// not wait for them.
 func TestSlowDisk(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
@@ -153,7 +153,7 @@ func TestSlowDisk(t *testing.T) {
 	})
 }
 
-// slowReads has every fourth read wait until all others are done, and the File closed.
+// slowReads delays every fourth read until all others are done, and the File closed.
 func slowReads(s *stage, f aiotest.File) {
 	const calls, apart = 64, 16384
 	release := make(chan struct{})
@@ -196,8 +196,8 @@ func slowReads(s *stage, f aiotest.File) {
 	s.good()
 }
 
-// slowWrite has a write take its time: reads of other bytes do not wait, and one that
-// follows it has what was written.
+// slowWrite delays a write. Reads of other bytes do not wait, and a later read of the same bytes
+// returns the written ones.
 func slowWrite(s *stage, f aiotest.File) {
 	release, waits := make(chan struct{}), make(chan struct{}, 1)
 	s.disk.Inject(func(r fusedisk.Request) fusedisk.Fault {
@@ -222,11 +222,11 @@ func slowWrite(s *stage, f aiotest.File) {
 	close(release)
 	s.Note("the write", <-written)
 	n, err = f.ReadAt(p, mib)
-	s.Note("a read of what was written", n, err, p[:n])
+	s.Note("a read of the written bytes", n, err, p[:n])
 	s.good()
 }
 
-// TestManySlowReads has 500 direct reads take a tenth of a second each: they wait in the
+// TestManySlowReads makes 500 direct reads that take a tenth of a second each. They wait in the
 // kernel, and not on threads.
 func TestManySlowReads(t *testing.T) {
 	aiotest.Guard(t)
@@ -258,7 +258,7 @@ func TestManySlowReads(t *testing.T) {
 				})
 			}
 			aiotest.Until(s, "reads wait at the disk", func() bool { return s.count.Load() >= 64 })
-			time.Sleep(50 * time.Millisecond) // for threads to come, if they do
+			time.Sleep(50 * time.Millisecond) // for new threads to start, if any do
 			threads = max(threads, tasks(s)-before)
 			close(release)
 			wg.Wait()

@@ -17,31 +17,31 @@ import (
 
 const mib = 1 << 20
 
-// ways are the pairs to compare. The kernel reads for a direct read the whole of it or
-// nothing, and for a buffered one page by page, up to the bad one; and a direct write
-// fails itself where a buffered one lets Sync fail. So each is beside its like.
+// ways are the pairs to compare. A direct read fails as a whole; a buffered one reads page by page,
+// up to the bad one. A direct write fails itself; after a buffered one Sync fails. So a direct File
+// is compared with a direct os.File, and a buffered File with a buffered one.
 func (on target) ways(t *testing.T, do func(t *testing.T, oracle, pkg aiotest.Package)) {
-	t.Run("plain", func(t *testing.T) { do(t, osBuffered, subject(t, 0)) })
+	t.Run("buffered", func(t *testing.T) { do(t, osBuffered, subject(t, 0)) })
 	t.Run("direct", func(t *testing.T) {
 		oracle, pkg := on.direct(t)
 		do(t, oracle, pkg)
 	})
 }
 
-// crowds run a test alone, where requests take lanes and plain system calls, and among
-// others, where they go through the shared queue.
+// crowds runs a test alone, where requests are sync, and among others, where they go through the
+// shared queue.
 func crowds(s *stage, f aiotest.File, do func(in string)) {
 	do("alone")
 	if !s.Direct {
-		return // the shared queue is not for reads of a plain File
+		return // reads of a buffered File do not go through the shared queue
 	}
 	stop := crowd(s, f)
 	defer stop()
 	do("in a crowd")
 }
 
-// crowd has many read what no fault touches, the last 256 KiB of a file of [fileSize],
-// until stop is called. None of them may notice anything.
+// crowd reads a part of the file without faults, the last 256 KiB of a file of [fileSize], in many
+// goroutines, until stop is called. These reads must all succeed.
 func crowd(s *stage, f aiotest.File) (stop func()) {
 	var quit atomic.Bool
 	var wg sync.WaitGroup
@@ -54,7 +54,7 @@ func crowd(s *stage, f aiotest.File) (stop func()) {
 			for !quit.Load() {
 				n, err := f.ReadAt(p, off)
 				if n != len(p) || err != nil || string(p) != string(want) {
-					s.Errorf("a read beside the faults: %d, %v; or not what was there", n, err)
+					s.Errorf("a read beside the faults: %d, %v; or other bytes", n, err)
 					return
 				}
 				begun.Add(1)
@@ -70,7 +70,7 @@ func crowd(s *stage, f aiotest.File) (stop func()) {
 
 const fileSize = 4 * mib
 
-// TestReadError has sectors that cannot be read.
+// TestReadError makes sectors unreadable.
 func TestReadError(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
@@ -116,7 +116,7 @@ func readErrors(s *stage, f aiotest.File, in string, bounced bool) {
 	}
 	s.bad(fusedisk.Read, 1, 64<<10, 64<<10+1)
 	s.forget(f)
-	for range 3 { // the second meets the error, and the third again
+	for range 3 { // the second read meets the error, and the third again
 		p := s.buffer(64<<10, bounced)
 		n, err := f.Read(p)
 		at, _ := f.Seek(0, io.SeekCurrent)
@@ -129,19 +129,19 @@ func readErrors(s *stage, f aiotest.File, in string, bounced bool) {
 	s.Note(in+"Read again", n, err, p[:n], at)
 }
 
-// partial is whether the kernel counts, of a direct read that fails, what was read before
-// it as often as not: btrfs, depending on the order in which the parts end.
+// partial reports whether a failed direct read may return the bytes before the error, or not. On
+// btrfs it depends on the order in which the parts end.
 func (s *stage) partial() bool { return s.Direct && s.on.fs.Kind == "btrfs" }
 
-// check compares p with what the first generation has at off.
+// check compares p with the first generation at off.
 func (s *stage) check(what string, p []byte, off int64) {
 	s.Helper()
 	if string(p) != string(content(1, off, len(p))) {
-		s.Errorf("%s: %d bytes, and not what is there", what, len(p))
+		s.Errorf("%s: %d bytes that the file does not have there", what, len(p))
 	}
 }
 
-// TestNthRead has the nth request fail, whatever it is.
+// TestNthRead fails the nth request.
 func TestNthRead(t *testing.T) {
 	each(t, once, func(t *testing.T, on target) {
 		oracle, pkg := on.direct(t)
@@ -166,8 +166,8 @@ func TestNthRead(t *testing.T) {
 	})
 }
 
-// TestUnalignedReadError is for direct reads that os.File cannot make; the one that it can
-// reads page by page. The error must be the same, and what was read before it right.
+// TestUnalignedReadError makes direct reads that os.File cannot make; its buffered descriptor reads
+// page by page. The error must be the same, and the bytes before it right.
 func TestUnalignedReadError(t *testing.T) {
 	each(t, cached, func(t *testing.T, on target) {
 		on.compare(t, osBuffered, subject(t, aio.O_DIRECT), func(s *stage) {
@@ -183,7 +183,7 @@ func TestUnalignedReadError(t *testing.T) {
 				n, err := f.ReadAt(p, r.off)
 				s.Note(fmt.Sprintf("ReadAt %d bytes at %d", r.n, r.off), err)
 				if n > 0 && r.off+int64(n) > bad && r.off <= bad || string(p[:n]) != string(content(1, r.off, n)) {
-					s.Errorf("ReadAt %d bytes at %d: %d, with %v: not what is there", r.n, r.off, n, err)
+					s.Errorf("ReadAt %d bytes at %d: %d, with %v: other bytes than the file has", r.n, r.off, n, err)
 				}
 			}
 			s.good()
@@ -191,8 +191,8 @@ func TestUnalignedReadError(t *testing.T) {
 	})
 }
 
-// TestCrowdOfErrors has hundreds in flight, of which some meet a bad sector: those fail,
-// and no other.
+// TestCrowdOfErrors has hundreds of requests in flight, of which some meet a bad sector: exactly
+// those fail.
 func TestCrowdOfErrors(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
@@ -201,7 +201,7 @@ func TestCrowdOfErrors(t *testing.T) {
 				f := s.open(os.O_RDWR)
 				for _, op := range []fusedisk.Op{fusedisk.Read, fusedisk.Write} {
 					if op == fusedisk.Write && (!s.Direct || on.buffers) {
-						continue // Sync's business
+						continue // Sync reports it
 					}
 					crowdOfErrors(s, f, op)
 				}
@@ -210,8 +210,8 @@ func TestCrowdOfErrors(t *testing.T) {
 	})
 }
 
-// crowdOfErrors reads or writes every other block, or page of a file without them, because
-// the kernel makes one request of neighbours.
+// crowdOfErrors reads or writes every other block, because the kernel merges neighbours into one
+// request. A File without blocks uses pages.
 func crowdOfErrors(s *stage, f aiotest.File, op fusedisk.Op) {
 	const calls, apart = 400, 8192
 	s.forget(f)
@@ -225,7 +225,7 @@ func crowdOfErrors(s *stage, f aiotest.File, op fusedisk.Op) {
 		return false
 	})
 	if !s.Direct {
-		adviseRandom(s, f) // or a page that is read for another makes a request with the bad one
+		adviseRandom(s, f) // or readahead merges another page with the bad one
 	}
 	var wg sync.WaitGroup
 	for i := range calls {
@@ -238,7 +238,7 @@ func crowdOfErrors(s *stage, f aiotest.File, op fusedisk.Op) {
 				copy(p, content(2, off, 4096))
 				n, err = f.WriteAt(p, off)
 			} else if n, err = f.ReadAt(p, off); string(p[:n]) != string(content(1, off, n)) {
-				s.Errorf("%v %d is not what is there", op, i)
+				s.Errorf("%v %d differs from the file", op, i)
 			}
 			switch {
 			case fails(i) && (n != 0 || !errors.Is(err, syscall.EIO)):
@@ -256,14 +256,14 @@ func crowdOfErrors(s *stage, f aiotest.File, op fusedisk.Op) {
 	if op == fusedisk.Write {
 		for i := range calls {
 			if fails(i) {
-				clear(p[i*apart:][:4096]) // whether some of it has been written is the disk's
+				clear(p[i*apart:][:4096]) // the disk may have written some of it
 			}
 		}
 	}
 	s.Note(fmt.Sprintf("after the %vs", op), n, err, p[:n])
 }
 
-// TestWriteError has sectors that cannot be written.
+// TestWriteError makes sectors unwritable.
 func TestWriteError(t *testing.T) {
 	each(t, unbuffered, func(t *testing.T, on target) {
 		oracle, pkg := on.direct(t)
@@ -302,7 +302,7 @@ func writeErrors(s *stage, f aiotest.File, in string, bounced bool) {
 		s.Note(in+"good again: ReadAt", n, err, p[:n])
 	}
 	s.bad(fusedisk.Write, 2, 64<<10, 64<<10+1)
-	for i := range 3 { // the second meets the error
+	for i := range 3 { // the second write meets the error
 		p := s.buffer(64<<10, bounced)
 		copy(p, content(2, int64(i)*64<<10, len(p)))
 		n, err := f.Write(p)

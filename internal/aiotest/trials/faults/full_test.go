@@ -21,7 +21,7 @@ var small = func() aiotest.Filesystem {
 	return fs
 }()
 
-// TestNoSpace writes to filesystems that are full.
+// TestNoSpace writes to full filesystems.
 func TestNoSpace(t *testing.T) {
 	aiotest.NeedsMounts(t)
 	for _, fs := range []aiotest.Filesystem{small, aiotest.XFS, aiotest.Btrfs, aiotest.BtrfsNoCow, aiotest.Tmpfs} {
@@ -32,7 +32,7 @@ func TestNoSpace(t *testing.T) {
 			for _, flag := range []int{0, aio.O_DIRECT} {
 				for _, unit := range []int{4096, 1000} {
 					if flag == 0 && unit == 4096 {
-						continue // all the same to the page cache
+						continue // it uses the page cache in either case
 					}
 					t.Run(fmt.Sprintf("direct=%t/unit=%d", flag != 0, unit), func(t *testing.T) {
 						aiotest.Guard(t)
@@ -44,9 +44,9 @@ func TestNoSpace(t *testing.T) {
 	}
 }
 
-// subjectOn is subject where Files may be plain.
+// subjectOn is subject where Files may be buffered.
 func subjectOn(t *testing.T, flag int, fs aiotest.Filesystem) aiotest.Package {
-	if fs.Name == aiotest.Tmpfs.Name { // has direct I/O, and does not tell its alignment
+	if fs.Name == aiotest.Tmpfs.Name { // has direct I/O, and does not report its alignment
 		return aiotest.Package{OpenFile: func(name string, more int, perm os.FileMode) (aiotest.File, error) {
 			return aiotest.Lift(aio.OpenFile(name, more|flag, perm))
 		}}
@@ -58,7 +58,7 @@ func subjectOn(t *testing.T, flag int, fs aiotest.Filesystem) aiotest.Package {
 func fillUp(s *stage, unit int) {
 	holes := s.Path("mnt/holes")
 	must(os.WriteFile(holes, content(1, 0, 8192), 0o600))
-	must(os.Truncate(holes, 64<<20)) // what follows has no blocks
+	must(os.Truncate(holes, 64<<20)) // writes beyond it have no blocks
 	f, err := s.OpenFile(s.Path("mnt/file"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		s.Fatal(err)
@@ -96,14 +96,14 @@ func fillUp(s *stage, unit int) {
 	s.Note("ReadAt", n, err, got[:n], fi.Size())
 }
 
-// fillRest takes all space that is left.
+// fillRest uses up all remaining space.
 func fillRest(s *aiotest.Side) {
 	rest, err := os.Create(s.Path("mnt/rest"))
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer rest.Close()
-	for n, at := int64(64*mib), int64(0); n >= 4096; { // blocks without their bytes being written
+	for n, at := int64(64*mib), int64(0); n >= 4096; { // blocks without writing their bytes
 		err := unix.Fallocate(int(rest.Fd()), 0, at, n)
 		if err != nil {
 			n /= 2
@@ -112,7 +112,7 @@ func fillRest(s *aiotest.Side) {
 		at += n
 	}
 	unix.Sync()
-	for i := range 64 { // what an allocation keeps back
+	for i := range 64 { // space that an allocation keeps back
 		small, err := os.Create(filepath.Join(s.Path("mnt"), fmt.Sprintf("rest%d", i)))
 		if err != nil {
 			return
@@ -128,7 +128,7 @@ func fillRest(s *aiotest.Side) {
 	}
 }
 
-// attempt writes where there is no space: what is counted is there, and nothing else.
+// attempt writes where there is no space: the counted bytes are there, and nothing else.
 func attempt(s *stage, what string, f aiotest.File, unit int, off int64) {
 	before, _ := f.Stat()
 	p := aiotest.Buffer(unit*512, 0)

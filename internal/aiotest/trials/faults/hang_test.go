@@ -16,7 +16,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// hang has all requests wait until release.
+// hang makes all requests wait until release.
 func (s *stage) hang() (release func()) {
 	released := make(chan struct{})
 	s.disk.Inject(func(fusedisk.Request) fusedisk.Fault {
@@ -30,8 +30,8 @@ func (s *stage) hang() (release func()) {
 	}
 }
 
-// TestHungDisk gives up thousands of calls on a disk that answers no more. They return in time and
-// their memory is bounded; when the disk answers again all is as it was before.
+// TestHungDisk abandons thousands of calls on a disk that does not answer. They return in time and
+// their memory is bounded. Once the disk answers again, everything is as it was before.
 func TestHungDisk(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.streams(t, func(s *stage) {
@@ -45,13 +45,13 @@ func TestHungDisk(t *testing.T) {
 			var all sync.WaitGroup
 			for i := range calls {
 				all.Go(func() {
-					bufs[i] = giveUp(s, f, i)
+					bufs[i] = abandon(s, f, i)
 				})
 			}
 			all.Wait()
-			// 64 MiB of buffers may be left, and a goroutine for each.
+			// Up to 64 MiB of buffers may be left, and a goroutine for each.
 			if n := heap() - before - calls*8192; n > 128<<20 {
-				s.Errorf("%d calls that were given up have %d MiB", calls, n>>20)
+				s.Errorf("%d abandoned calls have %d MiB", calls, n>>20)
 			}
 			marks := make([][]byte, calls)
 			for i := range bufs {
@@ -61,7 +61,7 @@ func TestHungDisk(t *testing.T) {
 				marks[i] = bytes.Clone(bufs[i])
 			}
 			release()
-			aiotest.Until(s, "what was given up is over", noneGivenUp)
+			aiotest.Until(s, "abandoned calls are done", noneAbandoned)
 			for i := range bufs {
 				if !bytes.Equal(bufs[i], marks[i]) {
 					s.Errorf("call %d: the buffer has changed after its return", i)
@@ -77,7 +77,7 @@ func TestHungDisk(t *testing.T) {
 	})
 }
 
-// warm has the library make what it keeps.
+// warm makes calls after which the library has allocated everything that it keeps.
 func warm(s *stage, f *aio.File) {
 	s.Helper()
 	var all sync.WaitGroup
@@ -92,9 +92,9 @@ func warm(s *stage, f *aio.File) {
 	all.Wait()
 }
 
-// giveUp makes a call on a disk that hangs, and returns its buffer. What it writes is there
-// already.
-func giveUp(s *stage, f *aio.File, i int) []byte {
+// abandon abandons a call on a disk that hangs, and returns its buffer. A write is of bytes that
+// are there already.
+func abandon(s *stage, f *aio.File, i int) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	const n = 8192
@@ -112,7 +112,7 @@ func giveUp(s *stage, f *aio.File, i int) []byte {
 		p = aiotest.Buffer(n, i%2)
 		_, err = f.ReadAtContext(ctx, p, off+int64(i%3))
 	}
-	// Where a write is done in memory, or there is nothing to sync, no disk is asked.
+	// A write to memory, or a Sync with nothing to sync, makes no request of the disk.
 	if !errors.Is(err, context.DeadlineExceeded) && (i%8 > 1 && s.on.fs.Kind != "btrfs" || err != nil) {
 		s.Errorf("call %d: %v", i, err)
 	}
@@ -122,9 +122,9 @@ func giveUp(s *stage, f *aio.File, i int) []byte {
 	return p
 }
 
-// noneGivenUp reports whether no call that may be given up is under way. The number of goroutines
-// does not tell: the server of the disks has some for each request, and keeps them.
-func noneGivenUp() bool {
+// noneAbandoned reports whether no abandoned call is under way. It does not count goroutines,
+// because the server of the disks keeps some for each request.
+func noneAbandoned() bool {
 	return !bytes.Contains(aiotest.Stacks(), []byte("created by github.com/go-aio/aio.(*File).attend"))
 }
 
@@ -135,16 +135,17 @@ func heap() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// TestSyncErrorNobodyWaitedFor has the write-back fail in a Sync that was given up: the next one
-// tells, whether it comes when that is over or before, when fsync(2) would tell only one of them.
-func TestSyncErrorNobodyWaitedFor(t *testing.T) {
+// TestErrorOfAbandonedSync fails the write-back of an abandoned Sync. The next Sync must return
+// the error, whether it starts after the end of the abandoned one or before. In the second case
+// fsync(2) would report it to only one of them.
+func TestErrorOfAbandonedSync(t *testing.T) {
 	each(t, cached, func(t *testing.T, on target) {
 		pkg := subject(t, 0)
 		on.compare(t, pkg, pkg, func(s *stage) {
 			s.put(fileSize)
 			f := s.open(os.O_RDWR).(*aio.File)
 			for _, over := range []bool{true, false} {
-				giveUpSync(s, f, over)
+				abandonSync(s, f, over)
 				if err := f.Sync(); !errors.Is(err, syscall.EIO) {
 					s.Errorf("the next Sync, over %t: %v", over, err)
 				}
@@ -155,10 +156,10 @@ func TestSyncErrorNobodyWaitedFor(t *testing.T) {
 	})
 }
 
-// giveUpSync gives up a Sync that is going to fail; over says whether to wait until it has.
-func giveUpSync(s *stage, f *aio.File, over bool) {
+// abandonSync abandons a Sync that is going to fail; over says whether to wait until it has.
+func abandonSync(s *stage, f *aio.File, over bool) {
 	const bad = mib + 12345
-	// Before the write, or the kernel's flusher might get to the page before the fault does.
+	// The fault comes before the write, or the kernel's flusher might reach the page first.
 	s.inject(fusedisk.Fault{Errno: syscall.EIO, Delay: 300 * time.Millisecond}, func(r fusedisk.Request) bool {
 		return r.Op == fusedisk.Write && holds(r.Data, 2, bad, bad+1)
 	})
@@ -171,6 +172,6 @@ func giveUpSync(s *stage, f *aio.File, over bool) {
 		s.Errorf("SyncContext: %v", err)
 	}
 	if over {
-		aiotest.Until(s, "it is over", noneGivenUp)
+		aiotest.Until(s, "it is done", noneAbandoned)
 	}
 }

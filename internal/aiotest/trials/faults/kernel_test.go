@@ -13,11 +13,10 @@ import (
 	"github.com/go-aio/aio/libaio"
 )
 
-// withoutKernel are the tests to run where there is no kernel AIO, or part of it is
-// refused.
+// withoutKernel matches the tests to run without kernel AIO, or with part of it.
 const withoutKernel = "^(TestReadError|TestCrowdOfErrors|TestWriteError|TestSyncError)$"
 
-// TestRefused is for processes that a seccomp filter keeps from kernel AIO, or part of it:
+// TestRefused runs them in processes in which a seccomp filter refuses kernel AIO, or part of it:
 // the faults have the same outcome.
 func TestRefused(t *testing.T) {
 	for _, name := range []string{"io_setup", "io_submit", "io_getevents"} {
@@ -29,8 +28,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestUsedUp has another process take all that /proc/sys/fs/aio-max-nr allows: the faults
-// have the same outcome, and when there is room again the kernel is used again.
+// TestUsedUp uses up /proc/sys/fs/aio-max-nr in another process: the faults have the same outcome,
+// and once there is room again the library uses kernel AIO again.
 func TestUsedUp(t *testing.T) {
 	aiotest.Guard(t)
 	aiotest.NeedsMounts(t)
@@ -40,7 +39,7 @@ func TestUsedUp(t *testing.T) {
 // TestKernelComesBack must be the first test of its process that reads.
 func TestKernelComesBack(t *testing.T) {
 	if !aiotest.InChild() {
-		return // it is run by TestUsedUp
+		return // TestUsedUp runs it
 	}
 	aiotest.Guard(t)
 	server, count := serve(t), faults(t)
@@ -60,9 +59,9 @@ func TestKernelComesBack(t *testing.T) {
 		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "taken\n" {
 			t.Errorf("%q, %v", line, err)
 		}
-		readErrors(s, f, "none to be had: ", true)
+		readErrors(s, f, "without contexts: ", true)
 		if n := contexts(t); n != 0 {
-			t.Errorf("%d contexts, and there should be none to be had", n)
+			t.Errorf("%d contexts, and there should be none", n)
 		}
 		crowdOfErrors(s, f, 0)
 		in.Close()
@@ -87,7 +86,7 @@ func contexts(t testing.TB) int {
 	return strings.Count(string(maps), "[aio]")
 }
 
-// useUp is a child that takes all contexts until its input ends.
+// useUp takes all contexts until its input ends. It runs in a child.
 func useUp() {
 	for n := 4096; n > 0; {
 		if _, err := libaio.Setup(n); err == syscall.EAGAIN {

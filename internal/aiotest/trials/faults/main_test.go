@@ -1,17 +1,17 @@
-// Package faults has disks fail under files, and demands of an aio.File the outcome that
-// an os.File has on an equal disk with the same faults.
+// Package faults makes disks fail under files, and compares the results of an aio.File with those
+// of an os.File on an equal disk with the same faults.
 package faults
 
 import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	aiosubject "github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// Each child is a process that a test must not be in itself.
+// Each child is a process that a test cannot run in itself.
 func TestMain(m *testing.M) {
-	aiotest.Main(m, aiosubject.Count, map[string]func(args []string){
+	aiotest.Main(m, aiofile.Count, map[string]func(args []string){
 		"refuse": func(args []string) { must(aiotest.Refuse(args[0])) },
 		"none":   func([]string) {},
 		"useup":  func([]string) { useUp() },

@@ -19,23 +19,23 @@ import (
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
-	"github.com/go-aio/aio/internal/aiotest/trials/layers"
+	"github.com/go-aio/aio/internal/aiotest/trials/mounts"
 )
 
-// A target is what the file under test is on.
+// A target is the filesystem or device of the file under test.
 type target struct {
 	name string
 	fs   aiotest.Filesystem // none: the file is the block device
-	// buffers is whether a direct write goes through the page cache all the same, and
-	// so meets the disk's error only at Sync.
+	// buffers says that a direct write goes through the page cache, and so meets the disk's error
+	// only at Sync.
 	buffers bool
 	// over mounts another filesystem in a directory of fs.
 	over func(below, dir string) (unmount func() error, err error)
-	// plain is whether there is no direct I/O.
-	plain bool
+	// noDirect says that there is no direct I/O.
+	noDirect bool
 }
 
-// targets are what the tests run on, unless the environment names one.
+// targets are the default targets of the tests.
 var targets = []target{
 	{name: "block device"},
 	{name: aiotest.Ext4.Name, fs: aiotest.Ext4},
@@ -49,14 +49,14 @@ var others = []target{
 	{name: aiotest.Ext4Small.Name, fs: aiotest.Ext4Small},
 	{name: aiotest.Ext4Large.Name, fs: aiotest.Ext4Large},
 	{name: aiotest.XFSLarge.Name, fs: aiotest.XFSLarge},
-	{name: "overlayfs", fs: aiotest.Ext4, over: layers.Overlay},
-	{name: "FUSE", plain: true}, // the file is the disk
+	{name: "overlayfs", fs: aiotest.Ext4, over: mounts.Overlay},
+	{name: "FUSE", noDirect: true}, // the file is the disk
 }
 
 // filesystemEnv names the one target to run on.
 const filesystemEnv = "AIOTEST_FILESYSTEM"
 
-// each runs a test on all targets where it makes sense.
+// each runs a test on all targets that where accepts.
 func each(t *testing.T, where func(on target) bool, test func(t *testing.T, on target)) {
 	aiotest.NeedsMounts(t)
 	only := os.Getenv(filesystemEnv)
@@ -80,23 +80,23 @@ func each(t *testing.T, where func(on target) bool, test func(t *testing.T, on t
 	}
 }
 
-// Where a test makes sense.
+// Predicates for each.
 func everywhere(target) bool { return true }
 
-// onDevice is for what ends a filesystem's journal, which ends all: see TestDeadDisk.
-func onDevice(on target) bool { return on.fs.Size == 0 && !on.plain }
+// onDevice excludes faults that end a filesystem's journal, and so everything: see TestDeadDisk.
+func onDevice(on target) bool { return on.fs.Size == 0 && !on.noDirect }
 
-// cached is for what goes through the page cache at times. On FUSE nothing does here.
-func cached(on target) bool { return !on.plain }
+// cached is for tests through the page cache. On FUSE such tests would test nothing.
+func cached(on target) bool { return !on.noDirect }
 
 // unbuffered is for direct writes that are direct; others fail at Sync.
 func unbuffered(on target) bool { return !on.buffers }
 
-// once is where the kernel makes each request once. That of btrfs may read again through
-// the page cache, and so find it good.
+// once is for targets where the kernel makes each request once. Btrfs may read again through the
+// page cache, and succeed.
 func once(on target) bool { return on.fs.Kind != "btrfs" }
 
-// The ways to open the file.
+// Flags to open the file with.
 var (
 	osBuffered = aiotest.OS
 	osDirect   = aiotest.Package{Direct: true, OpenFile: func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
@@ -115,9 +115,9 @@ func subject(t testing.TB, flag int) aiotest.Package {
 	}}
 }
 
-// direct are the oracle for Files opened with O_DIRECT, and package aio.
+// direct returns the oracle for Files opened with O_DIRECT, and package aio.
 func (on target) direct(t testing.TB) (oracle, pkg aiotest.Package) {
-	if on.plain {
+	if on.noDirect {
 		return osBuffered, aiotest.Package{OpenFile: func(name string, flag int, perm fs.FileMode) (aiotest.File, error) {
 			return aiotest.Lift(aio.OpenFile(name, flag|aio.O_DIRECT, perm))
 		}}
@@ -137,7 +137,7 @@ func (on target) compare(t *testing.T, oracle, pkg aiotest.Package, do func(s *s
 	})
 }
 
-// faults returns what counts the faults of a test, and logs the number in the end.
+// faults returns the counter of a test's faults, and logs it in the end.
 func faults(t testing.TB) *atomic.Int64 {
 	n := new(atomic.Int64)
 	t.Cleanup(func() {
@@ -149,7 +149,7 @@ func faults(t testing.TB) *atomic.Int64 {
 	return n
 }
 
-// serve returns a server of disks that is closed in the end.
+// serve returns a server of disks. The test closes it at its end.
 func serve(t testing.TB) *fusedisk.Server {
 	t.Helper()
 	server, err := fusedisk.Mount(t.TempDir())
@@ -165,9 +165,8 @@ func serve(t testing.TB) *fusedisk.Server {
 	return server
 }
 
-// abort has all requests to the server fail. A process cannot end while the kernel waits
-// for an answer that only this process could give, so it must be done before the guard
-// ends a test that hangs.
+// abort fails all requests to the server. A process cannot end while the kernel waits for an answer
+// from that same process. So abort must run before the guard ends a test that hangs.
 func abort(server *fusedisk.Server) {
 	fmt.Fprintln(os.Stderr, "the test hangs: its disks are taken away")
 	if err := server.Abort(); err != nil {
@@ -175,26 +174,26 @@ func abort(server *fusedisk.Server) {
 	}
 }
 
-// A stage is one side's disk with one file under test on it.
+// A stage is one side's disk with the file under test on it.
 type stage struct {
 	*aiotest.Side
 	on    target
 	disk  *fusedisk.Disk
 	count *atomic.Int64
-	dir   string // where it is mounted
+	dir   string // the mount point
 	files []aiotest.File
 	done  func()
 
-	unmountOver func() error // what is mounted over dir, if anything
+	unmountOver func() error // of a filesystem mounted over dir, if any
 }
 
-// templates are disks on which a filesystem has been made already.
+// templates are disks with a filesystem.
 var templates sync.Map
 
-// deviceSize is that of the block device that is a target itself, in bytes.
+// deviceSize is the size in bytes of a block device that is itself the target.
 const deviceSize = 16 << 20
 
-// stage makes a disk, and mounts what is on it.
+// stage makes a disk, and mounts the target on it.
 func (on target) stage(side *aiotest.Side, server *fusedisk.Server, count *atomic.Int64) *stage {
 	side.Helper()
 	s := &stage{Side: side, on: on, count: count}
@@ -208,7 +207,7 @@ func (on target) stage(side *aiotest.Side, server *fusedisk.Server, count *atomi
 	} else {
 		s.disk = server.Cut(on.template(side, server), "disk", rand.New(rand.NewPCG(1, 1)))
 	}
-	if on.plain {
+	if on.noDirect {
 		s.done = func() {}
 		if err := os.Symlink(s.disk.Path(), s.Path("file")); err != nil {
 			s.Fatal(err)
@@ -227,8 +226,8 @@ func (on target) stage(side *aiotest.Side, server *fusedisk.Server, count *atomi
 	return s
 }
 
-// loop makes a block device of the disk that gives it its requests side by side, as many
-// as come, and not one after the other through a worker.
+// loop makes a block device of the disk. The device makes its requests side by side, and not one
+// after the other through a worker.
 func (s *stage) loop() (name string, done func()) {
 	s.Helper()
 	name, done, err := aiotest.LoopDevice(s.disk.Path(), max(512, s.on.fs.Sector))
@@ -243,8 +242,8 @@ func (s *stage) loop() (name string, done func()) {
 	if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_SET_DIRECT_IO, 1); err != nil {
 		s.Fatal(os.NewSyscallError("LOOP_SET_DIRECT_IO", err))
 	}
-	// One request of the device is then one of FUSE. Of several, some of which fail, the
-	// driver makes a short transfer, and takes a short write for a whole one.
+	// One request of the device is then one of FUSE. If some of several requests fail, the driver
+	// makes a short transfer, and treats a short write as a whole one.
 	limit := filepath.Join("/sys/block", filepath.Base(name), "queue/max_sectors_kb")
 	if err := os.WriteFile(limit, []byte("128"), 0); err != nil {
 		s.Fatal(err)
@@ -304,7 +303,7 @@ func (on target) template(t testing.TB, server *fusedisk.Server) *fusedisk.Disk 
 	return d
 }
 
-// close unmounts, with no faults any more.
+// close removes the faults and unmounts.
 func (s *stage) close() {
 	s.disk.Inject(nil)
 	for _, f := range s.files {
@@ -323,7 +322,7 @@ func (s *stage) close() {
 	s.done()
 }
 
-// unmount waits for calls that were given up: they have the file open until they are over.
+// unmount waits for abandoned calls, which keep the file open.
 func (s *stage) unmount() error {
 	var err error
 	aiotest.Eventually(func() bool {
@@ -339,7 +338,7 @@ func (s *stage) unmount() error {
 	return nil
 }
 
-// open opens the file under test as this side does.
+// open opens the file under test by the package of this side.
 func (s *stage) open(flag int) aiotest.File {
 	s.Helper()
 	f, err := s.OpenFile(s.Path("file"), flag, 0o644)
@@ -350,8 +349,7 @@ func (s *stage) open(flag int) aiotest.File {
 	return f
 }
 
-// put makes the file of n bytes of the first generation, on the disk and not in the page
-// cache.
+// put makes the file of n bytes of the first generation, on the disk and not in the page cache.
 func (s *stage) put(n int) {
 	s.Helper()
 	f, err := os.OpenFile(s.Path("file"), os.O_RDWR|os.O_CREATE, 0o644)
@@ -376,20 +374,20 @@ func (s *stage) forget(f interface{ Fd() uintptr }) {
 	}
 }
 
-// buffer returns memory for n bytes, whose address fits direct I/O; if bounced, only
-// os.File's does, which can do nothing with other memory where I/O is direct.
+// buffer returns memory for n bytes, whose address fits direct I/O. If bounced, only os.File's
+// does, which could not use other memory for direct I/O.
 func (s *stage) buffer(n int, bounced bool) []byte {
-	if bounced && (s.on.plain || !s.oracle()) {
+	if bounced && (s.on.noDirect || !s.oracle()) {
 		return aiotest.Buffer(n, 7)
 	}
 	return aiotest.Buffer(n, 0)
 }
 
-// oracle is whether this side is os.File's.
+// oracle reports whether this side is os.File's.
 func (s *stage) oracle() bool { _, ok := s.files[0].(*os.File); return ok }
 
-// content returns n bytes at byte off of a file. Each sector says which it is, and of
-// which generation of the file.
+// content returns n bytes at byte off of a file. Each sector names its place and its generation of
+// the file.
 func content(generation uint32, off int64, n int) []byte {
 	first := off / sector * sector
 	p := aiotest.Buffer(int(off-first)+n+sector, 0)
@@ -409,8 +407,7 @@ const sector = 512 // bytes
 
 var tag = []byte("\x00aiotag\xff")
 
-// holds reports whether the data of a request has a byte of [lo, hi) of the generation of
-// a file.
+// holds reports whether the data of a request has a byte of [lo, hi) of the generation of a file.
 func holds(data []byte, generation uint32, lo, hi int64) bool {
 	for len(data) >= sector {
 		if bytes.HasPrefix(data, tag) && binary.LittleEndian.Uint32(data[8:]) == generation {
@@ -423,7 +420,7 @@ func holds(data []byte, generation uint32, lo, hi int64) bool {
 	return false
 }
 
-// inject has requests that hit meet a fault, from now on.
+// inject injects a fault into the requests that hit accepts, from now on.
 func (s *stage) inject(fault fusedisk.Fault, hit func(r fusedisk.Request) bool) {
 	s.disk.Inject(func(r fusedisk.Request) fusedisk.Fault {
 		if !hit(r) {
@@ -434,7 +431,7 @@ func (s *stage) inject(fault fusedisk.Fault, hit func(r fusedisk.Request) bool) 
 	})
 }
 
-// bad has bytes [lo, hi) of the generation fail, where they are read, or written.
+// bad fails reads, or writes, of bytes [lo, hi) of the generation.
 func (s *stage) bad(op fusedisk.Op, generation uint32, lo, hi int64) {
 	s.inject(fusedisk.Fault{Errno: syscall.EIO}, func(r fusedisk.Request) bool {
 		return r.Op == op && holds(r.Data, generation, lo, hi)

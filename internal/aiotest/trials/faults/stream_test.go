@@ -26,8 +26,8 @@ func (on target) streams(t *testing.T, do func(s *stage)) {
 	})
 }
 
-// TestStreamReadError has sectors that cannot be read ahead of a Reader: it returns all before
-// the page, the error once for each try, and goes on when they are good again.
+// TestStreamReadError makes sectors ahead of a Reader unreadable. It returns all bytes before the
+// page, and the error once for each try. It goes on when the sectors are good again.
 func TestStreamReadError(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.streams(t, func(s *stage) {
@@ -54,8 +54,8 @@ func readUpTo(s *stage, f *aio.File, o stream.ReaderOptions, bad int64) {
 		if !errors.Is(err, syscall.EIO) {
 			s.Errorf("%s: %v", what, err)
 		}
-		if at := o.Offset + int64(got.Len()); at > bad || at != bad&^4095 && !s.on.buffers && !s.on.plain { // FUSE fails requests of 128 KiB
-			s.Errorf("%s: it has read up to %d", what, at)
+		if at := o.Offset + int64(got.Len()); at > bad || at != bad&^4095 && !s.on.buffers && !s.on.noDirect { // FUSE fails requests of 128 KiB
+			s.Errorf("%s: the Reader has read up to %d", what, at)
 		}
 	}
 	s.good()
@@ -70,8 +70,8 @@ func readUpTo(s *stage, f *aio.File, o stream.ReaderOptions, bad int64) {
 	}
 }
 
-// TestStreamWriteError has sectors that cannot be written in the way of a Writer: its error
-// stays, and all before the place that it names is there.
+// TestStreamWriteError makes sectors ahead of a Writer unwritable. Its error stays, and all bytes
+// before the place that the error names are there.
 func TestStreamWriteError(t *testing.T) {
 	each(t, unbuffered, func(t *testing.T, on target) {
 		on.streams(t, func(s *stage) {
@@ -117,15 +117,15 @@ func writeUpTo(s *stage, o stream.WriterOptions, first int) {
 	s.good()
 	got := make([]byte, at)
 	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, content(2, 0, int(at))) {
-		s.Errorf("%s: %v, or not what was written", what, err)
+		s.Errorf("%s: %v, or other bytes than were written", what, err)
 	}
 	if fi, err := f.Stat(); first == 0 && (err != nil || fi.Size() > 2*mib || o.Exclusive && fi.Size() != at) {
 		s.Errorf("%s: of %d bytes, %v", what, fi.Size(), err)
 	}
 }
 
-// TestStreamNoSpace has a Writer fill a filesystem. What it says is written is there, and so
-// is the rest once there is space.
+// TestStreamNoSpace fills a filesystem by a Writer. The bytes that the Writer reports as written
+// are there, and so is the rest once there is space.
 func TestStreamNoSpace(t *testing.T) {
 	aiotest.NeedsMounts(t)
 	for _, flag := range []int{0, aio.O_DIRECT} {
@@ -155,8 +155,9 @@ func TestStreamNoSpace(t *testing.T) {
 	}
 }
 
-// TestStreamSyncError has a disk fail its flushes while many append to an exclusive Writer: all
-// their Syncs get the error from then on, and what the Writer says is written is there.
+// TestStreamSyncError fails the flushes of a disk while many goroutines append to an exclusive
+// Writer. All later Syncs return the error, and the bytes that the Writer reports as written are
+// there.
 func TestStreamSyncError(t *testing.T) {
 	each(t, onDevice, func(t *testing.T, on target) {
 		on.streams(t, func(s *stage) {

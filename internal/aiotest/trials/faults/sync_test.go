@@ -14,7 +14,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// datasync is os.File's way to fdatasync(2).
+// datasync returns the result of fdatasync(2), for an os.File too.
 func datasync(f aiotest.File) error {
 	if f, ok := f.(interface{ Datasync() error }); ok {
 		return f.Datasync()
@@ -22,8 +22,8 @@ func datasync(f aiotest.File) error {
 	return f.Sync() // the same error, in the same Op
 }
 
-// TestSyncError has the write-back of the page cache fail: each File on the inode is told
-// once, by Sync or Datasync, as errseq_t of the kernel has it.
+// TestSyncError fails the write-back of the page cache. Each File on the inode reports that once,
+// by Sync or Datasync, like errseq_t of the kernel.
 func TestSyncError(t *testing.T) {
 	each(t, cached, func(t *testing.T, on target) {
 		for _, flag := range []int{0, aio.O_DIRECT} { // a direct File writes unaligned bytes through the page cache
@@ -40,7 +40,7 @@ func TestSyncError(t *testing.T) {
 	})
 }
 
-// syncErrors makes so many calls at a time: up to eight are fsync(2), more are iocbs.
+// syncErrors makes that many calls at a time: up to eight are fsync(2), more are iocbs.
 func syncErrors(s *stage, f aiotest.File, calls int, data bool) {
 	other := s.open(os.O_RDWR)
 	what := fmt.Sprintf("%d calls, data only %t: ", calls, data)
@@ -55,7 +55,8 @@ func syncErrors(s *stage, f aiotest.File, calls int, data bool) {
 		s.Note(what+"WriteAt", n, err)
 		failed := crowdOfSyncs(f, calls, sync)
 		if s.on.fs.Kind == "btrfs" && calls > 1 {
-			// It may tell another call that waits at the same time of the failed request itself.
+			// The kernel may also report the failed request itself to another call that waits at
+			// the same time.
 			_, failed, _ = strings.Cut(failed, " ")
 		}
 		s.Note(what+"the write-back fails", failed)
@@ -78,8 +79,8 @@ func syncErrors(s *stage, f aiotest.File, calls int, data bool) {
 	s.Note(what+"ReadAt", n, err, p)
 }
 
-// noted makes calls that follow one that failed. btrfs tells of a request that failed at
-// any fsync(2) that comes across it, beside what errseq_t tells: there it may be once more.
+// noted makes calls after a failed one. btrfs reports a failed request at any fsync(2) that comes
+// across it, in addition to errseq_t, so there the error may come once more.
 func (s *stage) noted(what string, f aiotest.File, calls int, call func(aiotest.File) error) {
 	if s.on.fs.Kind == "btrfs" {
 		crowdOfSyncs(f, 1, call)
@@ -87,7 +88,7 @@ func (s *stage) noted(what string, f aiotest.File, calls int, call func(aiotest.
 	s.Note(what, crowdOfSyncs(f, calls, call))
 }
 
-// crowdOfSyncs makes calls at a time, and returns what failed, and how often.
+// crowdOfSyncs makes calls at a time, and returns the errors with their numbers.
 func crowdOfSyncs(f aiotest.File, calls int, call func(aiotest.File) error) string {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -109,7 +110,7 @@ func crowdOfSyncs(f aiotest.File, calls int, call func(aiotest.File) error) stri
 	return fmt.Sprintf("%d failed: %s %d", failed, last.(*os.PathError).Op, int(errno))
 }
 
-// TestFlushError has the disk's write cache fail to be flushed.
+// TestFlushError fails flushes of the disk's write cache.
 func TestFlushError(t *testing.T) {
 	each(t, onDevice, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {
@@ -134,8 +135,8 @@ func TestFlushError(t *testing.T) {
 	})
 }
 
-// TestDeadDisk has all requests fail from some moment on: the filesystem goes read-only, or
-// shuts down, and everything goes on failing as os.File has it.
+// TestDeadDisk fails all requests from some moment on. The filesystem goes read-only, or shuts
+// down, and all calls go on failing with the errors of os.File.
 func TestDeadDisk(t *testing.T) {
 	each(t, everywhere, func(t *testing.T, on target) {
 		on.ways(t, func(t *testing.T, oracle, pkg aiotest.Package) {

@@ -1,4 +1,4 @@
-// Package filesystems tests what the library knows of filesystems, on such as are made for it.
+// Package filesystems tests the library's knowledge of filesystems, on filesystems made for it.
 package filesystems
 
 import (
@@ -6,18 +6,18 @@ import (
 	"testing"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 	"github.com/go-aio/aio/internal/dio"
 )
 
-func TestMain(m *testing.M) { subject.Main(m, nil) }
+func TestMain(m *testing.M) { aiofile.Main(m, nil) }
 
-// A place is somewhere to open a file, and what is known of direct I/O there.
+// A place opens a file, and has the expected limits of direct I/O there.
 type place struct {
 	name   string
 	file   func(t *testing.T) *os.File // of size bytes, all zero
 	limits dio.Limits
-	// lax is whether misaligned direct I/O is buffered instead of refused.
+	// lax says that misaligned direct I/O is buffered instead of refused.
 	lax bool
 }
 
@@ -32,7 +32,7 @@ func deviceOf(sector int) func(t *testing.T) *os.File {
 	return func(t *testing.T) *os.File { return aiotest.NewDevice(t, sector) }
 }
 
-// A loop device asks for memory alignment of 512 bytes whatever its sectors are.
+// A loop device asks for memory alignment of 512 bytes for any sector size.
 var places = []place{
 	{"ext4", fileIn(aiotest.Ext4), dio.Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
 	{"ext4 of 1 KiB blocks", fileIn(aiotest.Ext4Small), dio.Limits{Mem: 512, Read: 512, Write: 4096, Writes: true}, false},
@@ -45,24 +45,25 @@ var places = []place{
 	{"device of 4 KiB sectors", deviceOf(4096), dio.Limits{Mem: 512, Read: 4096, Write: 4096, Writes: true, Fixed: true}, false},
 }
 
-// TestLimits compares what package dio says of direct I/O with what is known, and with what the kernel does.
+// TestLimits compares the limits of package dio with the expected ones, and with those of the
+// kernel.
 func TestLimits(t *testing.T) {
 	for _, p := range places {
 		t.Run(p.name, func(t *testing.T) {
 			aiotest.Guard(t)
 			file := p.file(t)
-			twin, err := dio.Open(int(file.Fd()))
+			direct, err := dio.Open(int(file.Fd()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer twin.Close()
+			defer direct.Close()
 			want := p.limits
 			want.Write = max(want.Write, os.Getpagesize())
-			if twin.Limits != want {
-				t.Errorf("the limits are %+v, want %+v", twin.Limits, want)
+			if direct.Limits != want {
+				t.Errorf("the limits are %+v, want %+v", direct.Limits, want)
 			}
 			aiotest.Limits{
-				Fd: twin.Fd, Mem: twin.Mem, Read: twin.Read, Write: twin.Write, Writes: twin.Writes, Lax: p.lax,
+				Fd: direct.Fd, Mem: direct.Mem, Read: direct.Read, Write: direct.Write, Writes: direct.Writes, Lax: p.lax,
 				Pread: dio.Pread, Pwrite: dio.Pwrite,
 			}.Check(t, file)
 		})

@@ -14,7 +14,7 @@ import (
 
 var devices atomic.Uint64
 
-// newDevice returns the number of no device, about which nothing has been remembered.
+// newDevice returns an unused device number, which dio has not remembered.
 func newDevice() uint64 { return 1<<48 + devices.Add(1) }
 
 // TestUncachedWrites writes with RWF_DONTCACHE.
@@ -40,8 +40,8 @@ func TestUncachedWrites(t *testing.T) {
 				t.Errorf("reads other bytes: %d, %v", n, err)
 			}
 
-			// A bad offset says nothing about the filesystem. That of -1 means the file's
-			// own to pwritev2(2), and nothing may be written there.
+			// A bad offset says nothing about the filesystem. -1 means the file's own offset to
+			// pwritev2(2), and nothing may be written there.
 			if _, err := unix.Seek(fd, 12345, unix.SEEK_SET); err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestUncachedWrites(t *testing.T) {
 				t.Errorf("PwriteUncached after bad offsets = %d, %v", n, err)
 			}
 
-			// The pages go to the disk without being asked to. Linux 6.18 also drops them
+			// The kernel writes the pages to the disk without a sync. Linux 6.18 also drops them
 			// afterwards on xfs; on ext4 they stay.
 			aiotest.Until(t, "they are on the disk", func() bool {
 				in := aiotest.CacheOf(t, file, 0, aiotest.LimitsSize)
@@ -71,7 +71,7 @@ func TestUncachedWrites(t *testing.T) {
 	}
 }
 
-// TestUncachedWritesAreRefused has filesystems without RWF_DONTCACHE.
+// TestUncachedWritesAreRefused writes to filesystems without RWF_DONTCACHE.
 func TestUncachedWritesAreRefused(t *testing.T) {
 	for _, f := range []aiotest.Filesystem{aiotest.Tmpfs, aiotest.Btrfs} {
 		t.Run(f.Name, func(t *testing.T) {
@@ -82,11 +82,11 @@ func TestUncachedWritesAreRefused(t *testing.T) {
 			if n, err := dio.PwriteUncached(fd, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 				t.Fatalf("PwriteUncached = %d, %v, want EOPNOTSUPP", n, err)
 			}
-			// Now it is known, without a system call, which would say EBADF.
+			// dio remembers it, and makes no system call, which would return EBADF.
 			if n, err := dio.PwriteUncached(-1, dev, [][]byte{text}, 0); n != 0 || err != unix.EOPNOTSUPP {
 				t.Errorf("the second time: %d, %v, want EOPNOTSUPP", n, err)
 			}
-			// And known of that filesystem only.
+			// dio remembers it of that filesystem only.
 			if n, err := dio.PwriteUncached(-1, newDevice(), [][]byte{text}, 0); n != 0 || err != unix.EBADF {
 				t.Errorf("on another filesystem: %d, %v, want EBADF", n, err)
 			}

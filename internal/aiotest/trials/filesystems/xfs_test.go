@@ -6,15 +6,16 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/subject"
+	"github.com/go-aio/aio/internal/aiotest/aiofile"
 )
 
-// TestReadPastReservedSpace reads beyond the end of a file where xfs has reserved more space than
-// the file has: a direct read fails there (EIO), once fallocate(2) has taken some of it.
+// TestReadPastReservedSpace reads beyond the end of a file for which xfs has reserved more space
+// than its size. A direct read there fails with EIO, once fallocate(2) has taken some of that
+// space.
 func TestReadPastReservedSpace(t *testing.T) {
 	aiotest.Guard(t)
 	dir, _ := aiotest.XFS.NewDir(t)
-	aiotest.Compare(t, dir, subject.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
+	aiotest.Compare(t, dir, aiofile.Package(t, aio.O_DIRECT), func(s *aiotest.Side) {
 		f := s.MustOpen("file", os.O_RDWR|os.O_CREATE)
 		n, err := f.WriteAt(aiotest.Pattern(122_061, 1), 0)
 		s.Note("WriteAt", n, err, f.Sync())

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// An Op is what a [Request] asks of a disk.
+// An Op is the kind of a [Request].
 type Op int
 
 // The requests that reach a disk.
@@ -21,35 +21,33 @@ const (
 
 func (op Op) String() string { return [...]string{"read", "write", "flush"}[op] }
 
-// A Request is one that has come from the kernel.
+// A Request comes from the kernel.
 type Request struct {
 	Op  Op
-	N   int64 // how many of this Op have come since Inject, this one included
+	N   int64 // number of requests of this Op since Inject, including this one
 	Off int64 // bytes
 	Len int   // bytes
 
-	// Data is what is to be written, or what the disk has where it is read. It is to be
-	// looked at until decide returns.
+	// Data is the data of a write, or the disk's data for a read. It is valid until decide returns.
 	Data []byte
 }
 
-// A Fault is what becomes of a [Request]. The zero Fault is none.
+// A Fault is the fate of a [Request]. The zero Fault is none.
 type Fault struct {
-	Delay time.Duration // before all else
+	Delay time.Duration // before the rest
 	Errno syscall.Errno // instead of the transfer
-	Short int           // bytes that are not transferred, of the last ones
-	Lose  bool          // answer as if it had been done, and do not
+	Short int           // bytes at the end that are not transferred
+	Lose  bool          // report success and do nothing
 }
 
 const (
-	sectorSize = 512  // is written as a whole or not at all when the power is cut
-	chunkSize  = 4096 // the disk is kept in chunks, of which there are only those written to
+	sectorSize = 512  // a power cut keeps or loses it as a whole
+	chunkSize  = 4096 // the disk has chunks only where it was written
 )
 
 type chunk [chunkSize]byte
 
-// A Disk is a file whose bytes are kept in memory. It has a write cache: what is written
-// is durable after the next Flush.
+// A Disk is a file in memory. It has a write cache: writes are durable after the next Flush.
 type Disk struct {
 	path string
 
@@ -61,10 +59,10 @@ type Disk struct {
 	chunks  map[int64]*chunk
 	cached  int // see Lost
 	lost    int
-	durable map[int64]*chunk // as they were at the last Flush, of the chunks written to since; nil for one of zeros
+	durable map[int64]*chunk // as of the last Flush, of the chunks written since; nil for one of zeros
 }
 
-// An injection counts requests from when it was set.
+// An injection counts the requests since it was set.
 type injection struct {
 	decide func(Request) Fault
 	counts [3]atomic.Int64
@@ -74,14 +72,14 @@ func newDisk(path string, size int64) *Disk {
 	return &Disk{path: path, size: size, chunks: make(map[int64]*chunk), durable: make(map[int64]*chunk)}
 }
 
-// Path is where the disk is served.
+// Path returns the path of the disk's file.
 func (d *Disk) Path() string { return d.path }
 
-// Count returns how many requests there have been.
+// Count returns the number of requests so far.
 func (d *Disk) Count(op Op) int64 { return d.counts[op].Load() }
 
-// Inject has decide say what becomes of each request from now on; nil ends that. It is
-// called by many goroutines at a time, and may wait: then the request waits.
+// Inject sets decide, which returns the fault of each request from now on; nil means none. Many
+// goroutines call decide at a time. While decide waits, its request waits.
 func (d *Disk) Inject(decide func(Request) Fault) {
 	if decide == nil {
 		d.inject.Store(nil)
@@ -90,7 +88,7 @@ func (d *Disk) Inject(decide func(Request) Fault) {
 	d.inject.Store(&injection{decide: decide})
 }
 
-// fault counts a request and waits for what becomes of it.
+// fault counts a request and waits for its fault.
 func (d *Disk) fault(op Op, off int64, p []byte) Fault {
 	d.counts[op].Add(1)
 	in := d.inject.Load()
@@ -144,7 +142,7 @@ func (d *Disk) write(p []byte, off int64) (int, syscall.Errno) {
 	return n, 0
 }
 
-// dirty returns a chunk to be written to.
+// dirty returns a chunk for writing.
 func (d *Disk) dirty(i int64) *chunk {
 	c := d.chunks[i]
 	_, dirty := d.durable[i]
@@ -172,8 +170,8 @@ func (d *Disk) flush() syscall.Errno {
 	return 0
 }
 
-// eachChunk calls do for each part of p, which is at offset off of the disk, that lies in
-// one chunk: number i, from byte at on.
+// eachChunk calls do for each part of p, at offset off of the disk, that lies in one chunk: number
+// i, from byte at on.
 func eachChunk(p []byte, off int64, do func(i int64, part []byte, at int)) {
 	for len(p) > 0 {
 		at := int(off % chunkSize)
@@ -190,7 +188,7 @@ func (d *Disk) Size() int64 {
 	return d.size
 }
 
-// Resize changes the size of the disk in bytes. What was beyond it is lost.
+// Resize changes the size of the disk in bytes. Bytes beyond it are lost.
 func (d *Disk) Resize(size int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -202,8 +200,8 @@ func (d *Disk) Resize(size int64) {
 	d.size = size
 }
 
-// cut copies to the empty disk to what is left if the power is cut now: all that was
-// durable, and of what was written since, each sector or not, as r decides.
+// cut copies to the empty disk to the state after a power cut now: all durable bytes, and of those
+// written since, each sector or not, as r decides.
 func (d *Disk) cut(to *Disk, r *rand.Rand) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -211,7 +209,7 @@ func (d *Disk) cut(to *Disk, r *rand.Rand) {
 	for i, c := range d.chunks {
 		old, dirty := d.durable[i]
 		if !dirty {
-			to.chunks[i] = c // both sides copy it before they write
+			to.chunks[i] = c // both disks copy it before they write
 			continue
 		}
 		left := new(chunk)
@@ -233,13 +231,13 @@ func (d *Disk) cut(to *Disk, r *rand.Rand) {
 	}
 }
 
-// Unflushed reports whether something is in the write cache.
+// Unflushed reports whether the write cache is dirty.
 func (d *Disk) Unflushed() bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return len(d.durable) > 0
 }
 
-// Lost returns of a disk that Server.Cut has made how many sectors were in the write cache
-// then, and how many of these are not as they were written last.
+// Lost describes a disk made by Server.Cut: the number of sectors in the write cache at the cut,
+// and how many of these lost their last write.
 func (d *Disk) Lost() (cached, lost int) { return d.cached, d.lost }

@@ -1,7 +1,6 @@
-// Package fusedisk serves disks in memory, as files of a FUSE filesystem, that tests make
-// fail: requests get errors, take seconds, overtake one another or are cut short, and the
-// power is cut. A loop device over such a file is a block device with these faults, and
-// any filesystem can be on it.
+// Package fusedisk serves disks in memory, as files of a FUSE filesystem, with faults: requests get
+// errors, take seconds, overtake one another or are cut short, and the power is cut. A loop device
+// over such a file is a block device with these faults, and can carry any filesystem.
 package fusedisk
 
 import (
@@ -34,11 +33,11 @@ func Mount(dir string) (*Server, error) {
 	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
 		FsName:            "fusedisk",
 		Name:              "fusedisk",
-		DirectMountStrict: true,      // there is no fusermount to need
+		DirectMountStrict: true,      // no fusermount is needed
 		MaxBackground:     1024,      // requests in flight
 		MaxWrite:          256 << 10, // more, and the server has no pipe to splice(2) through
 		DisableXAttrs:     true,
-		DisableSplice:     true,               // its pipes are kept for good
+		DisableSplice:     true,               // it would keep its pipes for good
 		ExtraCapabilities: fuse.CAP_ASYNC_DIO, // else a loop device makes one request at a time
 	}})
 	if err != nil {
@@ -47,11 +46,11 @@ func Mount(dir string) (*Server, error) {
 	return &Server{dir: dir, fuse: server, root: root, disks: make(map[string]*node)}, nil
 }
 
-// Close unmounts. Nobody may have a disk open any more.
+// Close unmounts. No disk may be open any more.
 func (s *Server) Close() error { return s.fuse.Unmount() }
 
-// Abort ends the connection with the kernel: all requests fail, those under way too. It
-// is for the end of a process that serves itself, in which nothing else would end them.
+// Abort ends the connection with the kernel: all requests fail, also those in flight. It is for the
+// end of a process that serves its own disks.
 func (s *Server) Abort() error {
 	var st unix.Stat_t
 	if err := unix.Stat(s.dir, &st); err != nil {
@@ -70,14 +69,13 @@ func (s *Server) Abort() error {
 	return os.WriteFile(filepath.Join(control, connection, "abort"), []byte("1"), 0)
 }
 
-// Create makes a disk of size bytes, all zero.
+// Create makes a disk of size zero bytes.
 func (s *Server) Create(name string, size int64) *Disk {
 	return s.add(newDisk(filepath.Join(s.dir, name), size))
 }
 
-// Cut makes another disk: what is left of d if the power is cut now. All that was written
-// before the last Flush is there; of what was written since, each sector of 512 bytes or
-// not, as r decides.
+// Cut makes a disk in the state of d after a power cut now. All writes before the last Flush are
+// there; of the writes since, each sector of 512 bytes or not, as r decides.
 func (s *Server) Cut(d *Disk, name string, r *rand.Rand) *Disk {
 	to := newDisk(filepath.Join(s.dir, name), d.Size())
 	d.cut(to, r)
@@ -94,7 +92,7 @@ func (s *Server) add(d *Disk) *Disk {
 	return d
 }
 
-// Remove forgets a disk. Who has it open keeps it.
+// Remove removes a disk. Open descriptors keep it.
 func (s *Server) Remove(d *Disk) {
 	name := filepath.Base(d.path)
 	s.mu.Lock()
@@ -124,7 +122,7 @@ var (
 	_ fs.NodeSetattrer = (*node)(nil)
 )
 
-// Open has the kernel keep no page of the file, and pass on requests side by side: each
+// Open tells the kernel to keep no page of the file, and to pass on requests side by side: each
 // comes to the disk, and as soon as it is made.
 func (n *node) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	return nil, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES, 0
@@ -134,7 +132,7 @@ func (n *node) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Err
 func (n *node) Read(_ context.Context, _ fs.FileHandle, p []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	k, errno := n.disk.read(p, off)
 	if errno != 0 {
-		return nil, errno // with a result go-fuse answers that there is nothing to read
+		return nil, errno // with a result go-fuse would answer that there is nothing to read
 	}
 	return fuse.ReadResultData(p[:k]), 0
 }

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serve returns a server that is closed in the end.
+// serve returns a server. The test closes it at its end.
 func serve(t *testing.T) *Server {
 	t.Helper()
 	aiotest.Guard(t)
@@ -62,7 +62,7 @@ func TestDevice(t *testing.T) {
 	}
 	got := aiotest.Buffer(1<<20, 0)
 	if _, err := f.ReadAt(got, 8192); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("not what was written: %v", err)
+		t.Errorf("other bytes than were written: %v", err)
 	}
 	if _, err := f.ReadAt(got[:8192], 0); err != nil || !bytes.Equal(got[:8192], make([]byte, 8192)) {
 		t.Errorf("not zero before it: %v", err)
@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestErrors has the file itself fail, without a loop device.
+// TestErrors injects errors into the file itself, without a loop device.
 func TestErrors(t *testing.T) {
 	d := serve(t).Create("disk", 4<<20)
 	f, err := os.OpenFile(d.Path(), os.O_RDWR, 0)
@@ -130,21 +130,21 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestResize cuts the disk off under the loop device.
+// TestResize truncates the disk under the loop device.
 func TestResize(t *testing.T) {
 	d := serve(t).Create("disk", 1<<20)
 	f := device(t, d)
 	p := aiotest.Buffer(4096, 0)
 	d.Resize(8192)
 	if n, err := f.ReadAt(p, 4096); n != len(p) || err != nil {
-		t.Errorf("a read of what is left: %d, %v", n, err)
+		t.Errorf("a read of the rest: %d, %v", n, err)
 	}
 	if n, err := f.ReadAt(p, 64<<10); n != 0 || !errors.Is(err, syscall.EIO) {
-		t.Errorf("a read beyond what is left: %d, %v", n, err)
+		t.Errorf("a read beyond the rest: %d, %v", n, err)
 	}
 }
 
-// TestCut cuts the power: what was flushed is there, what was not is there or not.
+// TestCut cuts the power: flushed sectors are there, others are there or not.
 func TestCut(t *testing.T) {
 	s := serve(t)
 	d := s.Create("disk", 1<<20)
@@ -167,7 +167,7 @@ func TestCut(t *testing.T) {
 		cut := s.Cut(d, "cut", r)
 		left, err := os.ReadFile(cut.Path())
 		if err != nil || len(left) != 1<<20 || !bytes.Equal(left[:64<<10], flushed) {
-			t.Fatalf("%d bytes: %v; or not what was flushed", len(left), err)
+			t.Fatalf("%d bytes: %v; or other bytes than were flushed", len(left), err)
 		}
 		for at := 64 << 10; at < 128<<10; at += sectorSize {
 			switch sector := left[at : at+sectorSize]; {
@@ -181,7 +181,7 @@ func TestCut(t *testing.T) {
 		}
 		s.Remove(cut)
 		if _, err := os.Stat(filepath.Join(s.dir, "cut")); err == nil {
-			t.Fatal("it is there still")
+			t.Fatal("it still exists")
 		}
 	}
 	if lost == 0 || kept == 0 {
@@ -189,7 +189,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestCrash has ext4 replay its journal on what a cut has left.
+// TestCrash lets ext4 replay its journal after a cut.
 func TestCrash(t *testing.T) {
 	s := serve(t)
 	d := s.Create("disk", aiotest.Ext4.Size)
@@ -232,11 +232,11 @@ func TestCrash(t *testing.T) {
 	}
 	defer aiotest.Unmount(after)
 	if got, err := os.ReadFile(filepath.Join(after, "file")); err != nil || !bytes.HasPrefix(got, want) {
-		t.Errorf("%d bytes: %v; or not what was synced", len(got), err)
+		t.Errorf("%d bytes: %v; or other bytes than were synced", len(got), err)
 	}
 }
 
-// TestAbort has a request that is never answered fail.
+// TestAbort aborts a request that is never answered.
 func TestAbort(t *testing.T) {
 	s := serve(t)
 	d := s.Create("disk", 1<<20)

@@ -5,24 +5,24 @@ import (
 	"os"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/trials/layers"
+	"github.com/go-aio/aio/internal/aiotest/trials/mounts"
 )
 
-// deviceSize is that of the devices, in bytes. Their images are sparse.
+// deviceSize is the size of the devices, in bytes. Their images are sparse.
 const deviceSize = 1 << 30
 
-// A place is one of the matrix: a directory in a filesystem.
+// A place is a column of the matrix: a directory in a filesystem.
 type place struct {
 	name   string
-	faulty string // what the tests of faults call such a filesystem
-	direct bool   // there is direct I/O, of reads at least
+	faulty string // its name in the tests of faults
+	direct bool   // direct I/O works, for reads at least
 	mount  func(dir string) (mounted, error)
 }
 
-// A mounted place is where the tests may run.
+// A mounted place is ready for the tests.
 type mounted struct {
 	dir     string
-	device  string // under it; "" if there is none
+	device  string // under the filesystem; "" if there is none
 	unmount func() error
 }
 
@@ -34,9 +34,9 @@ func places() []place {
 		{"xfs", aiotest.XFS.Name, true, onDevice(aiotest.XFS)},
 		{"btrfs", aiotest.Btrfs.Name, true, onDevice(aiotest.Btrfs)},
 		{"btrfs, nodatacow", aiotest.BtrfsNoCow.Name, true, onDevice(aiotest.BtrfsNoCow)},
-		{"overlayfs over ext4", "overlayfs", true, over(layers.Overlay)},
+		{"overlayfs over ext4", "overlayfs", true, over(mounts.Overlay)},
 		{"tmpfs", aiotest.Tmpfs.Name, false, onDevice(aiotest.Tmpfs)},
-		{"FUSE", "FUSE", false, over(layers.Loopback)},
+		{"FUSE", "FUSE", false, over(mounts.Loopback)},
 	}
 }
 
@@ -68,7 +68,7 @@ func onDevice(f aiotest.Filesystem) func(dir string) (mounted, error) {
 	}
 }
 
-// over mounts at dir what layer makes of an ext4.
+// over mounts at dir the result of layer on an ext4.
 func over(layer func(below, dir string) (func() error, error)) func(dir string) (mounted, error) {
 	return func(dir string) (mounted, error) {
 		below, err := under(dir)
@@ -83,7 +83,7 @@ func over(layer func(below, dir string) (func() error, error)) func(dir string) 
 	}
 }
 
-// under mounts an ext4 beside dir, for what is mounted there.
+// under mounts an ext4 beside dir, as the lower filesystem of a mount at dir.
 func under(dir string) (mounted, error) {
 	below := dir + ".below"
 	if err := os.Mkdir(below, 0o755); err != nil {

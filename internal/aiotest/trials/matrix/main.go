@@ -1,6 +1,6 @@
-// Matrix runs the tests on every filesystem that matters for direct I/O, each on a loop
-// device of its own, and makes the table of docs/filesystems.md of it. It needs root, and what
-// makes the filesystems (e2fsprogs, xfsprogs, btrfs-progs); it leaves nothing behind.
+// Matrix runs the tests on every filesystem that matters for direct I/O, each on a loop device of
+// its own, and makes the table of docs/filesystems.md. It needs root, and the tools that make the
+// filesystems (e2fsprogs, xfsprogs, btrfs-progs). It removes everything it made.
 //
 //	go -C internal/aiotest/trials run ./matrix -write ../../../docs/filesystems.md
 package main
@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/trials/document"
+	"github.com/go-aio/aio/internal/aiotest/trials/mdtable"
 )
 
 func main() {
@@ -45,7 +45,7 @@ func (r runner) run() error {
 	if os.Geteuid() != 0 {
 		return errors.New("only root may mount filesystems")
 	}
-	// Not in TMPDIR: the tests have users who are not root, and need a way to get there.
+	// The directory is not in TMPDIR, because some tests run as other users, which need a path to it.
 	dir, err := os.MkdirTemp("/var/tmp", "matrix")
 	if err != nil {
 		return err
@@ -66,27 +66,27 @@ func (r runner) run() error {
 	fmt.Print("\n", table)
 	switch {
 	case r.write != "":
-		return document.Place{File: r.write, Name: "matrix"}.Write(table)
+		return mdtable.Place{File: r.write, Name: "matrix"}.Write(table)
 	case r.check != "":
-		return document.Place{File: r.check, Name: "matrix"}.Check(table, numbers)
+		return mdtable.Place{File: r.check, Name: "matrix"}.Check(table, numbers)
 	}
 	return nil
 }
 
-// atOnce is how many filesystems there are at a time: the tests wait for the disk half of the time.
+// atOnce is the number of filesystems at a time: the tests wait for the disk half of the time.
 const atOnce = 2
 
-// places runs all suites on each filesystem, and returns what came of it in the order of the list.
+// places runs all suites on each filesystem, and returns the rows in the order of the list.
 func (r runner) places(all []suite, dir string) (rows []row, failed int) {
 	list := slices.DeleteFunc(places(), func(at place) bool { return !strings.Contains(at.name, r.only) })
 	rows = make([]row, len(list))
 	var mu sync.Mutex
 	var running sync.WaitGroup
-	turns := make(chan struct{}, atOnce)
-	for i, at := range slices.Backward(list) { // that which takes longest is the last
-		turns <- struct{}{}
+	slots := make(chan struct{}, atOnce)
+	for i, at := range slices.Backward(list) { // the slowest is the last
+		slots <- struct{}{}
 		running.Go(func() {
-			defer func() { <-turns }()
+			defer func() { <-slots }()
 			row, err := r.place(at, all, filepath.Join(dir, fmt.Sprint(i)))
 			mu.Lock()
 			defer mu.Unlock()

@@ -11,21 +11,20 @@ import (
 	"github.com/go-aio/aio/internal/dio"
 )
 
-// facts are what direct I/O does in a place, as the page cache shows it.
+// facts describe direct I/O in a place, as the page cache shows it.
 type facts struct {
 	reads, writes bool
 	alignment     string // in bytes
 }
 
-// The piece of a file that probe reads and writes: of whole blocks, and shorter than what
-// the library writes with RWF_DONTCACHE.
+// The range of a file that probe reads and writes: whole blocks, and shorter than a write with
+// RWF_DONTCACHE.
 const (
 	probeAt  = 64 << 10
 	probeLen = 8 << 10
 )
 
-// probe reads and writes part of a file in dir and looks whether the page cache has it
-// then.
+// probe reads and writes part of a file in dir and checks whether the page cache contains it then.
 func probe(dir string) (f facts, err error) {
 	name := filepath.Join(dir, "probe")
 	defer os.Remove(name)
@@ -38,11 +37,11 @@ func probe(dir string) (f facts, err error) {
 	}
 	defer file.Close()
 	f.alignment = "-"
-	if twin, err := dio.Open(int(file.Fd())); err == nil {
-		defer twin.Close()
-		f.alignment = fmt.Sprintf("%d, %d, ", twin.Mem, twin.Read)
-		if twin.Writes {
-			f.alignment += fmt.Sprint(twin.Write)
+	if direct, err := dio.Open(int(file.Fd())); err == nil {
+		defer direct.Close()
+		f.alignment = fmt.Sprintf("%d, %d, ", direct.Mem, direct.Read)
+		if direct.Writes {
+			f.alignment += fmt.Sprint(direct.Write)
 		} else {
 			f.alignment += "-"
 		}

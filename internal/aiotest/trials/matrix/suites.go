@@ -19,18 +19,19 @@ import (
 type suite struct {
 	name   string
 	pkg    string
-	skip   string // tests that are not about the filesystem
+	skip   string // tests that do not depend on the filesystem
 	binary string
 }
 
 const (
-	// otherPlaces are tests that choose their filesystem.
+	// otherPlaces matches tests that choose their filesystem.
 	otherPlaces = "TestContractTmpfs|TestHugeTransfers|TestReadOnlyFilesystem|TestFullFilesystem|TestAlmostFullFilesystem|TestLastRoom"
-	// counts are tests of what is counted, which depends on where they run.
+	// counts matches tests of counters, which depend on the machine.
 	counts = "TestStats.*|TestTraceRegions"
-	// otherProcesses run the others again, without kernel AIO or with room for one request.
+	// otherProcesses matches tests that run the others again, without kernel AIO or with room for
+	// one request.
 	otherProcesses = "TestRefused|TestConfigure"
-	// exhausting are tests that take from the whole machine what others need.
+	// exhausting matches tests that use up a resource of the whole machine.
 	exhausting = "TestUsedUp"
 )
 
@@ -42,7 +43,7 @@ func suites(only string) []suite {
 		{name: "streams", pkg: root + "/stream", skip: otherPlaces},
 		{name: "model", pkg: root + "/internal/aiotest/model"},
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
-		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linear"},
+		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linearizability"},
 		{name: "lifetime", pkg: root + "/internal/aiotest/lifetime"},
 		{name: "faults", pkg: root + "/internal/aiotest/trials/faults", skip: otherProcesses + "|" + exhausting},
 	}
@@ -65,15 +66,14 @@ func build(all []suite, dir string) error {
 	return nil
 }
 
-// An outcome is what a suite says of a place.
+// An outcome is the result of a suite in a place.
 type outcome struct {
 	passed  int // tests, those within tests included
 	skipped []string
-	counts  map[string]int // what the tests say that they have counted, by its name
+	counts  map[string]int // counters in the output of the tests, by name
 }
 
-// These are why tests are skipped on a filesystem without direct I/O, and the only
-// reasons that are accepted.
+// The only accepted reasons to skip a test on a filesystem without direct I/O.
 const (
 	noDirect = "needs direct I/O"
 	noDisk   = "there is no disk that could be made to fail"
@@ -85,8 +85,8 @@ func (s suite) run(at place, m mounted, short bool) (outcome, error) {
 	if s.skip != "" {
 		cmd.Args = append(cmd.Args, "-test.skip=^("+s.skip+")$")
 	}
-	// Not in the filesystem: one that this process serves would have to answer the chdir(2)
-	// of the child while syscall.ForkLock is held.
+	// The directory is not in the filesystem: if this process serves it, it would have to answer
+	// the chdir(2) of the child while syscall.ForkLock is held.
 	cmd.Dir = filepath.Dir(m.dir)
 	cmd.Env = append(os.Environ(), aiotest.Environment(m.dir, m.device, at.direct)...)
 	cmd.Env = append(cmd.Env, aiotest.AtFullLength, "AIOTEST_FILESYSTEM="+at.faulty)
@@ -106,12 +106,12 @@ func (s suite) run(at place, m mounted, short bool) (outcome, error) {
 	return o, err
 }
 
-// passing is what go test -v prints of tests that pass.
+// passing matches the output of go test -v for tests that pass.
 var passing = regexp.MustCompile(`(?m)^( *--- PASS|=== (RUN|NAME)).*\n`)
 
 var counted = regexp.MustCompile(`: (\d+) ([a-z ]+[a-z])$`)
 
-// parse reads what go test -v prints.
+// parse reads the output of go test -v.
 func parse(text []byte) outcome {
 	o := outcome{counts: make(map[string]int)}
 	last := ""
@@ -131,7 +131,7 @@ func parse(text []byte) outcome {
 	return o
 }
 
-// sum adds the counts of outcomes and says them.
+// sum adds the counters of outcomes and formats them.
 func sum(all []outcome) string {
 	total := make(map[string]int)
 	for _, o := range all {

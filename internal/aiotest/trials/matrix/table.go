@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// A row is what is known of a place after a run.
+// A row holds the results of a place.
 type row struct {
 	place    string
 	facts    facts
 	outcomes []outcome // of the suites, in their order
 }
 
-// markdown is the table of docs/filesystems.md.
+// markdown returns the table of docs/filesystems.md.
 func markdown(all []suite, rows []row) string {
 	var b strings.Builder
 	b.WriteString("| filesystem | direct reads | direct writes | alignment |")
@@ -31,7 +31,7 @@ func markdown(all []suite, rows []row) string {
 	return b.String()
 }
 
-// numbers are those of tests in the table.
+// numbers matches the numbers of tests in the table.
 var numbers = regexp.MustCompile(`(?m)( \d+ \|)+$`)
 
 func yes(b bool) string {

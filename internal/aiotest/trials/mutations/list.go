@@ -1,6 +1,6 @@
 package main
 
-// A mutation is a bug that one suite is to find.
+// A mutation is a bug that one suite must find.
 type mutation struct {
 	name     string
 	file     string // in the repository
@@ -8,7 +8,7 @@ type mutation struct {
 	suite    suite
 }
 
-// A suite is tests, or a program.
+// A suite runs tests, or a program.
 type suite struct {
 	name string
 	args []string // of go
@@ -38,7 +38,7 @@ var mutations = []mutation{
 		tests("contract", "", "^TestContract$"),
 	},
 	{
-		"a direct write without enough space is not written as far as it fits", "internal/fd/write.go",
+		"a direct write without enough space writes nothing", "internal/fd/write.go",
 		`case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:`, `case syscall.EDQUOT:`,
 		tests("contract", "", "^TestFullFilesystem$"),
 	},
@@ -49,7 +49,7 @@ var mutations = []mutation{
 		tests("lifetime", "/internal/aiotest/lifetime", "."),
 	},
 	{
-		"a bounced read gives more than there is in the file", "internal/fd/read.go",
+		"a bounced read returns more than the file has", "internal/fd/read.go",
 		`return b.Scatter(block[skip:n]), nil`, `return b.Scatter(block[skip:]), nil`,
 		tests("model", "/internal/aiotest/model", "."),
 	},
@@ -74,7 +74,7 @@ var mutations = []mutation{
 	{
 		"buffered and direct writes do not wait for each other", "internal/inode/locks.go",
 		`		return a.Lo/g <= (b.Hi-1)/g && b.Lo/g <= (a.Hi-1)/g`, `		return g == 0`,
-		tests("linearizability", "/internal/aiotest/trials/linear", "."),
+		tests("linearizability", "/internal/aiotest/trials/linearizability", "."),
 	},
 	{
 		"EIO of a direct write is left to the page cache", "internal/fd/write.go",
@@ -141,12 +141,12 @@ var mutations = []mutation{
 		program("powercut", "-seed", "1"),
 	},
 	{
-		"the reaper goes back to the poller while quiet completions are to come", "internal/queue/reap.go",
+		"the reaper returns to the poller before quiet completions", "internal/queue/reap.go",
 		`return q.quiet.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
 		tests("queue", "/internal/queue", "^TestCollect"),
 	},
 	{
-		"a semaphore gives a unit too many", "internal/sched/semaphore.go",
+		"a semaphore grants a unit too many", "internal/sched/semaphore.go",
 		`		if state&1 != 0 || state>>1+units > s.limit {`, `		if state&1 != 0 || state>>1+units > s.limit+1 {`,
 		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
@@ -162,54 +162,54 @@ var mutations = []mutation{
 		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
 	{
-		"of several buffers one that was filled in part is filled again", "internal/queue/request.go",
+		"of several buffers a partly filled one is filled again", "internal/queue/request.go",
 		`	b.first = b.first[n:]
 `, ``,
 		tests("contract", "", "^TestContract$"),
 	},
 	{
-		"what was just written is read after PunchHole", "internal/fd/space.go",
+		"a read after PunchHole returns the bytes before it", "internal/fd/space.go",
 		`			fd.inode.Forget(0, math.MaxInt64)
 `, ``,
-		tests("allocation", "", "^TestReadOfWhatWasJustWritten$"),
+		tests("allocation", "", "^TestReadOfDirtyPages$"),
 	},
 	{
-		"a later write does not wait for one that was abandoned", "internal/inode/abandoned.go",
+		"a later write does not wait for an abandoned one", "internal/inode/abandoned.go",
 		`l.wait(lo, hi, math.MaxUint64)`, `l.wait(lo, lo, math.MaxUint64)`,
 		tests("contexts", "", "^TestContext"),
 	},
 	{
-		"a read that was abandoned has the caller's buffer", "completion.go",
+		"an abandoned read has the caller's buffer", "completion.go",
 		`	read := func() (int, error) { return f.ReadAt(buf, off) }`, `	read := func() (int, error) { return f.ReadAt(p, off) }`,
 		tests("contexts", "", "^TestContext"),
 	},
 	{
-		"the error of a Sync that was abandoned is lost", "internal/fd/sync.go",
+		"the error of an abandoned Sync is lost", "internal/fd/sync.go",
 		`		fd.syncErr.Store(&err)
 `, ``,
-		tests("faults", "/internal/aiotest/trials/faults", "^TestSyncErrorNobodyWaitedFor$"),
+		tests("faults", "/internal/aiotest/trials/faults", "^TestErrorOfAbandonedSync$"),
 	},
 	{
-		"a Batch runs on after a barrier behind which something failed", "batch.go",
+		"a Batch goes on after a barrier although a member failed", "batch.go",
 		`		if first == nil {
 			first = b.run(lo, hi)`, `		if err := b.run(lo, hi); err != nil || first == nil {
 			first = err`,
 		tests("batches", "", "^TestBatch"),
 	},
 	{
-		"a member of a Batch that fell short is not finished", "internal/fd/group.go",
+		"a short member of a Batch is not finished", "internal/fd/group.go",
 		`case m.err == nil && m.n == len(m.p):`, `case m.err == nil:`,
 		tests("batches", "", "^TestBatch"),
 	},
 	{
-		"a copy to a buffered File goes past its locks", "reader.go",
+		"a copy to a buffered File takes no lock", "reader.go",
 		`			return to.ReadFrom(f) // which keeps to the locks of to
 `, `			w = to.file
 `,
 		tests("contract", "", "^TestCopyWaits$"),
 	},
 	{
-		"Close makes an error of what has been transferred", "internal/fd/read.go",
+		"Close turns a transfer into an error", "internal/fd/read.go",
 		`if errors.Is(err, fs.ErrClosed) {`, `if errors.Is(err, fs.ErrExist) {`,
 		tests("contract", "", "^TestCloseMeanwhile$"),
 	},
@@ -244,7 +244,7 @@ var mutations = []mutation{
 		tests("queue", "/internal/queue", "^TestBusy"),
 	},
 	{
-		"a submitter that met EAGAIN waits for one that is stuck", "internal/queue/submit.go",
+		"a submitter after EAGAIN waits for a stuck one", "internal/queue/submit.go",
 		`	q.watchSubmitters(k)
 	return true`, `	return true`,
 		tests("queue", "/internal/queue", "^TestStalled"),
@@ -255,7 +255,7 @@ var mutations = []mutation{
 		tests("queue", "/internal/queue", "^TestSweep"),
 	},
 	{
-		"the head of some buffers is all of them", "internal/queue/request.go",
+		"Head returns all of the buffers", "internal/queue/request.go",
 		`	b.n = min(b.n, n)
 `, ``,
 		tests("queue", "/internal/queue", "Buffers"),
@@ -266,12 +266,12 @@ var mutations = []mutation{
 		tests("dio", "/internal/dio", "^TestOpenWith|^TestSameFile$"),
 	},
 	{
-		"a /proc that is no procfs is believed", "internal/dio/dio_linux.go",
+		"a /proc that is no procfs is used", "internal/dio/dio_linux.go",
 		`	if fs.Type != unix.PROC_SUPER_MAGIC {`, `	if fs.Type == 0 {`,
 		tests("dio", "/internal/dio", "^TestOpenWith|^TestSameFile$"),
 	},
 	{
-		"another context gets the address that a call is on its way to", "libaio/context.go",
+		"another context gets the address that a call uses", "libaio/context.go",
 		`	return live.leaving[id] != nil`, `	return false`,
 		tests("libaio", "/libaio", "^TestDestroyOvertakesACall$"),
 	},

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Each planted bug has its place in the code: what it replaces stands there once.
+// TestPlaces checks that the text which each planted bug replaces occurs once.
 func TestPlaces(t *testing.T) {
 	names := make(map[string]bool)
 	for _, m := range mutations {

@@ -1,5 +1,5 @@
-// Mutations plants bugs, one at a time, and sees that the suite whose business it is
-// fails. The bugs are planted by an overlay (go help build): the tree is not changed.
+// Mutations plants bugs, one at a time, and checks that the suite for it fails. An overlay plants
+// the bug (go help build), so the tree does not change.
 //
 //	go -C internal/aiotest/trials run ./mutations -write ../../../docs/reliability.md
 package main
@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/trials/document"
+	"github.com/go-aio/aio/internal/aiotest/trials/mdtable"
 )
 
 func main() {
@@ -53,10 +53,10 @@ func run(only, write string) error {
 	if write == "" {
 		return nil
 	}
-	return document.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | what failed |\n|---|---|---|---|\n" + strings.Join(rows, ""))
+	return mdtable.Place{File: write, Name: "mutations"}.Write("| planted bug | in | suite | failure |\n|---|---|---|---|\n" + strings.Join(rows, ""))
 }
 
-// plant runs the suite with the bug and returns what failed.
+// plant runs the suite with the bug and returns the failure.
 func (m mutation) plant(module, dir string) (string, error) {
 	original := filepath.Join(module, m.file)
 	text, err := os.ReadFile(original)
@@ -78,7 +78,7 @@ func (m mutation) plant(module, dir string) (string, error) {
 		return "", err
 	}
 	suite := exec.Command("go", m.suite.args...)
-	// Not an argument: the suite may be a program that builds another.
+	// The variable is no argument: the suite may be a program that builds another.
 	suite.Env = append(os.Environ(), aiotest.AtFullLength, "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 	out, err := suite.CombinedOutput()
 	if err == nil {
@@ -93,8 +93,7 @@ var (
 	says   = regexp.MustCompile(`HANG|cuts survived: [0-9]+ of [0-9]+`)
 )
 
-// symptom returns the test that failed, the innermost of the first, or what a program
-// said.
+// symptom returns the test that failed, the innermost of the first, or the error of a program.
 func symptom(out []byte) (string, error) {
 	if m := failed.FindAllSubmatch(out, -1); m != nil {
 		name := string(m[0][1])

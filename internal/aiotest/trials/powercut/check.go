@@ -9,20 +9,20 @@ import (
 	"slices"
 )
 
-// A check looks for what is wrong with the files that a writer has left.
+// A check compares the files left by a writer with the possible contents.
 type check struct {
 	plans  []plan
 	known  knowledge
 	seed   uint64
 	engine string // of the writer
 
-	// killed says that the disk has seen no power cut: then a record that was cut short
-	// is the beginning of it, and never zeros.
+	// killed says that the disk saw no power cut. Then a truncated record is a prefix, and never
+	// zeros.
 	killed bool
 
 	checked int      // records that must be there
 	torn    int      // records that were not acknowledged, and are there in part
-	losses  []string // what is wrong
+	losses  []string // differences found
 }
 
 func (c *check) lost(format string, args ...any) {
@@ -53,8 +53,8 @@ func (c *check) file(i int, content []byte) {
 	}
 }
 
-// inSlots checks a file of slots: each holds what it must hold, or in each sector one of
-// the records that were written later; between them there is nothing.
+// inSlots checks a file of slots. Each sector of a slot must hold the required record, or one that
+// was written later. The gaps between slots must be empty.
 func (c *check) inSlots(i int, content []byte) {
 	p, size := c.plans[i], int64(len(content))
 	if least := c.leastSize(i); size < least {
@@ -73,7 +73,7 @@ func (c *check) inSlots(i int, content []byte) {
 	}
 }
 
-// window returns n bytes of content from off on, zeros where there are none.
+// window returns n bytes of content from off on, with zeros after its end.
 func window(content []byte, off int64, n int) []byte {
 	p := make([]byte, n)
 	if off < int64(len(content)) {
@@ -82,7 +82,7 @@ func window(content []byte, off int64, n int) []byte {
 	return p
 }
 
-// leastSize is where the last record ends that must be there.
+// leastSize returns the end of the last record that must be there.
 func (c *check) leastSize(i int) int64 {
 	p := c.plans[i]
 	least := p.startSize()
@@ -94,10 +94,10 @@ func (c *check) leastSize(i int) int64 {
 	return least
 }
 
-// possibleSize reports whether an os.File could have left a file of slots at that size:
-// as it was first, where a record ends, or at the end of a block before that. As a page
-// gets to the disk, the size there grows to the end of it or to the size in memory,
-// whichever is less; and the page cache is written by one folio after the other.
+// possibleSize reports whether an os.File could have left a file of slots at that size: the initial
+// size, the end of a record, or the end of a block before that. When a page is written to the disk,
+// the size there grows to the end of the page or to the size in memory, whichever is less. The page
+// cache is written folio by folio.
 func (c *check) possibleSize(i int, size int64) bool {
 	p := c.plans[i]
 	if size == p.startSize() {
@@ -143,15 +143,14 @@ func (c *check) slot(i, j int, got []byte) {
 	}
 }
 
-// direct reports whether the records of a slot are written past the page cache. Then
-// nobody changes the memory that the disk is written from.
+// direct reports whether the records of a slot are written past the page cache. Then the memory
+// does not change while the disk is written from it.
 func (c *check) direct(i, j int) bool {
 	p := c.plans[i]
 	return c.engine == "aio" && p.slots[j].aligned() && !slices.Contains(p.flags, 0)
 }
 
-// eachSector calls do for the parts of p, which is at offset off of the file, that lie in
-// one sector.
+// eachSector calls do for each part of p, at offset off of the file, that lies in one sector.
 func eachSector(p []byte, off int64, do func(part []byte, at int)) {
 	for at := 0; at < len(p); {
 		n := min(len(p)-at, sectorSize-int((off+int64(at))%sectorSize))
@@ -160,15 +159,15 @@ func eachSector(p []byte, off int64, do func(part []byte, at int)) {
 	}
 }
 
-// What explain returns if it is no version.
+// Results of explain that are no version.
 const (
 	unexplained = -1
 	mixture     = -2 // of two
 )
 
-// explain returns which of the versions a sector is of, which begins at byte at of a
-// slot. Unless whole, it may also be one that became the next while the page was on its
-// way to the disk.
+// explain returns the version that a sector belongs to; the sector begins at byte at of a slot.
+// Unless whole is set, the sector may also mix two versions, because the page changed on its way to
+// the disk.
 func explain(part []byte, versions [][]byte, at int, whole bool) int {
 	found := unexplained
 	for i, a := range versions {
@@ -185,7 +184,7 @@ func explain(part []byte, versions [][]byte, at int, whole bool) int {
 	return found
 }
 
-// common is how many bytes are the same at the beginning.
+// common returns the length of the common prefix.
 func common(a, b []byte) int {
 	for i := range a {
 		if i == len(b) || a[i] != b[i] {
@@ -195,9 +194,9 @@ func common(a, b []byte) int {
 	return len(a)
 }
 
-// appended checks a file that records were appended to. They follow one another in some
-// order, but those of one goroutine in its own; all are whole up to the last one that
-// must be there. What follows it are the others, of which sectors may be zeros still.
+// appended checks a file of appended records. The records of one goroutine are in order; those of
+// several interleave. All records up to the last required one must be whole. Sectors of later
+// records may still be zeros.
 func (c *check) appended(i int, content []byte) {
 	name, turns := c.plans[i].name, make([]int, len(c.known[i]))
 	at := 0
@@ -224,8 +223,8 @@ func (c *check) appended(i int, content []byte) {
 	}
 }
 
-// next returns the length of the record that content begins with, if it is whole and
-// somebody's turn.
+// next returns the length of the record that content begins with, if it is whole and the next of
+// its goroutine.
 func (c *check) next(i int, turns []int, content []byte) int {
 	for g, s := range c.known[i] {
 		if turns[g] == s.most {
@@ -243,8 +242,8 @@ func (c *check) turn(i, g int, turns []int) []byte {
 	return record{i, g, turns[g] + 1, -1, c.known[i][g].lengths[turns[g]]}.content(c.seed)
 }
 
-// tail reports whether content from byte at on can be what is left of records that were
-// begun, in some order.
+// tail reports whether content from byte at on can be the remains of records that were begun, in
+// some order.
 func (c *check) tail(i int, turns []int, content []byte, at int) bool {
 	if at == len(content) || c.padding(i, content[at:]) {
 		return true
@@ -255,7 +254,7 @@ func (c *check) tail(i int, turns []int, content []byte, at int) bool {
 		}
 		want := c.turn(i, g, turns)
 		got := content[at:min(at+len(want), len(content))]
-		// A size within a record is one at which the kernel has copied a folio.
+		// The size may be within a record where the kernel has copied a folio.
 		if len(got) < len(want) && len(content)%blockSize != 0 || !c.remains(i, got, want, int64(at)) {
 			continue
 		}
@@ -268,22 +267,22 @@ func (c *check) tail(i int, turns []int, content []byte, at int) bool {
 	return false
 }
 
-// padding reports whether rest may be the zeros at the end of a file: an exclusive Writer
-// leaves whole blocks, and some to come.
+// padding reports whether rest may be the zeros at the end of a file: an exclusive Writer leaves
+// whole blocks, and some ahead.
 func (c *check) padding(i int, rest []byte) bool {
-	return c.buffered(i) && len(bytes.Trim(rest, "\x00")) == 0
+	return c.byWriter(i) && len(bytes.Trim(rest, "\x00")) == 0
 }
 
-// buffered reports whether a file was written by a Writer, which holds back what has not been
-// synced.
-func (c *check) buffered(i int) bool { return c.plans[i].log > 0 && c.engine == "aio" }
+// byWriter reports whether a file was written by a Writer, which may keep bytes in memory until a
+// Sync.
+func (c *check) byWriter(i int) bool { return c.plans[i].log > 0 && c.engine == "aio" }
 
-// remains reports whether got may be what is left of want.
+// remains reports whether got may be the remains of want.
 func (c *check) remains(i int, got, want []byte, off int64) bool {
 	ok := true
 	eachSector(got, off, func(part []byte, at int) {
 		rest := part[common(part, want[at:]):]
-		if len(bytes.Trim(rest, "\x00")) != 0 || c.killed && !c.buffered(i) && len(rest) != 0 {
+		if len(bytes.Trim(rest, "\x00")) != 0 || c.killed && !c.byWriter(i) && len(rest) != 0 {
 			ok = false
 		}
 	})

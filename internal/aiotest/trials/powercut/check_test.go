@@ -6,19 +6,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
 const testSeed = 7
 
-// left is what may be left of a file of three slots, or of two goroutines that append.
+// left is a possible remainder of a file of three slots, or of two goroutines that append.
 type left struct {
 	check
 	content []byte
 }
 
-// slotsLeft has a block, a gap and two unaligned slots. The first is acknowledged at
-// version 2 and was begun again, the second is acknowledged, the third begun.
+// slotsLeft has a block, a gap and two unaligned slots. The first is acknowledged at version 2 and
+// begun again, the second is acknowledged, the third begun.
 func slotsLeft() *left {
 	slots := []slot{{0, blockSize}, {5000, 1000}, {6000, 3000}}
 	l := &left{check: check{seed: testSeed, engine: "aio", plans: []plan{{name: "slots", slots: slots, workers: 1, flags: []int{1}}}}}
@@ -36,8 +36,7 @@ func (l *left) record(i, version int) []byte {
 	return record{0, i, version, s.off, s.length}.content(testSeed)
 }
 
-// appendedLeft has two goroutines with two records each, of which three are
-// acknowledged.
+// appendedLeft has two goroutines with two records each; three of them are acknowledged.
 func appendedLeft() *left {
 	l := &left{check: check{seed: testSeed, engine: "aio", plans: []plan{{name: "append", workers: 2, flags: []int{1}}}}}
 	l.known = knowledge{{{2, 2, []int{700, 1500}}, {1, 2, []int{100, 5000}}}}
@@ -55,9 +54,9 @@ func loggedLeft() *left {
 	return l
 }
 
-// TestCheck has the checker look at what may be left, and at what may not.
+// TestCheck checks remainders that a crash may leave, and remainders that it may not.
 func TestCheck(t *testing.T) {
-	last := 2300 // where the last appended record begins, which is not acknowledged
+	last := 2300 // the offset of the last appended record, which is not acknowledged
 	zero := func(p []byte) { clear(p) }
 	stale := func(p []byte) { copy(p, bytes.Repeat([]byte(secret), len(p)/len(secret)+1)) }
 	for name, c := range map[string]struct {
@@ -118,19 +117,19 @@ func TestCheck(t *testing.T) {
 // TestKnowledge has acknowledgements and beginnings before, during and after a cut.
 func TestKnowledge(t *testing.T) {
 	all := []plan{{slots: make([]slot, 2), workers: 1}}
-	event := func(kind byte, at int64, slot, version int) ack.Event {
-		return ack.Event{Kind: kind, At: at, Record: ack.Record{Slot: slot, Version: version}}
+	event := func(kind byte, at int64, slot, version int) crashlog.Event {
+		return crashlog.Event{Kind: kind, At: at, Record: crashlog.Record{Slot: slot, Version: version}}
 	}
-	h := &history{events: []ack.Event{
-		event(ack.Begun, 10, 0, 1),
-		event(ack.Written, 11, 0, 1),
-		event(ack.Synced, 12, 0, 1),
-		event(ack.Begun, 13, 0, 2),
-		event(ack.Written, 14, 0, 2),
-		event(ack.Begun, 15, 1, 1),
-		event(ack.Synced, 20, 0, 2),
-		event(ack.Begun, 30, 0, 3),
-		event(ack.Begun, 41, 0, 4),
+	h := &history{events: []crashlog.Event{
+		event(crashlog.Begun, 10, 0, 1),
+		event(crashlog.Written, 11, 0, 1),
+		event(crashlog.Synced, 12, 0, 1),
+		event(crashlog.Begun, 13, 0, 2),
+		event(crashlog.Written, 14, 0, 2),
+		event(crashlog.Begun, 15, 1, 1),
+		event(crashlog.Synced, 20, 0, 2),
+		event(crashlog.Begun, 30, 0, 3),
+		event(crashlog.Begun, 41, 0, 4),
 	}}
 	for _, c := range []struct {
 		what string

@@ -10,17 +10,17 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-aio/aio/internal/aiotest/ledger"
+	"github.com/go-aio/aio/internal/aiotest/txcheck"
 )
 
-// A database writes by a program of its own, see package ledger.
+// A database writes by a program of its own, see package txcheck.
 type database struct {
 	name    string // of the adapter, whose module has the program
 	program string
 	modes   []string
 }
 
-// databaseSize is the least size of a disk for one, in bytes.
+// databaseSize is the minimum size of a disk for a database, in bytes.
 const databaseSize = 320 << 20
 
 // buildDatabases builds the programs, which are in modules of their own, in dir.
@@ -32,7 +32,7 @@ func buildDatabases(names []string, dir string) ([]*database, error) {
 	var all []*database
 	for _, name := range names {
 		db := &database{name: name, program: filepath.Join(dir, name)}
-		build := exec.Command("go", "build", "-o", db.program, "./ledger")
+		build := exec.Command("go", "build", "-o", db.program, "./txcheck")
 		build.Dir = filepath.Join(strings.TrimSpace(string(root)), "adapters", name)
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", name, err, out)
@@ -47,16 +47,16 @@ func buildDatabases(names []string, dir string) ([]*database, error) {
 	return all, nil
 }
 
-// A ledgerOf is a database in one mode.
-type ledgerOf struct {
+// A databaseMode is a database in one mode.
+type databaseMode struct {
 	*database
 	mode string
 }
 
-func (l *ledgerOf) String() string { return l.name + " " + l.mode }
+func (l *databaseMode) String() string { return l.name + " " + l.mode }
 
-// ledgers returns all databases in all their modes on all filesystems, in some order and from the first on again.
-func (t *trial) ledgers(dir string) ([]writing, error) {
+// databaseModes returns all databases in all their modes on all filesystems, shuffled and repeated.
+func (t *trial) databaseModes(dir string) ([]writing, error) {
 	databases, err := buildDatabases(t.databases, dir)
 	if err != nil {
 		return nil, err
@@ -65,8 +65,8 @@ func (t *trial) ledgers(dir string) ([]writing, error) {
 	for _, db := range databases {
 		for _, mode := range t.modesOf(db) {
 			for _, name := range t.filesystems {
-				l := &ledgerOf{db, mode}
-				each = append(each, writing{filesystem: name, by: l.String(), ledger: l})
+				l := &databaseMode{db, mode}
+				each = append(each, writing{filesystem: name, by: l.String(), database: l})
 			}
 		}
 	}
@@ -78,33 +78,34 @@ func (t *trial) ledgers(dir string) ([]writing, error) {
 	return all, nil
 }
 
-// modesOf returns the modes that are to be used.
+// modesOf returns the modes to use.
 func (t *trial) modesOf(db *database) []string {
 	return slices.DeleteFunc(slices.Clone(db.modes), func(mode string) bool {
 		return t.engine != "" && strings.HasPrefix(mode, "os") != (t.engine == "os")
 	})
 }
 
-// writer is the program that runs transactions.
-func (l *ledgerOf) writer(seed uint64, dir string) *exec.Cmd {
+// writer returns the program that runs transactions.
+func (l *databaseMode) writer(seed uint64, dir string) *exec.Cmd {
 	return exec.Command(l.program, "write", l.mode, strconv.FormatUint(seed, 10), dir)
 }
 
-// check has the program look for the transactions twice, over the files of the writer and over another mode's: what the
-// first finds it may change, as a database does that recovers from a crash.
-func (l *ledgerOf) check(c *check, dir string, r *rand.Rand) {
+// check runs the program's check for the transactions twice, in the mode of the writer and in
+// another mode. The first check may change the files, as a database does when it recovers from a
+// crash.
+func (l *databaseMode) check(c *check, dir string, r *rand.Rand) {
 	modes := []string{l.mode, l.modes[r.IntN(len(l.modes))]}
 	if r.IntN(2) == 0 {
 		modes[0], modes[1] = modes[1], modes[0]
 	}
-	var known []ledger.Known
+	var known []txcheck.Known
 	for _, s := range c.known[0] {
-		known = append(known, ledger.Known{Least: s.least, Most: s.most})
+		known = append(known, txcheck.Known{Least: s.least, Most: s.most})
 		c.checked += s.least
 	}
 	for _, mode := range modes {
 		var in, out bytes.Buffer
-		if err := ledger.WriteKnown(&in, known); err != nil {
+		if err := txcheck.WriteKnown(&in, known); err != nil {
 			c.lost("%v", err)
 		}
 		child := exec.Command(l.program, "check", mode, strconv.FormatUint(c.seed, 10), dir)

@@ -8,20 +8,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
-// A history is what a writer has announced.
+// A history is the sequence of events that a writer announced.
 type history struct {
 	mu     sync.Mutex
-	events []ack.Event
+	events []crashlog.Event
 	err    error // of the writer
 
-	acknowledged chan struct{} // there has been one more
+	acknowledged chan struct{} // receives after each acknowledgement
 	ended        chan struct{}
 }
 
-// listen takes down what the writer announces on r, to the end.
+// listen records the events that the writer announces on r, to the end.
 func listen(r io.Reader) *history {
 	h := &history{acknowledged: make(chan struct{}, 1), ended: make(chan struct{})}
 	go func() {
@@ -36,7 +36,7 @@ func listen(r io.Reader) *history {
 func (h *history) add(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e, err := ack.Parse(line)
+	e, err := crashlog.Parse(line)
 	if err != nil {
 		if h.err == nil {
 			h.err = err
@@ -44,7 +44,7 @@ func (h *history) add(line string) {
 		return
 	}
 	h.events = append(h.events, e)
-	if e.Kind == ack.Synced {
+	if e.Kind == crashlog.Synced {
 		select {
 		case h.acknowledged <- struct{}{}:
 		default:
@@ -52,7 +52,7 @@ func (h *history) add(line string) {
 	}
 }
 
-// next waits for an acknowledgement that comes from now on.
+// next waits for the next acknowledgement.
 func (h *history) next() error {
 	select {
 	case <-h.acknowledged:
@@ -68,21 +68,21 @@ func (h *history) next() error {
 	}
 }
 
-// ending is the error of a writer that has ended by itself.
+// ending returns the error of a writer that ended by itself.
 func (h *history) ending() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return errors.Join(errors.New("the writer has ended by itself"), h.err)
 }
 
-// A slotState is what is known of a slot at some instant.
+// A slotState bounds the contents of a slot at some instant.
 type slotState struct {
-	least   int   // the version that must be there, or a later one; 0 for what was there first
-	most    int   // the last one that may be there
+	least   int   // this version or a later one must be there; 0 for the initial content
+	most    int   // the last version that may be there
 	lengths []int // of the records, by version - 1, to most
 }
 
-// A knowledge is that of all slots, by file.
+// A knowledge has the state of each slot, by file.
 type knowledge [][]slotState
 
 func newKnowledge(all []plan) knowledge {
@@ -93,22 +93,21 @@ func newKnowledge(all []plan) knowledge {
 	return k
 }
 
-// cut is what is known of a disk whose power was cut after instant from and before
-// instant to. What the writer knew to be synced before is there; what it announced later
-// is not. The writer takes the time of an acknowledgement when its Sync has returned, and
-// that of a beginning before the call, so it does not matter when the lines arrive, once
-// all have.
+// cut returns the knowledge of a disk whose power was cut after instant from and before instant to.
+// Records that the writer knew to be synced before are there; records announced later are not. The
+// writer takes the time of an acknowledgement after its Sync has returned, and that of a beginning
+// before the call. So the arrival of the lines does not matter, once all have arrived.
 func (h *history) cut(all []plan, from, to int64) knowledge {
-	return h.know(all, func(e ack.Event) bool { return e.Kind == ack.Synced && e.At < from }, to)
+	return h.know(all, func(e crashlog.Event) bool { return e.Kind == crashlog.Synced && e.At < from }, to)
 }
 
-// end is what is known of files that outlive their writer: all calls that had returned
-// are there, synced or not.
+// end returns the knowledge of files that outlive their writer: all calls that had returned are
+// there, synced or not.
 func (h *history) end(all []plan) knowledge {
-	return h.know(all, func(e ack.Event) bool { return e.Kind != ack.Begun }, math.MaxInt64)
+	return h.know(all, func(e crashlog.Event) bool { return e.Kind != crashlog.Begun }, math.MaxInt64)
 }
 
-func (h *history) know(all []plan, sure func(ack.Event) bool, to int64) knowledge {
+func (h *history) know(all []plan, sure func(crashlog.Event) bool, to int64) knowledge {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := newKnowledge(all)
@@ -117,7 +116,7 @@ func (h *history) know(all []plan, sure func(ack.Event) bool, to int64) knowledg
 		switch {
 		case sure(e):
 			s.least = max(s.least, e.Version)
-		case e.Kind == ack.Begun && e.At <= to:
+		case e.Kind == crashlog.Begun && e.At <= to:
 			s.most = e.Version
 			s.lengths = append(s.lengths, e.Length)
 		}
@@ -125,7 +124,7 @@ func (h *history) know(all []plan, sure func(ack.Event) bool, to int64) knowledg
 	return k
 }
 
-// between is how many records are between what must be there and what may be there.
+// between returns the number of records between the required and the possible ones.
 func (k knowledge) between() int {
 	n := 0
 	for _, slots := range k {
@@ -136,7 +135,7 @@ func (k knowledge) between() int {
 	return n
 }
 
-// count returns how many events there were.
+// count returns the number of events of a kind.
 func (h *history) count(kind byte) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

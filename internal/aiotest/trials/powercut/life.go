@@ -11,13 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// A life is that of one writer: on a new filesystem, with power cuts, until it is killed.
-// What a cut has left is looked at after the end, because xfs does not mount two
-// filesystems of one UUID.
+// A life is the run of one writer: on a new filesystem, with power cuts, until it is killed. The
+// images of the cuts are checked after the end, because xfs does not mount two filesystems of one
+// UUID.
 type life struct {
 	*trial
 	writing
@@ -32,23 +32,23 @@ type life struct {
 	outcome
 }
 
-// An image is what a power cut has left.
+// An image is a disk after a power cut.
 type image struct {
 	disk     *fusedisk.Disk
-	from, to int64 // the cut was after the one instant and before the other, see now
+	from, to int64 // the cut was after from and before to, see now
 }
 
-// An outcome is what has been seen.
+// An outcome counts the results.
 type outcome struct {
 	cuts, kills  int           // survived
 	begun        int           // records
 	acknowledged int           // records
 	checked      int           // records that had to be there, in all images
-	torn         int           // records that had not, and are there in part
+	torn         int           // other records that are there in part
 	replayed     int           // journals
 	cached, lost int           // sectors not flushed when the power was cut, and those of them that were lost
-	contexts     int           // writers that had a context of the kernel when they were killed
-	inFlight     int           // records that were being written then
+	contexts     int           // writers with a context of the kernel when they were killed
+	inFlight     int           // records that were being written at that moment
 	slowest      time.Duration // to end, after SIGKILL
 	losses       []string
 }
@@ -76,7 +76,7 @@ func (l *life) failed(what string, losses ...string) bool {
 	return len(losses) > 0
 }
 
-// run returns an error if there could be no trial.
+// run returns an error if the trial was impossible.
 func (l *life) run(base *fusedisk.Disk) error {
 	disk := l.server.Cut(base, "disk", l.rand)
 	defer l.server.Remove(disk)
@@ -97,9 +97,9 @@ func (l *life) run(base *fusedisk.Disk) error {
 	return err
 }
 
-// write has a writer write, cuts the power, and kills it.
+// write starts a writer, cuts the power, and kills the writer.
 func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
-	if l.ledger == nil {
+	if l.database == nil {
 		for _, p := range l.plans {
 			if err := p.create(dir); err != nil {
 				return nil, err
@@ -125,7 +125,7 @@ func (l *life) write(disk *fusedisk.Disk, dir string) (*history, error) {
 	child.Wait()
 	l.slowest = time.Since(start)
 	<-h.ended
-	l.begun, l.acknowledged = h.count(ack.Begun), h.count(ack.Synced)
+	l.begun, l.acknowledged = h.count(crashlog.Begun), h.count(crashlog.Synced)
 	if err != nil {
 		return h, err
 	}
@@ -151,8 +151,8 @@ func (l *life) start(dir string) (*exec.Cmd, *history, error) {
 	}
 	defer w.Close()
 	child := writer(l.by, l.seed, dir)
-	if l.ledger != nil {
-		child = l.ledger.writer(l.seed, dir)
+	if l.database != nil {
+		child = l.database.writer(l.seed, dir)
 	}
 	child.Stdout, child.Stderr = w, os.Stderr
 	if err := child.Start(); err != nil {
@@ -169,9 +169,9 @@ func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
 			return err
 		}
 		awaitUnflushed(disk)
-		from := ack.Now()
+		from := crashlog.Now()
 		cut := l.server.Cut(disk, "cut"+strconv.Itoa(i), l.rand)
-		l.images = append(l.images, image{cut, from, ack.Now()})
+		l.images = append(l.images, image{cut, from, crashlog.Now()})
 		cached, lost := cut.Lost()
 		l.cached += cached
 		l.lost += lost
@@ -180,14 +180,14 @@ func (l *life) cutAll(disk *fusedisk.Disk, h *history) error {
 }
 
 // awaitUnflushed waits until a power cut could lose something, for writers that are often in
-// fsync(2) all at the same time; but not for ever.
+// fsync(2) all at the same time; but only for some time.
 func awaitUnflushed(disk *fusedisk.Disk) {
 	for deadline := time.Now().Add(5 * time.Second); !disk.Unflushed() && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Microsecond)
 	}
 }
 
-// moment waits for one: any, or the one right after an acknowledgement.
+// moment waits for a moment: any, or the one right after an acknowledgement.
 func (l *life) moment(h *history) error {
 	time.Sleep(time.Duration(l.rand.IntN(500)) * time.Millisecond)
 	if l.rand.IntN(2) == 0 && len(l.images) > 0 {
@@ -201,7 +201,7 @@ func (l *life) moment(h *history) error {
 	return h.next()
 }
 
-// afterKill looks at the filesystem, which knows nothing of the kill.
+// afterKill checks the filesystem, which the kill did not affect.
 func (l *life) afterKill(h *history, dir string) {
 	what := fmt.Sprintf("killed after %d records", l.begun)
 	bad := l.slowest > atOnce && l.failed(what, fmt.Sprintf("the writer has ended only after %v", l.slowest))
@@ -214,11 +214,11 @@ func (l *life) afterKill(h *history, dir string) {
 	}
 }
 
-// atOnce is how long a process may take to end. What it has under way must end first,
-// which may be an fsync(2) behind those of all others.
+// atOnce is how long a process may take to end. Its system calls must end first, such as an
+// fsync(2) behind those of all other goroutines.
 const atOnce = 10 * time.Second
 
-// afterCut looks at what a cut has left.
+// afterCut checks the image of a cut.
 func (l *life) afterCut(i int, image image, h *history) error {
 	what := fmt.Sprintf("cut %d", i)
 	return onDevice(image.disk, func(device string) error {
@@ -249,11 +249,11 @@ func (l *life) afterCut(i int, image image, h *history) error {
 	})
 }
 
-// look looks at what is left in a directory.
+// look checks the files in a directory.
 func (l *life) look(dir string, known knowledge, killed bool) check {
 	c := check{plans: l.plans, known: known, seed: l.seed, engine: l.by, killed: killed}
-	if l.ledger != nil {
-		l.ledger.check(&c, dir, l.rand)
+	if l.database != nil {
+		l.database.check(&c, dir, l.rand)
 	} else {
 		c.dir(dir, l.rand)
 	}

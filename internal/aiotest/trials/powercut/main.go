@@ -1,27 +1,27 @@
-// Powercut shows that what was acknowledged is there after a power cut, and after kill -9.
+// Powercut shows that acknowledged records are there after a power cut, and after kill -9.
 //
-// A writer, a process of its own, writes records to files by aio.File, in every way that
-// there is: WriteAt of blocks and of unaligned bytes, appending, extending, into holes and
-// allocated space, to Files that are direct and plain, with Sync, Datasync, O_SYNC and
-// O_DSYNC, and by exclusive Writers. It announces each record before the call, and acknowledges it when Sync has
-// returned. The filesystem is a real one on a disk of ours (see package fusedisk), whose
-// power is cut at random moments: what was flushed is there, and of what was written since,
-// each sector or not. Then the kernel replays the journal, and every file is compared with
-// what may be in it:
+// A writer, a process of its own, writes records to files by aio.File, in every way: WriteAt of
+// blocks and of unaligned bytes, appending, extending, into holes and allocated space, to direct
+// and buffered Files, with Sync, Datasync, O_SYNC and O_DSYNC, and by exclusive Writers. It
+// announces each record before the call, and acknowledges it when Sync has returned. The filesystem
+// is a real one on a simulated disk (see package fusedisk), whose power is cut at random moments.
+// The flushed sectors are then there; each sector written since is there or not. Then the kernel
+// replays the journal, and every file is compared with its possible contents:
 //
-//   - every record that was acknowledged before the cut, or a later one in its place;
-//   - where a record was begun and not acknowledged, each sector may be that before or that
-//     after, and nothing else: the disk was full of a deleted file's bytes;
-//   - a size that os.File could have left, which is never rounded up to a block; but behind
-//     the last record of an exclusive Writer there may be zeros.
+//   - Every record that was acknowledged before the cut is there, or a later one in its place.
+//   - Where a record was begun and not acknowledged, each sector is the old or the new one, and
+//     nothing else: the disk was full of a deleted file's bytes.
+//   - The size is one that os.File could have left, and never rounded up to a block. But zeros may
+//     follow the last record of an exclusive Writer.
 //
-// In the end the writer gets SIGKILL, and all that its calls had written is there. One
-// writer in four uses os.File, so that the checks are known to be sound.
+// In the end the writer gets SIGKILL, and everything that its calls had written is there. One
+// writer in four uses os.File, which shows that the checks are sound.
 //
 //	go -C internal/aiotest/trials run ./powercut -cuts 200 -kills 50
 //
-// With -databases the writer runs transactions on a database over aio.File, in each of its modes in turn, and over the
-// database's own files. What has been committed is there, and of the transactions that were under way all or nothing.
+// With -databases the writer runs transactions on a database over aio.File, in each of its modes in
+// turn, and over the database's own files. Committed transactions are there. Others are there as a
+// whole, or not at all.
 //
 //	go -C internal/aiotest/trials run ./powercut -databases pebble,sqlite,goleveldb,raftwal -cuts 200 -kills 50
 package main
@@ -38,8 +38,8 @@ import (
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/ledger"
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
+	"github.com/go-aio/aio/internal/aiotest/txcheck"
 )
 
 // A trial is a run of the program.
@@ -49,7 +49,7 @@ type trial struct {
 	filesystems         []string // keys of volumes
 	engine              string   // of all writers; "" for os.File in one of four
 	loseFlushes         bool
-	databases           []string // adapters of the databases that write instead
+	databases           []string // adapters whose databases write instead
 	out                 io.Writer
 
 	server *fusedisk.Server
@@ -63,12 +63,12 @@ func main() {
 	beReader()
 	t := &trial{out: os.Stdout}
 	flag.IntVar(&t.cutCount, "cuts", 20, "how often the power is cut")
-	flag.IntVar(&t.killCount, "kills", 5, "how often the writer is killed; so many writers there are, and each sees as many cuts")
-	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "what to write, and when to cut; but the time that all takes is different in each run")
-	databases := flag.String("databases", "", "write by these databases instead: names of modules in adapters that have a program ./ledger")
+	flag.IntVar(&t.killCount, "kills", 5, "the number of writers, each of which is killed; they share the cuts")
+	flag.Uint64Var(&t.seed, "seed", uint64(time.Now().UnixNano()), "chooses the writes and the times of the cuts; durations differ in each run")
+	databases := flag.String("databases", "", "write by these databases instead: names of modules in adapters that have a program ./txcheck")
 	names := flag.String("fs", "ext4,xfs", "filesystems: ext4, xfs, btrfs")
-	flag.StringVar(&t.engine, "engine", "", "what the writers use: aio or os; by default, os in one of four")
-	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "have the disk lose its flushes, to see that the losses are seen")
+	flag.StringVar(&t.engine, "engine", "", "the writers' package: aio or os; by default, os for one in four")
+	flag.BoolVar(&t.loseFlushes, "lose-flushes", false, "make the disk lose its flushes; the losses must be found")
 	flag.Parse()
 	t.filesystems = strings.Split(*names, ",")
 	t.databases = strings.FieldsFunc(*databases, func(r rune) bool { return r == ',' })
@@ -81,7 +81,7 @@ func main() {
 	}
 }
 
-// mostCuts is how many a writer may see: what it appends must have room.
+// mostCuts is the maximum of a writer: its appended records must have room.
 const mostCuts = 8
 
 func (t *trial) valid() error {
@@ -94,7 +94,7 @@ func (t *trial) valid() error {
 		return fmt.Errorf("no engine %q", t.engine)
 	}
 	if t.cutCount < 0 || t.killCount < 1 || t.cutCount > mostCuts*t.killCount {
-		return fmt.Errorf("there must be a kill for every %d cuts, for that is how a writer ends", mostCuts)
+		return fmt.Errorf("at least one kill for every %d cuts is needed, because a kill ends a writer", mostCuts)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("only root may mount filesystems")
@@ -102,7 +102,7 @@ func (t *trial) valid() error {
 	return nil
 }
 
-// run returns an error if there could be no trial. Losses are in t.total.
+// run returns an error if the trial was impossible. Losses are in t.total.
 func (t *trial) run() (err error) {
 	if err := t.valid(); err != nil {
 		return err
@@ -131,10 +131,10 @@ func (t *trial) run() (err error) {
 // patience is how long a life may take. It may hang in as many ways as aio can.
 const patience = 3 * time.Minute
 
-// writings returns what the lives are of, one after the other; dir is for programs.
+// writings returns the parameters of the lives, one after the other; dir is for programs.
 func (t *trial) writings(dir string) ([]writing, error) {
 	if len(t.databases) > 0 {
-		return t.ledgers(dir)
+		return t.databaseModes(dir)
 	}
 	var all []writing
 	for i := range t.killCount {
@@ -144,14 +144,14 @@ func (t *trial) writings(dir string) ([]writing, error) {
 	return all, nil
 }
 
-// A writing is what a life is of.
+// A writing is the filesystem and the writer of a life.
 type writing struct {
-	filesystem string    // key of volumes
-	by         string    // what the files are written by, or a description of ledger
-	ledger     *ledgerOf // writes, if it is not nil
+	filesystem string        // key of volumes
+	by         string        // the engine, or the name of the databaseMode
+	database   *databaseMode // the writer, if it is not nil
 }
 
-// engineOf returns what a life is to use.
+// engineOf returns the engine of a life.
 func (t *trial) engineOf(i int) string {
 	switch {
 	case t.engine != "":
@@ -162,7 +162,7 @@ func (t *trial) engineOf(i int) string {
 	return "aio"
 }
 
-// lives has one writer after the other.
+// lives runs one writer after the other.
 func (t *trial) lives(writings []writing) error {
 	bases := make(map[string]*fusedisk.Disk)
 	t.total = make(map[string]*outcome)
@@ -170,7 +170,7 @@ func (t *trial) lives(writings []writing) error {
 	started := time.Now()
 	for i, w := range writings {
 		v := volumes[w.filesystem]
-		if w.ledger != nil {
+		if w.database != nil {
 			v.Size = max(v.Size, databaseSize)
 		}
 		if bases[w.filesystem] == nil {
@@ -204,8 +204,8 @@ func (l *life) guarded(base *fusedisk.Disk) error {
 	})
 	defer guard.Stop()
 	l.rand, l.plans = rand.New(rand.NewPCG(l.seed, 2)), plans(l.seed)
-	if l.ledger != nil {
-		l.plans = []plan{{name: "ledger", workers: ledger.Workers}}
+	if l.database != nil {
+		l.plans = []plan{{name: "txcheck", workers: txcheck.Workers}}
 	}
 	return l.run(base)
 }
@@ -244,7 +244,7 @@ lost: %d
 		all.begun, all.acknowledged, all.checked, all.torn,
 		len(all.losses))
 	if t.cutCount > 0 && (all.replayed == 0 || all.cached == 0) {
-		return errors.New("nothing was to be replayed, or nothing in the disk's cache: that was no power cut")
+		return errors.New("no journal was replayed, or the disk's cache was empty: that was no power cut")
 	}
 	if all.acknowledged == 0 || all.checked == 0 {
 		return errors.New("nothing was acknowledged, or nothing checked")

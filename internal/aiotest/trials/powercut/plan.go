@@ -11,20 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A plan is what is written to one file.
+// A plan describes the writes to one file.
 type plan struct {
 	name    string
 	start   start
 	size    int64         // bytes, at the start; or reserved
-	slots   []slot        // that records are written to; nil if they are appended
+	slots   []slot        // the places of records; nil if they are appended
 	stream  bool          // appended by the File's own offset, not by O_APPEND
-	log     int           // appended by an exclusive Writer with blocks of so many bytes
+	log     int           // appended by an exclusive Writer with blocks of that many bytes
 	workers int           // goroutines; each has slots of its own
 	flags   []int         // one File for each, which the workers share
 	sync    int           // O_SYNC or O_DSYNC: for each write; else see datasync
 	data    bool          // Datasync, not Sync
 	longest int           // bytes of an appended record
-	full    int64         // bytes, from which nothing is appended
+	full    int64         // bytes; a file of this size is full
 	pause   time.Duration // of a worker after a Sync, at most
 }
 
@@ -38,7 +38,7 @@ func (s slot) end() int64 { return s.off + int64(s.length) }
 
 func (s slot) aligned() bool { return s.off%blockSize == 0 && s.length%blockSize == 0 }
 
-// A start is what a file is before the writer comes.
+// A start is the state of a file before the writer starts.
 type start int
 
 const (
@@ -54,10 +54,10 @@ const (
 	shortest   = 64 // bytes of a record
 )
 
-// plans are those of one writer. Its parent makes the same ones of the same seed.
+// plans returns the plans of one writer. Its parent makes the same ones from the same seed.
 func plans(seed uint64) []plan {
 	r := rand.New(rand.NewPCG(seed, 1))
-	const direct, plain = aio.O_DIRECT, 0
+	const direct, buffered = aio.O_DIRECT, 0
 	either := func() []int { return []int{direct * r.IntN(2)} }
 	all := []plan{
 		{name: "blocks", start: hole, slots: blocks(r, 32), workers: 3, flags: []int{direct}},
@@ -65,20 +65,20 @@ func plans(seed uint64) []plan {
 		{name: "blocks-extending", slots: blocks(r, 64), workers: 1, flags: []int{direct}, data: true},
 		{name: "blocks-reserved", start: reserved, slots: blocks(r, 64), workers: 2, flags: []int{direct}, data: r.IntN(2) == 0},
 		{name: "unaligned", slots: unaligned(r, 200), workers: 3, flags: []int{direct}},
-		{name: "unaligned-plain", slots: unaligned(r, 200), workers: 2, flags: []int{plain}, data: true},
+		{name: "unaligned-buffered", slots: unaligned(r, 200), workers: 2, flags: []int{buffered}, data: true},
 		{name: "unaligned-allocated", start: allocated, slots: unaligned(r, 200), workers: 2, flags: either(), data: true},
-		{name: "mixed", start: start(r.IntN(3)), slots: mixed(r, 60), workers: 4, flags: []int{direct, plain, direct, direct}},
+		{name: "mixed", start: start(r.IntN(3)), slots: mixed(r, 60), workers: 4, flags: []int{direct, buffered, direct, direct}},
 		{name: "mixed-sync", slots: mixed(r, 60), workers: 2, flags: []int{direct}, sync: os.O_SYNC},
 		{name: "mixed-dsync", slots: mixed(r, 60), workers: 2, flags: []int{direct}, sync: unix.O_DSYNC},
 		{name: "append", workers: 3, flags: []int{direct}, longest: 3000},
 		{name: "append-short", workers: 1, flags: []int{direct}, data: true, longest: 300},
-		{name: "append-plain", workers: 3, flags: []int{plain, direct}, data: true, longest: 9000},
+		{name: "append-buffered", workers: 3, flags: []int{buffered, direct}, data: true, longest: 9000},
 		{name: "append-dsync", workers: 2, flags: either(), sync: unix.O_DSYNC, longest: 2000},
 		{name: "stream", stream: true, workers: 1, flags: []int{direct}, longest: 12000},
-		{name: "stream-plain", stream: true, workers: 1, flags: []int{plain}, data: true, longest: 5000},
+		{name: "stream-buffered", stream: true, workers: 1, flags: []int{buffered}, data: true, longest: 5000},
 		{name: "log", stream: true, log: blockSize << r.IntN(9), workers: 3, flags: []int{direct}, longest: 3000},
 		{name: "log-short", stream: true, log: blockSize << r.IntN(9), workers: 1 + r.IntN(4), flags: []int{direct}, longest: 300},
-		{name: "log-plain", stream: true, log: blockSize << r.IntN(9), workers: 2, flags: []int{plain}, longest: 9000},
+		{name: "log-buffered", stream: true, log: blockSize << r.IntN(9), workers: 2, flags: []int{buffered}, longest: 9000},
 	}
 	for i := range all {
 		if slots := all[i].slots; slots != nil && all[i].start != empty {
@@ -92,8 +92,8 @@ func plans(seed uint64) []plan {
 	return all
 }
 
-// quiet returns one or two of all plans, with pauses: a flush of the disk that is left
-// out is not made up for by somebody else's.
+// quiet returns one or two of all plans, with pauses, so that no other flush makes up for an
+// omitted one.
 func quiet(r *rand.Rand, all []plan) []plan {
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	all = all[:1+r.IntN(2)]
@@ -114,8 +114,8 @@ func blocks(r *rand.Rand, n int) []slot {
 	return all
 }
 
-// unaligned returns n slots, side by side, so that most share blocks and sectors with
-// their neighbours.
+// unaligned returns n slots, side by side, so that most share blocks and sectors with their
+// neighbours.
 func unaligned(r *rand.Rand, n int) []slot {
 	all := make([]slot, n)
 	off := int64(r.IntN(3) * 13)
@@ -142,7 +142,7 @@ func mixed(r *rand.Rand, n int) []slot {
 	return all
 }
 
-// create makes the file as it is at the start.
+// create makes the file in its initial state.
 func (p plan) create(dir string) error {
 	f, err := os.Create(filepath.Join(dir, p.name))
 	if err != nil {
@@ -163,7 +163,7 @@ func (p plan) create(dir string) error {
 	return nil
 }
 
-// startSize is the size of the file before the writer comes.
+// startSize returns the size of the file before the writer starts.
 func (p plan) startSize() int64 {
 	if p.start == reserved {
 		return 0

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ran returns a trial that has been run.
+// ran runs a trial and returns it.
 func ran(t *testing.T, c trial) *trial {
 	t.Helper()
 	aiotest.Guard(t)
@@ -32,7 +32,7 @@ func ran(t *testing.T, c trial) *trial {
 	return &c
 }
 
-// TestPowerCut loses nothing.
+// TestPowerCut runs a trial that loses nothing.
 func TestPowerCut(t *testing.T) {
 	trial := ran(t, trial{cutCount: 3, killCount: 2, seed: 2, engine: "aio"})
 	got := trial.sum()
@@ -44,8 +44,8 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// TestLostFlushes has the disk lose its flushes: what os.File has synced is gone, and the
-// checker sees it.
+// TestLostFlushes runs os.File on a disk that loses its flushes. Synced records are then lost, and
+// the checker must report that.
 func TestLostFlushes(t *testing.T) {
 	trial := ran(t, trial{cutCount: 4, killCount: 2, seed: 2, engine: "os", loseFlushes: true})
 	for name, got := range trial.total {
@@ -58,7 +58,7 @@ func TestLostFlushes(t *testing.T) {
 	}
 }
 
-// TestLostTransactions has the disk lose its flushes under a database over os.File.
+// TestLostTransactions runs a database over os.File on a disk that loses its flushes.
 func TestLostTransactions(t *testing.T) {
 	trial := ran(t, trial{cutCount: 2, killCount: 2, seed: 2, engine: "os", loseFlushes: true, databases: []string{"raftwal"}})
 	if got := trial.sum(); len(got.losses) == 0 || got.cuts > 0 || got.kills != 2 {
@@ -66,7 +66,7 @@ func TestLostTransactions(t *testing.T) {
 	}
 }
 
-// TestSecret has the free blocks of an empty filesystem hold what must not be seen.
+// TestSecret fills the free blocks of an empty filesystem with bytes that must never be read.
 func TestSecret(t *testing.T) {
 	aiotest.Guard(t)
 	aiotest.NeedsMounts(t)

@@ -17,7 +17,7 @@ import (
 // readerEnv makes the process a reader: its seed and its directory.
 const readerEnv = "POWERCUT_READER"
 
-// readByChild has another process read all files of a directory by aio.File. The one that
+// readByChild reads all files of a directory by aio.File in another process. The process that
 // serves the disk must not: see fusedisk.Server.Abort.
 func readByChild(dir string, seed uint64) error {
 	child := exec.Command("/proc/self/exe")
@@ -42,7 +42,7 @@ func beReader() {
 	os.Exit(0)
 }
 
-// readAll compares what Files, direct and plain, and os.File read.
+// readAll compares the bytes read by Files, direct and buffered, and os.File.
 func readAll(dir string, r *rand.Rand) error {
 	names, err := os.ReadDir(dir)
 	if err != nil {
@@ -66,7 +66,7 @@ func readAll(dir string, r *rand.Rand) error {
 	return nil
 }
 
-// readAgain compares what an aio.File reads with content.
+// readAgain compares the bytes that an aio.File reads with content.
 func readAgain(name string, flag int, content []byte, r *rand.Rand) error {
 	f, err := aio.OpenFile(name, os.O_RDONLY|flag, 0)
 	if err != nil {
@@ -86,7 +86,7 @@ func readAgain(name string, flag int, content []byte, r *rand.Rand) error {
 			return fmt.Errorf("read of %d bytes at %d of %d: %d, %v", len(part), off, len(content), n, err)
 		}
 		if !bytes.Equal(part[:n], want) {
-			return fmt.Errorf("read of %d bytes at %d: not what os.File reads", len(part), off)
+			return fmt.Errorf("read of %d bytes at %d: other bytes than os.File reads", len(part), off)
 		}
 		if off += n; n < len(part) {
 			return nil

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 )
 
-// A record is what one call of the writer writes.
-type record ack.Record
+// A record is one write of the writer.
+type record crashlog.Record
 
-// The first bytes of a record say what it is.
+// The header of a record names it.
 const (
 	headerSize = 32
 	magic      = 0xa10ced
@@ -20,8 +20,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// fill makes p, of r.Length bytes, the content of r. Any sector of it tells which record
-// of which run it is of: what follows the header is a sequence that is r's own.
+// fill fills p, of r.Length bytes, with the content of r. Any sector of it identifies the record
+// and the run: a sequence that belongs to r alone follows the header.
 func (r record) fill(p []byte, seed uint64) {
 	state := seed ^ uint64(r.File)<<56 ^ uint64(r.Slot)<<32 ^ uint64(r.Version)
 	state = mix(state)
@@ -53,10 +53,10 @@ func (r record) content(seed uint64) []byte {
 	return p
 }
 
-// secret is what the disk was full of, in a file that was deleted.
+// secret filled the disk, in a file that was deleted.
 const secret = "bytes of a file that was deleted"
 
-// describe says what the bytes at the beginning of p are.
+// describe names the record or content that p begins with.
 func describe(p []byte) string {
 	switch {
 	case len(p) == 0:

@@ -14,11 +14,11 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// A volume is a filesystem to cut the power of.
+// A volume is a filesystem whose power is cut.
 type volume struct {
 	aiotest.Filesystem
-	fsck  []string                          // of an unmounted device, which is named last; changes nothing
-	dirty func(device string) (bool, error) // is there a journal to be replayed?
+	fsck  []string                          // checks an unmounted device, named last, and changes nothing
+	dirty func(device string) (bool, error) // is there a journal to replay?
 }
 
 var volumes = map[string]volume{
@@ -41,8 +41,8 @@ func xfsDirty(device string) (bool, error) {
 	return bytes.Contains(text, []byte("<DIRTY>")), nil
 }
 
-// btrfsDirty looks whether the superblock has a log_root, the tree of what was synced
-// since the last transaction.
+// btrfsDirty looks whether the superblock has a log_root, the tree of syncs since the last
+// transaction.
 func btrfsDirty(device string) (bool, error) {
 	root, err := field(device, 64<<10+0x60, 8)
 	return root != 0, err
@@ -69,8 +69,7 @@ func (v volume) check(device string) error {
 	return nil
 }
 
-// base makes a disk with an empty filesystem on it, whose free blocks are full of what
-// nobody may ever see.
+// base makes a disk with an empty filesystem on it, whose free blocks are full of the secret.
 func (v volume) base(server *fusedisk.Server, dir string) (*fusedisk.Disk, error) {
 	disk := server.Create("base-"+v.Kind, v.Size)
 	err := onDevice(disk, func(device string) error {
@@ -125,7 +124,7 @@ func fillAndDelete(dir string) error {
 	return os.Remove(name)
 }
 
-// flush makes all durable that was written to a disk.
+// flush makes all writes to a disk durable.
 func flush(d *fusedisk.Disk) error {
 	f, err := os.OpenFile(d.Path(), os.O_RDWR, 0)
 	if err != nil {

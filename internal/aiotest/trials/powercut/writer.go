@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
-	"github.com/go-aio/aio/internal/aiotest/ack"
+	"github.com/go-aio/aio/internal/aiotest/crashlog"
 	"github.com/go-aio/aio/stream"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +24,7 @@ type file interface {
 	Datasync() error
 }
 
-// An osFile is the oracle: the checker must find no fault with what it leaves.
+// An osFile is the oracle: the checker must accept its results.
 type osFile struct{ *os.File }
 
 // Datasync is fdatasync(2).
@@ -40,7 +40,7 @@ func (f logFile) Write(p []byte) (int, error) { return f.Writer.Write(p) }
 func (f logFile) Sync() error                 { return f.Writer.Sync() }
 func (f logFile) Datasync() error             { return f.Writer.Sync() }
 
-// engines open files. That of package os has no use for O_DIRECT.
+// engines open files. That of package os ignores O_DIRECT.
 var engines = map[string]func(name string, flag int) (file, error){
 	"aio": func(name string, flag int) (file, error) {
 		f, err := aio.OpenFile(name, flag, 0)
@@ -58,8 +58,8 @@ var engines = map[string]func(name string, flag int) (file, error){
 // writerEnv makes the process a writer: its engine, its seed and its directory.
 const writerEnv = "POWERCUT_WRITER"
 
-// beWriter does not return if the process is a writer. It writes until it is killed, or
-// until nobody reads what it announces.
+// beWriter does not return if the process is a writer. It writes until it is killed, or until the
+// pipe to its parent is closed.
 func beWriter() {
 	var engine, dir string
 	var seed uint64
@@ -67,7 +67,7 @@ func beWriter() {
 		return
 	}
 	err := runWriter(engines[engine], seed, dir)
-	ack.Fail(err)
+	crashlog.Fail(err)
 }
 
 // runWriter returns the first error.
@@ -129,7 +129,7 @@ func (w *worker) run() error {
 			batch = append(batch, r)
 		}
 		if w.size > w.full/int64(w.workers) {
-			select {} // there must be room for the others
+			select {} // the other workers need room
 		}
 		if w.plan.sync != 0 || w.slots != nil && w.rand.IntN(8) == 0 {
 			continue // acknowledged already, or left to a later Sync
@@ -137,12 +137,12 @@ func (w *worker) run() error {
 		if err := w.sync(); err != nil {
 			return err
 		}
-		announce(ack.Synced, batch...)
+		announce(crashlog.Synced, batch...)
 	}
 }
 
-// next decides what to write. A worker goes from slot to slot of its own, and goes back
-// more often than on, so that files grow all the time.
+// next chooses the next record. A worker goes from slot to slot of its own, and goes back more
+// often than on, so that files grow all the time.
 func (w *worker) next() record {
 	r := record{File: w.number, Slot: w.worker, Off: -1}
 	if w.slots == nil {
@@ -167,11 +167,11 @@ func (w *worker) next() record {
 	return r
 }
 
-// write writes r from memory that is aligned or not.
+// write writes r from aligned or unaligned memory.
 func (w *worker) write(r record) error {
 	p := w.slab[w.rand.IntN(2)*w.rand.IntN(blockSize):][:r.Length]
 	r.fill(p, w.seed)
-	announce(ack.Begun, r)
+	announce(crashlog.Begun, r)
 	var n int
 	var err error
 	if r.Off < 0 {
@@ -182,12 +182,12 @@ func (w *worker) write(r record) error {
 	if err != nil || n != len(p) {
 		return fmt.Errorf("%s: %+v: %d, %w", w.name, r, n, err)
 	}
-	_, buffered := w.file.(logFile)
+	_, byWriter := w.file.(logFile)
 	switch {
 	case w.plan.sync != 0:
-		announce(ack.Synced, r)
-	case !buffered: // else it may be in the process yet
-		announce(ack.Written, r)
+		announce(crashlog.Synced, r)
+	case !byWriter: // else it may still be in the process
+		announce(crashlog.Written, r)
 	}
 	return nil
 }
@@ -199,16 +199,16 @@ func (w *worker) sync() error {
 	return w.file.Sync()
 }
 
-// announce tells the parent of records.
+// announce announces records to the parent.
 func announce(kind byte, records ...record) {
-	list := make([]ack.Record, len(records))
+	list := make([]crashlog.Record, len(records))
 	for i, r := range records {
-		list[i] = ack.Record(r)
+		list[i] = crashlog.Record(r)
 	}
-	ack.Announce(kind, list...)
+	crashlog.Announce(kind, list...)
 }
 
-// writer is this program again, as a writer.
+// writer returns this program as a writer.
 func writer(engine string, seed uint64, dir string) *exec.Cmd {
 	child := exec.Command("/proc/self/exe")
 	child.Env = append(os.Environ(), writerEnv+"="+engine+" "+strconv.FormatUint(seed, 10)+" "+dir)

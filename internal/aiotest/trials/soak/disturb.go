@@ -12,7 +12,7 @@ import (
 )
 
 // disturb sends signals to all threads in turn, profiles, and changes GOMAXPROCS, the pace of the
-// collector and the number of workers whose turn it is, until stop is called.
+// collector and the number of active workers, until stop is called.
 func (s *soak) disturb() (stop func()) {
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
@@ -41,12 +41,12 @@ func (s *soak) disturb() (stop func()) {
 	})
 	every(time.Second, func(int) { runtime.GOMAXPROCS(1 + rand.IntN(8)) })
 	every(700*time.Millisecond, func(int) { debug.SetGCPercent([]int{10, 50, 100, 400}[rand.IntN(4)]) })
-	// A quarter of the time so few are at work that they go through the one-request lanes.
+	// A quarter of the time few enough workers are active that their requests are sync.
 	every(time.Second, func(i int) {
 		switch i % 16 {
 		case 11:
 			s.setWidth(64)
-		case 12: // those that are under way take their time to end
+		case 12: // operations in flight take some time to end
 			s.setWidth(2)
 		case 15:
 			s.setWidth(1)

@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 )
 
-// A log is a file to which all append records. Now and then one of them reads it all and
-// begins anew: every record is there, whole, once, and those of one worker in order.
+// A log is a file to which all workers append records. Now and then one of them reads it all and
+// empties it: every record must be there, whole, once, and those of one worker in order.
 type log struct {
 	*soak
 	by    [modes]file
@@ -23,7 +23,7 @@ type log struct {
 }
 
 const (
-	mostLog   = 4 << 20 // bytes at which it begins anew
+	mostLog   = 4 << 20 // size in bytes at which it is emptied
 	header    = 16      // length, worker, number and checksum of a record, four bytes each
 	mostEntry = 3000
 )
@@ -76,18 +76,18 @@ func (l *log) put(w *worker, p []byte) error {
 	return nil
 }
 
-// rotate checks the log and empties it. last is whether nobody writes any more.
+// rotate checks the log and empties it. last says that no worker writes any more.
 func (l *log) rotate(last bool) error {
 	l.using.Lock()
 	defer l.using.Unlock()
 	size := l.size.Load()
 	if size < mostLog && !last {
-		return nil // somebody was faster
+		return nil // another worker was faster
 	}
 	content := make([]byte, size+1)
 	var n int
 	var err error
-	// The last clock is that of whoever has the log to himself.
+	// The last clock belongs to the worker that holds the log.
 	l.timed(l.goroutines, readAt, direct, int(size), func() { n, err = l.by[direct].ReadAt(content, 0) })
 	if err != io.EOF || int64(n) != size {
 		return fmt.Errorf("the log has %d bytes, %w; want %d", n, err, size)
@@ -95,7 +95,7 @@ func (l *log) rotate(last bool) error {
 	if err := l.check(content[:n], last); err != nil {
 		return err
 	}
-	l.timed(l.goroutines, truncate, plain, 0, func() { err = l.by[plain].Truncate(0) })
+	l.timed(l.goroutines, truncate, buffered, 0, func() { err = l.by[buffered].Truncate(0) })
 	l.size.Store(0)
 	return err
 }
@@ -122,7 +122,7 @@ func (l *log) check(content []byte, last bool) error {
 		at += int(n)
 	}
 	if !last {
-		return nil // a writer may have counted a record that he has not written yet
+		return nil // a writer may have counted a record before writing it
 	}
 	for i, n := range l.wrote {
 		if l.found[i] != n {

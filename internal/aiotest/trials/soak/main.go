@@ -1,12 +1,11 @@
-// Soak has thousands of goroutines read, write and sync through package aio, and some
-// through os.File beside it, for as long as it is told to, under signals, collections and a
-// changing GOMAXPROCS:
+// Soak reads, writes and syncs in thousands of goroutines through package aio, and some through
+// os.File beside it, for a given time, under signals, collections and a changing GOMAXPROCS:
 //
 //	go -C internal/aiotest/trials run ./soak -for 10m -goroutines 2000 -dir DIR
 //
-// Each goroutine knows every byte that it may find. A request that is older than -limit, a
-// pause in which nothing ends, a byte that is not what was written, an error that os.File
-// would not give and anything left behind end the run with exit code 1; a hang, with the
+// Each goroutine knows the possible value of every byte. The run ends with exit code 1 if a request
+// is older than -limit, if nothing ends for that long, or if a byte is wrong. So it does on an
+// error that os.File would not return, and if anything is left behind. A hang also prints the
 // stacks of all goroutines.
 package main
 
@@ -20,7 +19,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// A plan is what the flags say.
+// A plan holds the flags.
 type plan struct {
 	length     time.Duration
 	goroutines int
@@ -40,9 +39,9 @@ func main() {
 	flag.StringVar(&p.dir, "dir", "", "directory to run in; a temporary one if empty")
 	flag.IntVar(&p.files, "files", 4, "number of files that goroutines share")
 	flag.IntVar(&mib, "size", 64, "size of each, in MiB; a goroutine in eight has one of its own, of up to 64 KiB")
-	flag.DurationVar(&p.limit, "limit", 30*time.Second, "a request that is older hangs")
-	flag.DurationVar(&p.stall, "stall", 20*time.Second, "if nothing ends for so long, all hangs")
-	flag.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "of the random numbers")
+	flag.DurationVar(&p.limit, "limit", 30*time.Second, "a request older than this hangs")
+	flag.DurationVar(&p.stall, "stall", 20*time.Second, "the run hangs if nothing ends for this long")
+	flag.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "`seed` of the random numbers")
 	flag.Parse()
 	p.size = mib << 20
 	if err := p.check(); err != nil || flag.NArg() > 0 {
@@ -57,10 +56,10 @@ func main() {
 
 func (p plan) check() error {
 	if p.goroutines < 8 || p.files < 1 || p.length <= 0 {
-		return fmt.Errorf("8 goroutines, one file and some time are the least")
+		return fmt.Errorf("at least 8 goroutines, one file and some time are needed")
 	}
 	if n := p.region(); n < leastRegion {
-		return fmt.Errorf("%d bytes for each goroutine; %d are the least: take more or larger files", n, leastRegion)
+		return fmt.Errorf("%d bytes for each goroutine, of at least %d: use more or larger files", n, leastRegion)
 	}
 	return nil
 }
@@ -80,14 +79,14 @@ func run(p plan) int {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		return 2
 	}
-	before := census(dir)
+	before := takeCensus(dir)
 	err = s.soak()
 	if err == nil {
 		err = s.verify()
 	}
 	s.close()
 	if found := aio.ReadStats(); err == nil && found.Overlooked > 0 {
-		err = fmt.Errorf("the watchdog found something forgotten %d times: %s", found.Overlooked, found.Incident)
+		err = fmt.Errorf("the watchdog found %d overlooked requests: %s", found.Overlooked, found.Incident)
 	}
 	s.report(before, err)
 	if err == nil && s.left(before) {
@@ -118,7 +117,7 @@ func (s *soak) soak() error {
 	case <-s.failed:
 	}
 	s.quit.Store(true)
-	s.setWidth(s.goroutines) // those that wait for their turn end, too
+	s.setWidth(s.goroutines) // waiting workers end, too
 	<-ended
 	s.took = time.Since(s.started)
 	watched()

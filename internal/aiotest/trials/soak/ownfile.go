@@ -9,10 +9,10 @@ import (
 	"strconv"
 )
 
-// mostOwn bounds a file that a worker has for itself, in bytes.
+// mostOwn bounds the file of a single worker, in bytes.
 const mostOwn = 64 << 10
 
-// An ownFile has one user, who knows its size, contents and offset exactly.
+// An ownFile has one user, a worker, which knows its size, contents and offset exactly.
 type ownFile struct {
 	*worker
 	f       file
@@ -87,7 +87,7 @@ func (o *ownFile) some(off int64) []byte {
 	return p
 }
 
-// put has the model hold p at off.
+// put stores p at off in the model.
 func (o *ownFile) put(p []byte, off int64) {
 	if grow := int(off) + len(p) - len(o.content); grow > 0 {
 		o.content = append(o.content, make([]byte, grow)...)
@@ -95,7 +95,7 @@ func (o *ownFile) put(p []byte, off int64) {
 	copy(o.content[off:], p)
 }
 
-// where is the offset of the next Write.
+// where returns the offset of the next Write.
 func (o *ownFile) where() int64 {
 	if o.appends {
 		return int64(len(o.content))
@@ -123,7 +123,7 @@ func (o *ownFile) moved(what string, p []byte, n int, err error) error {
 		return fmt.Errorf("%s: %s %d bytes: %d, %w", modeNames[o.mode], what, len(p), n, err)
 	}
 	if n == 0 {
-		return nil // the file does not grow by that
+		return nil // it does not make the file grow
 	}
 	at := o.where()
 	o.put(p, at)
@@ -139,7 +139,7 @@ func (o *ownFile) readFrom() (err error) {
 	return o.moved("ReadFrom", p, int(n), err)
 }
 
-// rest is what there is from the offset on.
+// rest returns the content from the offset on.
 func (o *ownFile) rest() []byte { return o.content[min(int(o.offset), len(o.content)):] }
 
 func (o *ownFile) readNext() (err error) {
@@ -152,7 +152,7 @@ func (o *ownFile) readNext() (err error) {
 		return nil
 	}
 	if err != nil || !bytes.Equal(p[:n], want) {
-		return fmt.Errorf("%s: Read %d bytes at %d of %d: %d, %w; or not what was written", modeNames[o.mode], len(p), o.offset, len(o.content), n, err)
+		return fmt.Errorf("%s: Read %d bytes at %d of %d: %d, %w; or other bytes than were written", modeNames[o.mode], len(p), o.offset, len(o.content), n, err)
 	}
 	o.offset += int64(n)
 	return nil
@@ -165,7 +165,7 @@ func (o *ownFile) writeTo() (err error) {
 	rest := o.rest()
 	o.timed(o.number, writeTo, o.mode, len(rest), func() { n, err = to.WriteTo(&got) })
 	if err != nil || int(n) != len(rest) || !bytes.Equal(got.Bytes(), rest) {
-		return fmt.Errorf("%s: WriteTo from %d of %d: %d, %w; or not what was written", modeNames[o.mode], o.offset, len(o.content), n, err)
+		return fmt.Errorf("%s: WriteTo from %d of %d: %d, %w; or other bytes than were written", modeNames[o.mode], o.offset, len(o.content), n, err)
 	}
 	o.offset += n
 	return nil
@@ -247,11 +247,11 @@ func (o *ownFile) verify() error {
 		}
 	}
 	if _, err := os.Stat(o.name()); os.IsNotExist(err) && len(o.content) == 0 {
-		return nil // it never came to that
+		return nil // the file was never created
 	}
 	got, err := os.ReadFile(o.name())
 	if err == nil && !bytes.Equal(got, o.content) {
-		err = fmt.Errorf("in the end %s has %d bytes, and should have %d; or not what was written", o.name(), len(got), len(o.content))
+		err = fmt.Errorf("in the end %s has %d bytes, and should have %d; or other bytes than were written", o.name(), len(got), len(o.content))
 	}
 	return err
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/go-aio/aio/internal/aiotest"
 )
 
-// tally is what a run must not leave more of than it found.
-type tally struct {
+// A census counts resources, of which a run must not leave more than it found.
+type census struct {
 	goroutines, threads, files int
 	open                       []string
 }
 
-// census counts. files are descriptors of files below dir.
-func census(dir string) tally {
-	t := tally{goroutines: runtime.NumGoroutine(), threads: threads()}
+// takeCensus counts. files are descriptors of files below dir.
+func takeCensus(dir string) census {
+	t := census{goroutines: runtime.NumGoroutine(), threads: threads()}
 	t.open = aiotest.Descriptors()
 	for _, name := range t.open {
 		if strings.HasPrefix(name, dir) {
@@ -53,14 +53,14 @@ func resident() int {
 	return pages * os.Getpagesize()
 }
 
-// left reports whether the run has left something behind, and says what.
-func (s *soak) left(before tally) bool {
-	var after tally
+// left reports whether the run has left something behind, and prints it.
+func (s *soak) left(before census) bool {
+	var after census
 	for range 100 {
 		runtime.GC()
-		after = census(s.dir)
-		// All files are closed by now. Where there is no direct I/O, the queue's reaper comes
-		// with the first crowd of Syncs, and so do the descriptors of the runtime's poller.
+		after = takeCensus(s.dir)
+		// All files are closed by now. Where there is no direct I/O, the queue's reaper starts with
+		// the first crowd of Syncs, and so do the descriptors of the runtime's poller.
 		if after.files == 0 && after.goroutines <= before.goroutines+1 && len(after.open) <= len(before.open)-before.files+2 {
 			return false
 		}
@@ -72,7 +72,7 @@ func (s *soak) left(before tally) bool {
 }
 
 // report prints the numbers.
-func (s *soak) report(before tally, err error) {
+func (s *soak) report(before census, err error) {
 	fmt.Printf("\n%-10s", "operations")
 	for _, name := range modeNames {
 		fmt.Printf("%12s", name)
@@ -93,7 +93,7 @@ func (s *soak) report(before tally, err error) {
 	if name := s.slowest.Load(); name != nil {
 		slowest = *name
 	}
-	after := census(s.dir)
+	after := takeCensus(s.dir)
 	fmt.Printf("\n%d operations in %v; the longest took %v (%s)\n", s.ended.Load(),
 		s.took.Round(time.Millisecond), time.Duration(s.longest.Load()).Round(time.Millisecond), slowest)
 	fmt.Printf("goroutines %d, %d before; threads %d, %d before; descriptors %d, %d before, of them files %d, %d before\n",

@@ -17,7 +17,7 @@ import (
 type soak struct {
 	plan
 	dir     string
-	noise   []byte // what is written is cut from it
+	noise   []byte // the source of all written bytes
 	common  []byte // the beginning of every shared file
 	shared  []*sharedFile
 	log     *log
@@ -27,7 +27,7 @@ type soak struct {
 
 	mu    sync.Mutex
 	wider sync.Cond // of mu: width has grown
-	width int       // the workers whose turn it is: those below it
+	width int       // the number of active workers: those below it
 
 	quit    atomic.Bool
 	failed  chan struct{}
@@ -49,32 +49,32 @@ type soak struct {
 // The modes of a file.
 const (
 	direct = iota
-	plain
+	buffered
 	byOS
 	modes
 )
 
-var modeNames = [modes]string{"direct", "plain", "os.File"}
+var modeNames = [modes]string{"direct", "buffered", "os.File"}
 
 const (
 	largest     = 1 << 20  // bytes of a transfer
-	mostCommon  = 4 << 20  // bytes that all write, always the same
+	mostCommon  = 4 << 20  // bytes that all workers write, always the same
 	mostRegion  = 64 << 10 // bytes of which a worker is the only writer
 	leastRegion = 8192
 )
 
-// shareOfCommon is the length of what all write.
+// shareOfCommon returns the length of the common bytes.
 func (p plan) shareOfCommon() int { return min(mostCommon, p.size/4) }
 
-// region is the length of what one worker writes. It is not a number of blocks: two have
-// a block in common.
+// region returns the length of a worker's region. It is not a multiple of blocks: two regions share
+// a block.
 func (p plan) region() int {
 	each := (p.goroutines + p.files - 1) / p.files
 	return min(mostRegion, (p.size-p.shareOfCommon())/each) - 100
 }
 
-// A sharedFile is open in every mode, several times. An os.File only reads: its writes
-// would be those of another process, see docs/guarantees.md.
+// A sharedFile is open in every mode, several times. An os.File only reads: its writes would be
+// those of another process, see docs/guarantees.md.
 type sharedFile struct {
 	name     string
 	by       [modes][]file
@@ -99,7 +99,7 @@ func open(name string, mode, flag int) (file, error) {
 	switch mode {
 	case direct:
 		return aio.OpenFile(name, flag|aio.O_DIRECT, 0o644)
-	case plain:
+	case buffered:
 		return aio.OpenFile(name, flag, 0o644)
 	}
 	return os.OpenFile(name, flag, 0o644)
@@ -142,12 +142,12 @@ func (s *soak) prepare() error {
 	for i := range s.goroutines {
 		s.workers = append(s.workers, s.newWorker(i))
 	}
-	// Now there is a kernel context, if there is any.
+	// From now on there is a kernel context, if there ever is one.
 	_, err = s.shared[0].by[direct][0].ReadAt(make([]byte, 4096), 0)
 	return err
 }
 
-// newShared makes a file of zeros after what is common to all.
+// newShared makes a file with the common bytes, followed by zeros.
 func (s *soak) newShared(name string) (*sharedFile, error) {
 	f := &sharedFile{name: filepath.Join(s.dir, name), size: int64(s.size)}
 	content := make([]byte, s.size) // written, so that writes of blocks go direct
@@ -173,7 +173,7 @@ func (s *soak) newShared(name string) (*sharedFile, error) {
 	return f, err
 }
 
-// verify compares all files with what was written, as every mode sees them.
+// verify compares all files with the written bytes, in every mode.
 func (s *soak) verify() error {
 	for _, f := range s.shared {
 		want := make([]byte, f.size)
@@ -190,7 +190,7 @@ func (s *soak) verify() error {
 			}
 			clear(got)
 			if n, err := f.by[mode][0].ReadAt(got, 0); n < len(got) || !bytes.Equal(got, want) {
-				return fmt.Errorf("in the end %s, %s: %d, %v: not what was written: %s", f.name, modeNames[mode], n, err, differ(got, want))
+				return fmt.Errorf("in the end %s, %s: %d, %v: other bytes than were written: %s", f.name, modeNames[mode], n, err, differ(got, want))
 			}
 		}
 	}
@@ -222,7 +222,7 @@ func (s *soak) close() {
 	}
 }
 
-// differ tells where two slices of one length differ.
+// differ describes the first difference of two slices of one length.
 func differ(got, want []byte) string {
 	first, last, n := -1, -1, 0
 	for i := range want {

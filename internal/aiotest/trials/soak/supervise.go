@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The run is a child, because a watchdog within the process does not bark if the runtime
-// itself stands still. silence is how long the child may print nothing.
+// The run is a child, because a watchdog within the process does not bark if the runtime itself
+// stands still. silence is how long the child may print nothing.
 const (
 	childEnv = "SOAK_CHILD"
 	silence  = 2 * time.Minute
@@ -19,8 +19,8 @@ const (
 
 func supervised() bool { return os.Getenv(childEnv) != "" }
 
-// supervise runs the program again and returns its exit code. If it falls silent it is
-// asked for its stacks by SIGQUIT, and killed.
+// supervise runs the program again and returns its exit code. If the child falls silent, supervise
+// asks for its stacks by SIGQUIT, and kills it.
 func supervise() int {
 	runtime.LockOSThread() // Pdeathsig is sent when the thread ends
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

@@ -33,7 +33,7 @@ var kindNames = [kinds]string{
 	"ReadFrom", "WriteTo", "open", "close", "refused",
 }
 
-// A clock tells what a goroutine has been doing, and since when.
+// A clock holds the operation of a goroutine, and its begin.
 type clock struct {
 	since atomic.Int64 // Unix nanoseconds; 0: nothing
 	kind  atomic.Int32
@@ -41,7 +41,7 @@ type clock struct {
 	_     [40]byte // a cache line each
 }
 
-// timed makes an operation, which the watchdog can see, and counts it.
+// timed makes an operation that the watchdog can see, and counts it.
 func (s *soak) timed(goroutine, kind, mode, bytes int, op func()) {
 	if mode == byOS {
 		s.os <- struct{}{}
@@ -74,7 +74,7 @@ func (s *soak) lasted(d time.Duration, kind, mode int) {
 	}
 }
 
-// watch is the watchdog, and prints the heartbeat, until stop is called.
+// watch runs the watchdog, which also prints the heartbeat, until stop is called.
 func (s *soak) watch() (stop func()) {
 	quit := make(chan struct{})
 	go func() {

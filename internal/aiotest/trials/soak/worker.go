@@ -57,7 +57,7 @@ func (w *worker) run() {
 	}
 }
 
-// turn waits until it is the worker's turn. It returns false in the end.
+// turn waits until the worker is active. It returns false in the end.
 func (w *worker) turn() bool {
 	if w.quit.Load() {
 		return false
@@ -70,7 +70,7 @@ func (w *worker) turn() bool {
 	return !w.quit.Load()
 }
 
-// setWidth has the first n workers go on, and the others wait.
+// setWidth makes the first n workers active, and the others wait.
 func (s *soak) setWidth(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,8 +113,8 @@ func (w *worker) step() error {
 	}
 }
 
-// place returns the bytes [lo, lo+n) of the region, and memory for them: in whole blocks
-// of the file, or anyhow.
+// place returns the bytes [lo, lo+n) of the region, and memory for them: whole blocks of the file,
+// or any bytes.
 func (w *worker) place() (p []byte, lo int) {
 	size := len(w.model)
 	if w.rand.IntN(2) == 0 {
@@ -135,7 +135,7 @@ func (w *worker) read() error {
 	return w.readAt(f, mode, p, w.base+int64(lo), w.model[lo:][:len(p)])
 }
 
-// readAt reads what must be want.
+// readAt reads, and compares the bytes with want.
 func (w *worker) readAt(f io.ReaderAt, mode int, p []byte, off int64, want []byte) error {
 	var n int
 	var err error
@@ -144,7 +144,7 @@ func (w *worker) readAt(f io.ReaderAt, mode int, p []byte, off int64, want []byt
 		return fmt.Errorf("%s: ReadAt %d bytes at %d: %d, %w", modeNames[mode], len(p), off, n, err)
 	}
 	if !bytes.Equal(p, want) {
-		return fmt.Errorf("%s: ReadAt %d bytes at %d: not what was written: %s", modeNames[mode], len(p), off, differ(p, want))
+		return fmt.Errorf("%s: ReadAt %d bytes at %d: other bytes than were written: %s", modeNames[mode], len(p), off, differ(p, want))
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (w *worker) writeAt(f io.WriterAt, mode int, p []byte, off int64) error {
 	return nil
 }
 
-// fill makes p new.
+// fill fills p with new bytes.
 func (w *worker) fill(p []byte) { copy(p, w.noise[w.rand.IntN(len(w.noise)-len(p)):]) }
 
 func (w *worker) write(f file, mode int) error {
@@ -169,7 +169,7 @@ func (w *worker) write(f file, mode int) error {
 	return w.writeAt(f, mode, p, w.base+int64(lo))
 }
 
-// someCommon returns bytes of what all write, and memory for them.
+// someCommon returns some of the common bytes, and memory for them.
 func (w *worker) someCommon(memory []byte) (p []byte, lo int) {
 	n := 1 + w.rand.IntN(min(len(w.common), []int{9000, len(memory) - 4096}[w.rand.IntN(2)]))
 	lo = w.rand.IntN(len(w.common) - n + 1)

@@ -1,5 +1,5 @@
-// Package whole runs the tests of the library's own module at their full length, with all that they
-// need. What go test runs there is a part that is over soon; see aiotest.FullLength.
+// Package whole runs the tests of the library's own module at their full length, with everything
+// that they need. go test alone runs a short part of them; see aiotest.FullLength.
 package whole
 
 import (
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // A pkg is a package that has tests.
 type pkg struct{ name, dir, binary string }
 
-// build compiles the tests of all packages of the module, as they are.
+// build compiles the tests of all packages of the module, unchanged.
 func build(t *testing.T) (list []pkg) {
 	t.Helper()
 	command := func(dir string, args ...string) string {
@@ -52,7 +52,7 @@ func build(t *testing.T) (list []pkg) {
 	return list
 }
 
-// TestWhole fails if a test fails, or is skipped: this machine can do all of it.
+// TestWhole fails if a test fails, or is skipped: this machine can run all of them.
 func TestWhole(t *testing.T) {
 	aiotest.NeedsMounts(t)
 	list := build(t)
@@ -79,7 +79,7 @@ var (
 	passing = regexp.MustCompile(`(?m)^( *--- PASS|=== (RUN|NAME|PAUSE|CONT)).*\n`)
 )
 
-// run runs the tests of a package where go test would.
+// run runs the tests of a package in the directory that go test would use.
 func run(t *testing.T, p pkg) ([]byte, error) {
 	t.Helper()
 	limit := time.Duration(0)
