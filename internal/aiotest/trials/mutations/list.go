@@ -68,7 +68,7 @@ var mutations = []mutation{
 	},
 	{
 		"no lock table", "internal/inode/locks.go",
-		`	if !l.blocked(r, l.waiting) {`, `	if true {`,
+		`	case others == 0: `, `	case others >= 0: `,
 		tests("concurrency", "/internal/aiotest/concurrency", "."),
 	},
 	{
