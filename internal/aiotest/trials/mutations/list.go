@@ -272,7 +272,7 @@ var mutations = []mutation{
 	},
 	{
 		"another context gets the address that a call is on its way to", "libaio/context.go",
-		`	return live.leaving[id] != nil`, `	return false`,
+		`	if live.contexts[c.id] != nil {`, `	if false {`,
 		tests("libaio", "/libaio", "^TestDestroyOvertakesACall$"),
 	},
 	{
