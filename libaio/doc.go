@@ -5,8 +5,8 @@
 // [syscall.Errno] values, and no argument is refused that the kernel would take.
 //
 // The package adds the memory safety that Go needs. The [Context] keeps a submitted [IOCB] and all
-// of its memory reachable until the event is taken, whatever references the caller drops. The kernel
-// never holds an address on a goroutine's stack.
+// of its memory reachable until the event is taken, whatever references the caller drops. The
+// kernel never holds an address on a goroutine's stack.
 //
 //	io_setup, io_queue_init        Setup
 //	io_destroy, io_queue_release   Context.Destroy
@@ -25,8 +25,8 @@
 //	aio_rw_flags, aio_reqprio      IOCB.SetFlags, IOCB.SetPriority
 //	io_poll, io_fsync, io_fdsync   Context.Poll, Context.Fsync, Context.Fdsync
 //
-// Kernel AIO is asynchronous for direct I/O (O_DIRECT) on files and block devices, for fsync and for
-// poll. Anything else blocks in io_submit(2). On other systems than Linux the package is empty.
+// Kernel AIO is asynchronous for direct I/O (O_DIRECT) on files and block devices, for fsync and
+// for poll. Anything else blocks in io_submit(2). On systems other than Linux the package is empty.
 //
 // # Concurrency
 //

@@ -39,14 +39,14 @@ type WriterOptions struct {
 }
 
 // A Writer writes a File from one end to the other. It collects the bytes of many Writes in large
-// blocks. Several blocks are in flight while the Writer fills the next one. That is what write-back
-// does for the page cache; a Writer of a direct File does it without the page cache. Only parts of
-// a block of the filesystem, at the beginning and before a Flush, go through the page cache.
+// blocks. Several blocks are in flight while the Writer fills the next one. On a direct File only
+// parts of a block of the filesystem, at the beginning and before a Flush, go through the page
+// cache.
 //
-// A Writer writes as WriteAt does. It neither uses nor moves the offset of the File's Write. A File
-// that was opened with O_APPEND has no WriteAt, so a Writer of it returns that error. A file grows
-// in order: at every instant it holds a beginning of the stream, and nothing else. Blocks within
-// the size that the file had may be written in any order.
+// A Writer writes as WriteAt does. It neither uses nor moves the offset of the File's Write, and
+// returns the error of WriteAt for a File that was opened with O_APPEND. A file grows in order: at
+// every instant it holds a beginning of the stream, and nothing else. Blocks within the size that
+// the file had may be written in any order.
 //
 // Errors are sticky: a failed write is returned by the first call that observes it, possibly later
 // than the Write that supplied the data, and by every call after that. Then the Writer writes
@@ -57,7 +57,7 @@ type WriterOptions struct {
 // (group commit).
 //
 // Close a Writer before its File. A Writer that is dropped without Close loses what has not been
-// flushed. It leaves nothing else behind.
+// flushed, and leaves nothing else behind.
 type Writer struct {
 	f     *aio.File
 	start int64 // the offset of the first byte
@@ -76,7 +76,6 @@ type Writer struct {
 	off      int64         // of the next byte
 	cur      *writeBlock   // the block of the next byte; nil if there is none yet
 	inFlight []*writeBlock // in order of offset
-	sent     uint64        // the number of blocks that have ever been in flight
 	spare    []*writeBlock
 	made     int        // the number of blocks that exist
 	changed  *sync.Cond // a block has left inFlight, or size has grown
@@ -97,7 +96,6 @@ type writeBlock struct {
 	buf     []byte
 	base    int64 // the offset of the first byte of buf
 	lo, hi  int
-	number  uint64 // in the order of Writer.sent
 	reserve bool   // see Writer.reserve
 	start   func() // carries the block; a go statement with arguments would allocate
 }
@@ -109,14 +107,11 @@ func (b *writeBlock) end() int64   { return b.base + int64(b.hi) }
 func NewWriter(f *aio.File, o WriterOptions) *Writer {
 	unit := max(minPage, f.Alignment().Write)
 	w := &Writer{
-		f:      f,
-		start:  o.Offset,
+		f: f, unit: unit, exclusive: o.Exclusive,
+		start: o.Offset, off: o.Offset,
 		block:  blockSize(o.BlockSize, unit),
-		unit:   unit,
-		depth:  depth(o.Depth),
-		off:    o.Offset,
+		depth:  option(o.Depth, defaultDepth, maxDepth),
 		errOff: math.MaxInt64, durable: math.MinInt64,
-		exclusive: o.Exclusive,
 	}
 	w.changed, w.synced = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
 	return w
@@ -145,8 +140,7 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 }
 
 // ReadFrom writes all that r returns until io.EOF, where it returns a nil error. It returns any
-// other error of either side. r reads right into the blocks. Other Writes wait until ReadFrom has
-// ended; Flush and Sync do not.
+// other error of either side. Other Writes wait until ReadFrom has ended; Flush and Sync do not.
 func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
@@ -179,8 +173,7 @@ func (w *Writer) readFrom(r io.Reader, p []byte) (int, error) {
 	return r.Read(p)
 }
 
-// Flush waits until the bytes of all earlier Writes are in the file, where others see them. They
-// are durable after Sync.
+// Flush waits until the bytes of all earlier Writes are in the file, where others see them.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -266,8 +259,7 @@ func (w *Writer) written() int64 {
 	return off
 }
 
-// begin prepares the file before the first byte. Errors that every Write would meet, it returns
-// before anything else is done.
+// begin prepares the file before the first byte.
 func (w *Writer) begin() error {
 	if w.closed {
 		return fs.ErrClosed
@@ -320,15 +312,16 @@ func (w *Writer) current() (*writeBlock, error) {
 func (w *Writer) filled(b *writeBlock, n int) {
 	b.hi += n
 	w.off += int64(n)
-	if b.hi == w.block {
-		w.cur = nil
-		if b.lo < b.hi {
-			w.send(b)
-			go b.start()
-			return
-		}
-		w.recycle(b) // it has been flushed to the last byte
+	if b.hi < w.block {
+		return
 	}
+	w.cur = nil
+	if b.lo == b.hi { // it has been flushed to the last byte
+		w.recycle(b)
+		return
+	}
+	w.inFlight = append(w.inFlight, b)
+	go b.start()
 }
 
 // spareBlock returns a block that is not in use, or nil.
@@ -357,14 +350,8 @@ func (w *Writer) recycle(b *writeBlock) {
 	w.changed.Broadcast()
 }
 
-// send makes b the last of the blocks in flight. carry must follow.
-func (w *Writer) send(b *writeBlock) {
-	w.sent++
-	b.number = w.sent
-	w.inFlight = append(w.inFlight, b)
-}
-
-// carry waits for the blocks that must be written before b, writes b, and recycles it.
+// carry waits for the blocks that must be written before b, the last in flight, writes b, and
+// recycles it.
 func (w *Writer) carry(b *writeBlock) {
 	for w.mustWait(b) {
 		w.changed.Wait()
@@ -403,12 +390,12 @@ func (w *Writer) mustWait(b *writeBlock) bool {
 // With reserve the caller expects to flush often.
 func (w *Writer) flush(reserve bool) error {
 	b := w.tail()
-	last := w.sent
+	end := w.off // all bytes before it are in flight or written
 	if b != nil {
 		b.reserve = reserve && w.exclusive
 		w.carry(b)
 	}
-	for len(w.inFlight) > 0 && w.inFlight[0].number <= last {
+	for len(w.inFlight) > 0 && w.inFlight[0].first() < end {
 		w.changed.Wait()
 	}
 	return w.err
@@ -428,7 +415,7 @@ func (w *Writer) tail() *writeBlock {
 		from := w.down(c.lo) // writeUnits needs the bytes of the unit before c.lo too
 		copy(b.buf[from:b.hi], c.buf[from:])
 		c.lo = c.hi
-		w.send(b)
+		w.inFlight = append(w.inFlight, b)
 		return b
 	}
 	return nil
