@@ -4,7 +4,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"slices"
 	"sync"
 
 	"github.com/go-aio/aio"
@@ -37,23 +36,23 @@ type ReaderOptions struct {
 // without Close leaves nothing behind once its last requests have ended.
 type Reader struct {
 	f     *aio.File
-	block int // bytes
-	depth int
+	block int   // bytes
 	end   int64 // the offset behind the last byte to read, unless toEOF
 	toEOF bool  // no Length was given
 
-	off    int64        // of the next byte to return
-	next   int64        // of the next byte to request
-	window int          // blocks to keep ahead
-	ahead  []*readBlock // requested, in order of offset
-	spare  []*readBlock
+	off    int64       // of the next byte to return
+	next   int64       // of the next byte to request
+	blocks []readBlock // a ring
+	first  int         // the index of the block of off
+	ahead  int         // blocks from first on that have been requested
+	window int         // blocks to keep ahead
 	closed bool
 }
 
 // A readBlock is a request of a Reader, and its result.
 type readBlock struct {
 	f       *aio.File
-	buf     []byte
+	buf     []byte // nil before the first request
 	off     int64
 	start   func() // read; a go statement with arguments would allocate
 	reading sync.WaitGroup
@@ -66,12 +65,12 @@ type readBlock struct {
 // does not close f.
 func NewReader(f *aio.File, o ReaderOptions) *Reader {
 	r := &Reader{
-		f:     f,
-		block: blockSize(o.BlockSize, minPage),
-		depth: option(o.Depth, defaultDepth, maxDepth),
-		end:   o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
-		toEOF: o.Length <= 0,
-		off:   o.Offset,
+		f:      f,
+		block:  blockSize(o.BlockSize, minPage),
+		end:    o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
+		toEOF:  o.Length <= 0,
+		off:    o.Offset,
+		blocks: make([]readBlock, option(o.Depth, defaultDepth, maxDepth)),
 	}
 	r.restart()
 	return r
@@ -135,7 +134,7 @@ func (r *Reader) Close() error {
 	}
 	r.closed = true
 	r.restart()
-	r.spare = nil
+	r.blocks = nil
 	return nil
 }
 
@@ -147,7 +146,7 @@ func (r *Reader) head() (*readBlock, error) {
 			return nil, io.EOF
 		}
 		r.readAhead()
-		b := r.ahead[0]
+		b := &r.blocks[r.first]
 		b.reading.Wait()
 		switch {
 		case len(b.left) > 0:
@@ -167,27 +166,20 @@ func (r *Reader) advance(b *readBlock, n int) {
 	r.off += int64(n)
 	b.left = b.left[n:]
 	if len(b.left) == 0 && b.err == nil {
-		r.window = r.depth // the file goes on behind its first block
-		r.retire(b)
+		r.first = (r.first + 1) % len(r.blocks)
+		r.ahead--
+		r.window = len(r.blocks) // the file goes on behind its first block
 		r.readAhead()
 	}
-}
-
-// retire makes b, the first block, a spare one.
-func (r *Reader) retire(b *readBlock) {
-	r.ahead = slices.Delete(r.ahead, 0, 1)
-	r.spare = append(r.spare, b)
 }
 
 // restart discards all blocks ahead, so that the next byte is requested again. Without Length it is
 // requested in one block, so that a small file costs one request.
 func (r *Reader) restart() {
-	for len(r.ahead) > 0 {
-		b := r.ahead[0]
-		b.reading.Wait()
-		r.retire(b)
+	for i := range r.blocks {
+		r.blocks[i].reading.Wait()
 	}
-	r.next, r.window = r.off, r.depth
+	r.next, r.first, r.ahead, r.window = r.off, 0, 0, len(r.blocks)
 	if r.toEOF {
 		r.window = 1
 	}
@@ -199,7 +191,7 @@ func (r *Reader) pastEnd(off int64) bool { return !r.toEOF && off >= r.end }
 // readAhead requests blocks until the window is full. All but the first begin at a multiple of
 // their size.
 func (r *Reader) readAhead() {
-	for len(r.ahead) < r.window && !r.pastEnd(r.next) {
+	for r.ahead < r.window && !r.pastEnd(r.next) {
 		n := int64(r.block)
 		if r.next > 0 {
 			// Near the largest offset one byte is enough to get the error.
@@ -208,25 +200,16 @@ func (r *Reader) readAhead() {
 		if !r.toEOF {
 			n = min(n, r.end-r.next)
 		}
-		b := r.spareBlock()
+		b := &r.blocks[(r.first+r.ahead)%len(r.blocks)]
+		if b.buf == nil {
+			b.f, b.buf, b.start = r.f, aio.AlignedBuffer(r.block), b.read
+		}
 		b.off, b.left = r.next, b.buf[:n]
 		b.reading.Add(1)
 		go b.start()
-		r.ahead = append(r.ahead, b)
+		r.ahead++
 		r.next += n
 	}
-}
-
-// spareBlock returns a block that is not in use.
-func (r *Reader) spareBlock() *readBlock {
-	if last := len(r.spare) - 1; last >= 0 {
-		b := r.spare[last]
-		r.spare = r.spare[:last]
-		return b
-	}
-	b := &readBlock{f: r.f, buf: aio.AlignedBuffer(r.block)}
-	b.start = b.read
-	return b
 }
 
 // read reads the block. A direct request that meets a bad sector fails as a whole. As the caller is

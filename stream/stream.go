@@ -2,8 +2,8 @@
 // is to os.
 //
 // A [Reader] keeps several large reads in flight ahead of its caller, and a [Writer] several large
-// writes behind it, as the kernel's readahead and write-back do for the page cache. On a direct File
-// only the partial blocks of a Writer go through the page cache. A Writer that is
+// writes behind it, as the kernel's readahead and write-back do for the page cache. On a direct
+// File only the partial blocks of a Writer go through the page cache. A Writer that is
 // [WriterOptions.Exclusive] is for logs.
 package stream
 

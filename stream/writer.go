@@ -119,29 +119,27 @@ func NewWriter(f *aio.File, o WriterOptions) *Writer {
 
 // Write writes the bytes of p, of which it keeps a copy until they are in the file. It waits while
 // Depth blocks are in flight. It returns n < len(p) only with an error.
-func (w *Writer) Write(p []byte) (n int, err error) {
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.begin(); err != nil {
-		return 0, err
-	}
-	for n < len(p) {
-		b, err := w.current()
-		if err != nil {
-			return n, err
-		}
-		m := copy(b.buf[b.hi:], p[n:])
-		w.filled(b, m)
-		n += m
-	}
-	return n, w.err
+func (w *Writer) Write(p []byte) (int, error) {
+	n, err := w.fill(int64(len(p)), func(buf []byte) (int, error) {
+		m := copy(buf, p)
+		p = p[m:]
+		return m, nil
+	})
+	return int(n), err
 }
 
 // ReadFrom writes all that r returns until io.EOF, where it returns a nil error. It returns any
 // other error of either side. Other Writes wait until ReadFrom has ended; Flush and Sync do not.
-func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
+func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
+	return w.fill(math.MaxInt64, func(buf []byte) (int, error) {
+		w.mu.Unlock() // a Flush meanwhile takes only bytes before buf
+		defer w.mu.Lock()
+		return r.Read(buf)
+	})
+}
+
+// fill adds up to most bytes to the blocks, as source returns them until io.EOF.
+func (w *Writer) fill(most int64, source func(buf []byte) (int, error)) (n int64, err error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.mu.Lock()
@@ -149,28 +147,22 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	for {
+	for n < most {
 		b, err := w.current()
 		if err != nil {
 			return n, err
 		}
-		m, err := w.readFrom(r, b.buf[b.hi:]) // a Flush meanwhile takes only bytes before hi
+		m, err := source(b.buf[b.hi:])
 		w.filled(b, m)
 		n += int64(m)
 		if err == io.EOF {
-			return n, w.err
+			break
 		}
 		if err != nil {
 			return n, err
 		}
 	}
-}
-
-// readFrom releases w.mu while r reads, and takes it again also if r panics.
-func (w *Writer) readFrom(r io.Reader, p []byte) (int, error) {
-	w.mu.Unlock()
-	defer w.mu.Lock()
-	return r.Read(p)
+	return n, w.err
 }
 
 // Flush waits until the bytes of all earlier Writes are in the file, where others see them.
@@ -350,8 +342,7 @@ func (w *Writer) recycle(b *writeBlock) {
 	w.changed.Broadcast()
 }
 
-// carry waits for the blocks that must be written before b, the last in flight, writes b, and
-// recycles it.
+// carry waits for the blocks that must be written before b, writes b, and recycles it.
 func (w *Writer) carry(b *writeBlock) {
 	for w.mustWait(b) {
 		w.changed.Wait()

@@ -112,7 +112,7 @@ var mutations = []mutation{
 		`			err := b.err
 			r.restart()
 `, `			err := b.err
-			r.retire(b)
+			r.first, r.ahead = (r.first+1)%len(r.blocks), r.ahead-1
 `,
 		tests("streams", "/stream", "."),
 	},
