@@ -9,24 +9,24 @@ import (
 )
 
 // An exclusive Writer writes the last unit again and again, each time with more bytes in it. Other
-// Writers must leave that to the page cache.
+// Writers leave that to the page cache.
 
 // claim truncates the file to the offset where the Writer begins, and reads the bytes of the first
 // unit before that offset.
 func (w *Writer) claim() error {
 	regular := w.size != math.MaxInt64
-	if regular && w.size > w.start {
-		if err := w.f.Truncate(w.start); err != nil {
+	if regular && w.size > w.off {
+		if err := w.f.Truncate(w.off); err != nil {
 			return err
 		}
-		w.size = w.start
+		w.size = w.off
 	}
 	b, err := w.current()
 	if err != nil {
 		return err
 	}
 	if head := b.buf[w.down(b.lo):b.lo]; len(head) > 0 {
-		n, err := w.f.ReadAt(head, w.start-int64(len(head)))
+		n, err := w.f.ReadAt(head, w.off-int64(len(head)))
 		clear(head[n:]) // behind the end of the file
 		if err != nil && err != io.EOF {
 			return err

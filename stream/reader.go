@@ -219,7 +219,8 @@ func (b *readBlock) read() {
 	n, err := b.f.ReadAt(b.left, b.off)
 	if err != nil && err != io.EOF && b.f.Direct() {
 		for err = nil; err == nil && n < len(b.left); {
-			off, m := b.off+int64(n), 0
+			var m int
+			off := b.off + int64(n)
 			m, err = b.f.ReadAt(b.left[n:min(n+minPage-int(off%minPage), len(b.left))], off)
 			n += m
 		}

@@ -60,9 +60,8 @@ type WriterOptions struct {
 // flushed, and leaves nothing else behind.
 type Writer struct {
 	f     *aio.File
-	start int64 // the offset of the first byte
-	block int   // bytes; blocks begin at multiples of it
-	unit  int   // bytes; multiples of it go direct
+	block int // bytes; blocks begin at multiples of it
+	unit  int // bytes; multiples of it go direct
 	depth int
 
 	exclusive bool
@@ -71,7 +70,6 @@ type Writer struct {
 	writing sync.Mutex
 
 	mu       sync.Mutex // guards what follows; not held during I/O, but for that of begin
-	begun    bool       // see begin
 	closed   bool
 	off      int64         // of the next byte
 	cur      *writeBlock   // the block of the next byte; nil if there is none yet
@@ -79,7 +77,7 @@ type Writer struct {
 	spare    []*writeBlock
 	made     int        // the number of blocks that exist
 	changed  *sync.Cond // a block has left inFlight, or size has grown
-	size     int64      // of the file, as far as the Writer knows
+	size     int64      // of the file, as far as the Writer knows; -1 before begin
 	err      error      // the first error; of those of blocks, that of the lowest offset
 	errOff   int64      // the offset of err; math.MaxInt64 if there is none
 
@@ -108,10 +106,9 @@ func NewWriter(f *aio.File, o WriterOptions) *Writer {
 	unit := max(minPage, f.Alignment().Write)
 	w := &Writer{
 		f: f, unit: unit, exclusive: o.Exclusive,
-		start: o.Offset, off: o.Offset,
-		block:  blockSize(o.BlockSize, unit),
-		depth:  option(o.Depth, defaultDepth, maxDepth),
-		errOff: math.MaxInt64, durable: math.MinInt64,
+		block: blockSize(o.BlockSize, unit),
+		depth: option(o.Depth, defaultDepth, maxDepth),
+		off:   o.Offset, size: -1, errOff: math.MaxInt64, durable: math.MinInt64,
 	}
 	w.changed, w.synced = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
 	return w
@@ -256,26 +253,25 @@ func (w *Writer) begin() error {
 	if w.closed {
 		return fs.ErrClosed
 	}
-	if w.begun {
+	if w.err != nil || w.size >= 0 {
 		return w.err
 	}
-	w.begun = true
 	// An invalid File, one in append mode, and a negative offset fail without a byte to write.
-	if _, err := w.f.WriteAt(nil, w.start); err != nil {
-		return w.fail(err, w.start)
+	if _, err := w.f.WriteAt(nil, w.off); err != nil {
+		return w.fail(err, w.off)
 	}
 	fi, err := w.f.Stat()
 	if errors.Is(err, fs.ErrClosed) {
 		_, err = w.f.Write(nil) // the error of a write to a closed File
 	}
 	if err != nil {
-		return w.fail(err, w.start)
+		return w.fail(err, w.off)
 	}
 	if w.size = fi.Size(); !fi.Mode().IsRegular() {
 		w.size = math.MaxInt64 // a block device does not grow
 	}
 	if w.exclusive {
-		return w.fail(w.claim(), w.start)
+		return w.fail(w.claim(), w.off)
 	}
 	return nil
 }
