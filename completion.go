@@ -3,18 +3,16 @@ package aio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/go-aio/aio/internal/fd"
 	"github.com/go-aio/aio/internal/sched"
 )
 
-// An Op is an asynchronous ReadAt, WriteAt or Sync. [File.StartReadAt], [File.StartWriteAt] and
-// [File.StartSync] are POSIX's aio_read(3), aio_write(3) and aio_fsync(3); Done and Wait are its
-// aio_suspend(3) and aio_return(3).
-//
-// An Op costs a goroutine that waits, and in a direct File no thread. One that is dropped completes
-// all the same. All methods may be called concurrently, and more than once.
+// An Op is an asynchronous [File.ReadAt], [File.WriteAt] or [File.Sync]. It costs a goroutine that
+// waits, and in a direct File no thread. One that is dropped completes all the same. All methods
+// may be called concurrently, and more than once.
 type Op struct {
 	done    chan struct{}
 	n       int // this and err are written before done is closed
@@ -59,8 +57,7 @@ func (op *Op) Wait() (n int, err error) {
 	return op.n, op.err
 }
 
-// ErrInProgress is what [Op.Err] returns while the Op is under way, as aio_error(3) returns
-// EINPROGRESS.
+// ErrInProgress is what [Op.Err] returns while the Op is under way, as EINPROGRESS of aio_error(3).
 var ErrInProgress = errors.New("aio: operation in progress")
 
 // Err returns [ErrInProgress] while the Op is under way, and then the error of the call, as Wait
@@ -136,23 +133,14 @@ const maxDetached = 64 << 20
 // belongs to that.
 func charge(size int) int { return max(size, 16<<10) }
 
-// A contextError says that a context ended a call.
-type contextError struct {
-	cause, err error // context.Cause, and the context's Err
-	left       bool  // the request is still under way
-}
-
-func (e *contextError) Error() string {
-	if e.left {
-		return e.cause.Error() + " (the request is under way, its outcome unknown)"
-	}
-	return e.cause.Error()
-}
-
-func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
-
+// contextErr returns the error of a call that ctx ended. It is the cause and the context's Err to
+// errors.Is, and reads as the cause: %.0w prints nothing. left says that the request is under way.
 func (f *File) contextErr(ctx context.Context, name string, left bool) error {
-	return f.wrapErr(name, &contextError{cause: context.Cause(ctx), err: ctx.Err(), left: left})
+	more := ""
+	if left {
+		more = " (the request is under way, its outcome unknown)"
+	}
+	return f.wrapErr(name, fmt.Errorf("%w%s%.0w", context.Cause(ctx), more, ctx.Err()))
 }
 
 // ReadAtContext is [File.ReadAt] for as long as ctx lasts. When that ends first, the call returns

@@ -75,7 +75,6 @@ type Writer struct {
 	cur      *writeBlock   // the block of the next byte; nil if there is none yet
 	inFlight []*writeBlock // in order of offset
 	spare    []*writeBlock
-	made     int        // the number of blocks that exist
 	changed  *sync.Cond // a block has left inFlight, or size has grown
 	size     int64      // of the file, as far as the Writer knows; -1 before begin
 	err      error      // the first error; of those of blocks, that of the lowest offset
@@ -91,8 +90,8 @@ type Writer struct {
 
 // A writeBlock is a run of bytes that goes to the file: those of buf from lo to hi.
 type writeBlock struct {
-	buf     []byte
-	base    int64 // the offset of the first byte of buf
+	buf     []byte // nil before the first use
+	base    int64  // the offset of the first byte of buf
 	lo, hi  int
 	reserve bool   // see Writer.reserve
 	start   func() // carries the block; a go statement with arguments would allocate
@@ -111,6 +110,15 @@ func NewWriter(f *aio.File, o WriterOptions) *Writer {
 		off:   o.Offset, size: -1, errOff: math.MaxInt64, durable: math.MinInt64,
 	}
 	w.changed, w.synced = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
+	for range w.depth + 1 {
+		b := new(writeBlock)
+		b.start = func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.carry(b)
+		}
+		w.spare = append(w.spare, b)
+	}
 	return w
 }
 
@@ -229,8 +237,8 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// Written returns the offset in the file, in bytes, up to which all that was given to the Writer
-// has been written. It is durable only after Sync.
+// Written returns the offset in the file, in bytes, up to which the file has all that was given to
+// the Writer. It is durable only after Sync.
 func (w *Writer) Written() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -314,20 +322,14 @@ func (w *Writer) filled(b *writeBlock, n int) {
 
 // spareBlock returns a block that is not in use, or nil.
 func (w *Writer) spareBlock() *writeBlock {
-	if last := len(w.spare) - 1; last >= 0 {
-		b := w.spare[last]
-		w.spare = w.spare[:last]
-		return b
-	}
-	if w.made > w.depth {
+	last := len(w.spare) - 1
+	if last < 0 {
 		return nil
 	}
-	w.made++
-	b := &writeBlock{buf: aio.AlignedBuffer(w.block)}
-	b.start = func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.carry(b)
+	b := w.spare[last]
+	w.spare = w.spare[:last]
+	if b.buf == nil {
+		b.buf = aio.AlignedBuffer(w.block)
 	}
 	return b
 }
@@ -374,7 +376,7 @@ func (w *Writer) mustWait(b *writeBlock) bool {
 }
 
 // flush writes the bytes of the current block, and waits for them and for all blocks before them.
-// With reserve the caller expects to flush often.
+// reserve says that more Syncs are expected.
 func (w *Writer) flush(reserve bool) error {
 	b := w.tail()
 	end := w.off // all bytes before it are in flight or written
