@@ -93,7 +93,7 @@ func (n *Inode) EnterUntracked() bool {
 	return false
 }
 
-// LeaveUntracked ends the write that a successful EnterUntracked began.
+// LeaveUntracked ends what a successful EnterUntracked began.
 func (n *Inode) LeaveUntracked() { n.untracked.Add(-1) }
 
 // Untracked reports whether a buffered write outside of the lock table may be under way. Then the

@@ -30,11 +30,11 @@ type Range struct {
 // Everything returns the range of all bytes in class c.
 func Everything(c Class) Range { return Range{Class: c, Hi: math.MaxInt64} }
 
-// locks is the lock table: a mutex, the held entries and a queue of waiters. A waiter also
-// yields to conflicting waiters before it, so no class starves.
+// locks is the lock table. A waiter also yields to conflicting waiters before it, so no class
+// starves.
 //
-// Two entries that do not share a folio conflict only if one is Exclusive. So an entry within
-// one folio is compared with the entries of its bucket and with the wide ones only.
+// Two entries that do not share a folio conflict only if one is Exclusive. So an entry within one
+// folio is compared with the entries of its bucket and with the wide ones only.
 type locks struct {
 	mu      sync.Mutex
 	narrow  [][]Range // entries within one folio, in buckets; nil until the first
