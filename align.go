@@ -11,7 +11,8 @@ type Alignment struct {
 }
 
 // Alignment returns the alignment of f. It is zero for a File that is not direct.
-func (f *File) Alignment() (a Alignment) {
+func (f *File) Alignment() Alignment {
+	var a Alignment
 	if d := f.engine(); d != nil {
 		a.Memory, a.Read, a.Write = d.Alignment()
 	}

@@ -124,18 +124,18 @@ func NewWriter(f *aio.File, o WriterOptions) *Writer {
 
 // Write writes the bytes of p, of which it keeps a copy until they are in the file. It waits while
 // Depth blocks are in flight. It returns n < len(p) only with an error.
-func (w *Writer) Write(p []byte) (int, error) {
-	n, err := w.fill(int64(len(p)), func(buf []byte) (int, error) {
+func (w *Writer) Write(p []byte) (n int, err error) {
+	written, err := w.fill(int64(len(p)), func(buf []byte) (int, error) {
 		m := copy(buf, p)
 		p = p[m:]
 		return m, nil
 	})
-	return int(n), err
+	return int(written), err
 }
 
 // ReadFrom writes all that r returns until io.EOF, where it returns a nil error. It returns any
 // other error of either side. Other Writes wait until ReadFrom has ended; Flush and Sync do not.
-func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
+func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	return w.fill(math.MaxInt64, func(buf []byte) (int, error) {
 		w.mu.Unlock() // a Flush meanwhile takes only bytes before buf
 		defer w.mu.Lock()
