@@ -12,16 +12,13 @@ type Alignment struct {
 
 // Alignment returns the alignment of f. It is zero for a File that is not direct.
 func (f *File) Alignment() Alignment {
-	d := f.engine()
-	if d == nil {
-		return Alignment{}
-	}
 	var a Alignment
-	a.Memory, a.Read, a.Write = d.Alignment()
+	if d := f.engine(); d != nil {
+		a.Memory, a.Read, a.Write = d.Alignment()
+	}
 	return a
 }
 
-// AlignedBuffer returns n bytes of zeroed memory whose address is a multiple of 4096 bytes, which
-// suits direct I/O on any file: a transfer of whole blocks never needs a bounce buffer. It panics
-// if n is negative.
+// AlignedBuffer returns n bytes of zeroed memory whose address is a multiple of 4096 bytes: a
+// transfer of whole blocks never needs a bounce buffer. It panics if n is negative.
 func AlignedBuffer(n int) []byte { return fd.AlignedBuffer(n) }

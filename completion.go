@@ -3,24 +3,20 @@ package aio
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/go-aio/aio/internal/fd"
 )
 
-// An Op is an asynchronous ReadAt, WriteAt or Sync. [File.StartReadAt], [File.StartWriteAt] and
-// [File.StartSync] are POSIX's aio_read(3), aio_write(3) and aio_fsync(3); Done and Wait are its
-// aio_suspend(3) and aio_return(3).
-//
-// An Op costs a goroutine that waits, and in a direct File no thread. It need not be waited
-// for: one that is dropped completes all the same. All methods may be called concurrently, and
-// more than once.
+// An Op is an asynchronous [File.ReadAt], [File.WriteAt] or [File.Sync]. It costs a goroutine that
+// waits, and in a direct File no thread. One that is dropped completes all the same. All methods
+// may be called concurrently, and more than once.
 type Op struct {
-	done  chan struct{}
-	n     int // this and err are written before done is closed
-	err   error
-	state atomic.Uint32 // of an Op that its caller may abandon; see attend
+	done    chan struct{}
+	n       int // this and err are written before done is closed
+	err     error
+	settled atomic.Bool // see attend
 }
 
 // start runs call in a goroutine of its own.
@@ -33,15 +29,15 @@ func start(call func() (int, error)) *Op {
 	return op
 }
 
-// StartReadAt starts a [File.ReadAt]. p belongs to the Op until it is done. Close waits for
-// no Op: one that Close overtakes returns fs.ErrClosed, and any other completes.
+// StartReadAt starts a [File.ReadAt]. p belongs to the Op until it is done. Close waits for no Op:
+// one that Close overtakes returns fs.ErrClosed, and any other completes.
 func (f *File) StartReadAt(p []byte, off int64) *Op {
 	return start(func() (int, error) { return f.ReadAt(p, off) })
 }
 
-// StartWriteAt starts a [File.WriteAt]. p belongs to the Op, and must not be changed, until it
-// is done. Two writes that overlap may take effect in either order unless the second is
-// started when the first is done.
+// StartWriteAt starts a [File.WriteAt]. p belongs to the Op, and must not be changed, until it is
+// done. Two writes that overlap may take effect in either order unless the second is started when
+// the first is done.
 func (f *File) StartWriteAt(p []byte, off int64) *Op {
 	return start(func() (int, error) { return f.WriteAt(p, off) })
 }
@@ -60,8 +56,7 @@ func (op *Op) Wait() (n int, err error) {
 	return op.n, op.err
 }
 
-// ErrInProgress is what [Op.Err] returns while the Op is under way, as aio_error(3) returns
-// EINPROGRESS.
+// ErrInProgress is what [Op.Err] returns while the Op is under way, as EINPROGRESS of aio_error(3).
 var ErrInProgress = errors.New("aio: operation in progress")
 
 // Err returns [ErrInProgress] while the Op is under way, and then the error of the call, as Wait
@@ -75,17 +70,10 @@ func (op *Op) Err() error {
 	}
 }
 
-// Kernel AIO cannot cancel a transfer (io_cancel(2) answers EINVAL): the kernel may read or
-// write the memory of a request until its event arrives. So a call that may be abandoned runs in a
-// goroutine of its own, on a copy of the caller's buffer. An abandoned Op keeps its references, its
-// locks and its memory until the kernel is done.
-
-// States of an Op that attend has started.
-const (
-	underWay uint32 = iota
-	finished
-	abandoned
-)
+// Kernel AIO cannot cancel a transfer (io_cancel(2) answers EINVAL): the kernel may read or write
+// the memory of a request until its event arrives. So a call that may be abandoned runs in a
+// goroutine of its own, on a copy of the caller's buffer. An abandoned call keeps its locks and its
+// memory until the kernel is done.
 
 // admit takes memory for a call of size bytes with a context, and waits for that as long as ctx
 // lasts. attend gives it back.
@@ -97,28 +85,26 @@ func (f *File) admit(ctx context.Context, name string, size int) error {
 }
 
 // attend runs call, which uses size bytes of the library's memory, and waits for it as long as ctx
-// lasts. Without an error the caller calls free; with one the call is abandoned, and free is called
-// when it is done. w is what later calls wait for if it is abandoned; nil for a read.
+// lasts. With an error the call is abandoned, and free is called when it is done. w is what later
+// calls wait for then; nil for a read.
 func (f *File) attend(
 	ctx context.Context, name string, size int, w *fd.Pending,
-	call func() (int, error), free func(*Op),
+	call func() (int, error), free func(),
 ) (*Op, error) {
 	op := &Op{done: make(chan struct{})}
 	go func() {
+		defer close(op.done)
+		defer f.fd.ReleaseCopy(size)
 		op.n, op.err = call()
-		if op.state.CompareAndSwap(underWay, finished) {
-			close(op.done)
-			return
+		if op.settled.Swap(true) { // it was abandoned
+			free()
+			if w != nil {
+				w.Done()
+			}
 		}
-		free(op)
-		if w != nil {
-			w.Done()
-		}
-		f.fd.ReleaseCopy(size)
 	}()
 	select {
 	case <-op.done:
-		f.fd.ReleaseCopy(size)
 		return op, nil
 	case <-ctx.Done():
 	}
@@ -126,41 +112,30 @@ func (f *File) attend(
 	if w != nil {
 		w.Abandon()
 	}
-	if op.state.CompareAndSwap(underWay, abandoned) {
+	if !op.settled.Swap(true) {
 		return nil, f.contextErr(ctx, name, true)
 	}
 	if w != nil {
 		w.Done()
 	}
 	<-op.done
-	f.fd.ReleaseCopy(size)
 	return op, nil
 }
 
-// A contextError says that a context ended a call.
-type contextError struct {
-	cause, err error // context.Cause, and the context's Err
-	left       bool  // the request is still under way
-}
-
-func (e *contextError) Error() string {
-	if e.left {
-		return e.cause.Error() + " (the request is under way, its outcome unknown)"
-	}
-	return e.cause.Error()
-}
-
-func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
-
+// contextErr returns the error of a call that ctx ended. It is the cause and the context's Err to
+// errors.Is, and reads as the cause: %.0w prints nothing. left says that the request is under way.
 func (f *File) contextErr(ctx context.Context, name string, left bool) error {
-	return f.wrapErr(name, &contextError{cause: context.Cause(ctx), err: ctx.Err(), left: left})
+	more := ""
+	if left {
+		more = " (the request is under way, its outcome unknown)"
+	}
+	return f.wrapErr(name, fmt.Errorf("%w%s%.0w", context.Cause(ctx), more, ctx.Err()))
 }
 
 // ReadAtContext is [File.ReadAt] for as long as ctx lasts. When that ends first, the call returns
-// at once, with the number of bytes that it has put into the beginning of p, and an error that
-// is context.Cause(ctx) and ctx.Err() to errors.Is. Nothing is written to p after that, whatever
-// the disk still does: the kernel cannot cancel a read, so the library reads into memory of its
-// own, in pieces of 1 MiB, and copies what has come.
+// at once, with the number of bytes that it has put into the beginning of p, and an error that is
+// context.Cause(ctx) and ctx.Err() to errors.Is. Nothing is written to p after that: the kernel
+// cannot cancel a read, so the library reads into memory of its own, in pieces of 1 MiB.
 //
 // With a ctx that has ended already nothing is read. One that cannot end, such as
 // context.Background, makes this ReadAt, without the copy.
@@ -191,22 +166,19 @@ func (f *File) readDetached(ctx context.Context, p []byte, off int64) (int, erro
 		return 0, err
 	}
 	buf := fd.NewBlock(len(p))
-	free := func(*Op) { buf.Free() }
 	read := func() (int, error) { return f.ReadAt(buf.Bytes, off) }
-	op, err := f.attend(ctx, "read", len(p), nil, read, free)
+	op, err := f.attend(ctx, "read", len(p), nil, read, buf.Free)
 	if err != nil {
 		return 0, err
 	}
-	defer free(op)
-	copy(p, buf.Bytes[:op.n])
-	return op.n, op.err
+	defer buf.Free()
+	return copy(p, buf.Bytes[:op.n]), op.err
 }
 
 // WriteAtContext is [File.WriteAt] for as long as ctx lasts. When that ends first, the call returns
-// at once, with n = 0 and an error that is context.Cause(ctx) and ctx.Err() to errors.Is. Then
-// it is unknown whether the bytes are written or will be: the kernel cannot cancel a write. p is
-// the caller's again, because the library writes a copy of it. Later writes to the same bytes, and
-// Truncate, come after this write.
+// at once, with n = 0 and an error that is context.Cause(ctx) and ctx.Err() to errors.Is. Then it
+// is unknown whether the bytes are written or will be. p is the caller's again, because the library
+// writes a copy of it. Later writes to the same bytes, and Truncate, come after this write.
 //
 // With a ctx that has ended already nothing is written. One that cannot end makes this WriteAt,
 // without the copy. What [File.ReadAtContext] says of abandoned calls holds here too.
@@ -219,27 +191,21 @@ func (f *File) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, 
 	}
 	buf := fd.NewBlock(len(p))
 	copy(buf.Bytes, p)
-	free := func(*Op) { buf.Free() }
+	write := func() (int, error) { return f.file.WriteAt(buf.Bytes, off) }
 	var w *fd.Pending
-	if f.fd != nil && off >= 0 && len(p) > 0 {
+	if f.fd != nil && !f.appends && off >= 0 && len(p) > 0 {
 		w = f.fd.PendingWrite(off, len(p))
+		write = func() (int, error) {
+			n, err := f.fd.WritePending(w, fd.One(buf.Bytes), off)
+			return n, f.wrapErr("write", err)
+		}
 	}
-	write := func() (int, error) { return f.writeDetached(buf.Bytes, off, w) }
-	op, err := f.attend(ctx, "write", len(p), w, write, free)
+	op, err := f.attend(ctx, "write", len(p), w, write, buf.Free)
 	if err != nil {
 		return 0, err
 	}
-	free(op)
+	buf.Free()
 	return op.n, op.err
-}
-
-// writeDetached is WriteAt for w, which may be abandoned by now.
-func (f *File) writeDetached(p []byte, off int64, w *fd.Pending) (int, error) {
-	if w == nil || f.appends {
-		return f.inner().WriteAt(p, off)
-	}
-	n, err := f.fd.WritePending(w, fd.One(p), off)
-	return n, f.wrapErr("write", err)
 }
 
 // SyncContext is [File.Sync] for as long as ctx lasts. When that ends first, the call returns at
@@ -253,29 +219,21 @@ func (f *File) SyncContext(ctx context.Context) error {
 	if err := f.admit(ctx, "sync", 0); err != nil {
 		return err
 	}
+	sync, keep := f.file.Sync, func() {}
 	var w *fd.Pending
 	if f.fd != nil {
+		var err error
 		w = f.fd.PendingSync()
+		sync = func() error {
+			err = f.fd.SyncPending(w)
+			return f.wrapErr("sync", err)
+		}
+		keep = func() { f.fd.KeepSyncErr(err) }
 	}
-	sync := func() (int, error) { return 0, f.syncDetached(w) }
-	op, err := f.attend(ctx, "sync", 0, w, sync, f.keepSyncErr)
+	call := func() (int, error) { return 0, sync() }
+	op, err := f.attend(ctx, "sync", 0, w, call, keep)
 	if err != nil {
 		return err
 	}
 	return op.err
-}
-
-// syncDetached is Sync for w, which may be abandoned by now.
-func (f *File) syncDetached(w *fd.Pending) error {
-	if w == nil {
-		return f.inner().Sync()
-	}
-	return f.wrapErr("sync", f.fd.SyncPending(w))
-}
-
-// keepSyncErr keeps the error of an abandoned Sync.
-func (f *File) keepSyncErr(op *Op) {
-	if err := op.err; err != nil && f.fd != nil {
-		f.fd.KeepSyncErr(err.(*fs.PathError).Err)
-	}
 }

@@ -1,49 +1,43 @@
 // Package aio is os.File with asynchronous direct I/O.
 //
-// An [*File] has every method of [*os.File], with the same results, the same errors
-// and the same file afterwards. Most programs swap the type and nothing else;
-// docs/guarantees.md of the repository lists what does not hold yet. Opened
-// with [O_DIRECT] it does its ReadAt, WriteAt and Sync by Linux kernel AIO
-// (io_submit(2)): the goroutine waits on a channel, not a thread in the kernel, and
-// alignment is the library's business. The first few requests in flight, about one per processor,
-// are ordinary system calls: at that depth a thread is cheaper; see [Config]. Opened without, the
-// File uses the page cache as os.File does, with a bound on the threads that wait there.
+// An [*File] has every method of [*os.File], with the same results, the same errors and the same
+// file afterwards. Most programs swap the type and nothing else; docs/guarantees.md of the
+// repository lists what does not hold yet. Opened with [O_DIRECT] it does its ReadAt, WriteAt and
+// Sync by Linux kernel AIO (io_submit(2)): the goroutine waits on a channel, not a thread in the
+// kernel. The first few requests in flight, about one per processor, are ordinary system calls: at
+// that depth a thread is cheaper; see [Config]. Opened without, the File uses the page cache as
+// os.File does, with a bound on the threads that wait there.
 //
 //	f, err := aio.OpenFile("data", os.O_RDWR|aio.O_DIRECT, 0)
 //	...
 //	n, err := f.ReadAt(p, off) // from any number of goroutines; p and off need not be aligned
 //
-// Direct I/O does not fill or use the page cache. It is for programs that keep a cache of
-// their own, or read more than memory holds; what fits in memory and is read again and
-// again should be opened without O_DIRECT.
+// Direct I/O does not fill or use the page cache. It is for programs that keep a cache of their
+// own, or read more than memory holds.
 //
-// Where there is no kernel AIO (another system, a seccomp filter,
-// /proc/sys/fs/aio-max-nr used up) or no direct I/O (some filesystems), the same calls
-// run as system calls; that is never an error. [File.Direct] tells, and [ReadStats] why.
+// Where there is no kernel AIO (another system, a seccomp filter, /proc/sys/fs/aio-max-nr used up)
+// or no direct I/O (some filesystems), the same calls run as system calls; that is never an error.
+// [File.Direct] tells, and [ReadStats] why.
 //
 // # Errors
 //
 // Errors are those of os.File: [io.EOF] as it is, and otherwise an [*fs.PathError] whose Err is
 // [fs.ErrClosed] or the kernel's syscall.Errno. The errors of direct I/O alone do not reach the
 // caller: what the kernel refuses for its form (EINVAL, EOPNOTSUPP) or for want of space (ENOSPC,
-// EDQUOT, EFBIG) goes through the page cache, if nothing of it has been transferred. A call whose
-// context ended returns an error that is context.Cause and the context's Err to [errors.Is]; see
-// [File.ReadAtContext].
+// EDQUOT, EFBIG) goes through the page cache, if nothing of it has been transferred. For a call
+// whose context ended see [File.ReadAtContext].
 //
 // # Concurrency
 //
-// All methods may be called concurrently. Concurrent writes to disjoint bytes never lose
-// one another, whether they come through one File, several, an os.File or another
-// process. A write that overlaps another has the result that os.File would give.
+// All methods may be called concurrently. Concurrent writes to disjoint bytes never lose one
+// another, whether they come through one File, several, an os.File or another process. A write that
+// overlaps another has the result that os.File would give.
 //
 // # Buffers
 //
-// A buffer belongs to the call it is passed to until that returns, as in package os.
-// The kernel may write to the buffer of a ReadAt at any time before that, also past the
-// bytes that it reports in the end.
-//
-// A call whose context has ended has given its buffer back, see [File.ReadAtContext]; an [Op] has
-// its buffer until it is done.
+// A buffer belongs to the call it is passed to until that returns, as in package os, or to an [Op]
+// until that is done. The kernel may write to the buffer of a ReadAt at any time before that, also
+// past the bytes that it reports in the end.
 //
 // # POSIX AIO
 //
@@ -55,14 +49,11 @@
 //	aio_return(3)   [Op.Wait]
 //	aio_cancel(3)   not supported; [File.ReadAtContext] is the nearest equivalent
 //
-// Nothing has to be polled, nothing is limited to a process, and there are no signals.
-//
 // # Deadlocks
 //
-// At most [Config].Depth requests and [Config].Threads system calls of the process
-// are under way at a time; others wait their turn. A program that serves a FUSE
-// filesystem from the very process that reads it through aio must leave room for its own
-// backing files: use os.File for them.
+// At most [Config].Depth requests and [Config].Threads system calls of the process are under way at
+// a time; others wait their turn. A program that serves a FUSE filesystem from the very process
+// that reads it through aio must leave room for its own backing files: use os.File for them.
 package aio
 
 import (
@@ -82,22 +73,18 @@ import (
 //
 // All methods may be called concurrently.
 type File struct {
-	// file is opened exactly as os would, but for O_DIRECT. It is a field, not embedded: the
-	// methods of an embedded one would panic on a nil *File.
-	file *os.File
-
-	// fd is nil if the file is not a regular file or block device: then every method is that of
-	// file.
-	fd *fd.FD
-
-	appends bool // opened with O_APPEND
+	// file is opened as os would, but for O_DIRECT. It is not embedded: the methods of an embedded
+	// one would panic on a nil *File.
+	file    *os.File
+	fd      *fd.FD // nil if it is no regular file or block device: every method is that of file
+	appends bool   // opened with O_APPEND
 }
 
 // Open opens the named file for reading, as os.Open does.
 func Open(name string) (*File, error) { return OpenFile(name, os.O_RDONLY, 0) }
 
-// Create creates or truncates the named file and opens it for reading and writing, as
-// os.Create does.
+// Create creates or truncates the named file and opens it for reading and writing, as os.Create
+// does.
 func Create(name string) (*File, error) {
 	return OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 }
@@ -110,9 +97,7 @@ func OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := newFile(file, fd.New(file, flag&O_DIRECT != 0))
-	f.appends = flag&os.O_APPEND != 0
-	return f, nil
+	return newFile(file, fd.New(file, flag&O_DIRECT != 0), flag), nil
 }
 
 // OpenInRoot opens name in the directory dir for reading, as os.OpenInRoot does.
@@ -122,10 +107,9 @@ func OpenInRoot(dir, name string) (*File, error) { return opened(os.OpenInRoot(d
 func CreateTemp(dir, pattern string) (*File, error) { return opened(os.CreateTemp(dir, pattern)) }
 
 // FromOS returns a File in place of f, which it takes over: f must not be used or closed any more,
-// but by [File.OSFile]. It is for files that another package opens: of an [os.Root], of
-// [os.CreateTemp], of a hook. With direct, or if f itself was opened with O_DIRECT, the File is
-// direct if the filesystem can, as with [OpenFile]. A nil f gives [os.ErrInvalid], and a closed
-// one an error that is [fs.ErrClosed].
+// but by [File.OSFile]. It is for files that another package opens, such as an [os.Root]. With
+// direct, or if f itself was opened with O_DIRECT, the File is direct if the filesystem can, as
+// with [OpenFile]. A nil f gives [os.ErrInvalid], and a closed one an error that is [fs.ErrClosed].
 func FromOS(f *os.File, direct bool) (*File, error) {
 	if f == nil {
 		return nil, os.ErrInvalid
@@ -134,19 +118,18 @@ func FromOS(f *os.File, direct bool) (*File, error) {
 	if err != nil {
 		return nil, (&File{file: f}).wrapErr("open", err)
 	}
-	g := newFile(f, d)
+	flag := fd.FlagsOf(f)
 	if d != nil {
-		g.file = d.OSFile()
+		f = d.OSFile()
 	}
-	g.appends = fd.FlagsOf(f)&os.O_APPEND != 0
-	return g, nil
+	return newFile(f, d, flag), nil
 }
 
 func opened(file *os.File, err error) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFile(file, fd.New(file, false)), nil
+	return newFile(file, fd.New(file, false), 0), nil
 }
 
 // NewFile returns a File on the descriptor n, which it takes over, or nil if n is not valid, as
@@ -154,26 +137,21 @@ func opened(file *os.File, err error) (*File, error) {
 // descriptor of its own, which [File.Fd] returns, and a file offset of its own, which starts where
 // that of n is.
 func NewFile(n uintptr, name string) *File {
-	flags := fd.Flags(n)
-	var f *File
-	if flags&O_DIRECT != 0 {
+	flag := fd.Flags(n)
+	if flag&O_DIRECT != 0 {
 		if file, d := fd.Adopt(n, name); d != nil {
-			f = newFile(file, d)
+			return newFile(file, d, flag)
 		}
 	}
-	if f == nil {
-		file := os.NewFile(n, name)
-		if file == nil {
-			return nil
-		}
-		f = newFile(file, fd.New(file, false))
+	file := os.NewFile(n, name)
+	if file == nil {
+		return nil
 	}
-	f.appends = flags&os.O_APPEND != 0
-	return f
+	return newFile(file, fd.New(file, false), flag)
 }
 
-func newFile(file *os.File, d *fd.FD) *File {
-	f := &File{file: file, fd: d}
+func newFile(file *os.File, d *fd.FD, flag int) *File {
+	f := &File{file: file, fd: d, appends: flag&os.O_APPEND != 0}
 	if d != nil {
 		// For a File that is dropped without Close. A call in flight has a reference to the FD
 		// too, so its descriptors outlive the File.
@@ -202,9 +180,8 @@ func (f *File) WhyNotDirect() error {
 	return f.wrapErr("direct", d.WhyNotDirect())
 }
 
-// OSFile returns the os.File inside of f, or nil for a nil File. It is for code that demands one:
-// the Stdout of an exec.Cmd, a library that maps files into memory. It is borrowed: it is good
-// until f is closed, and must not be closed itself.
+// OSFile returns the os.File inside of f, or nil for a nil File. It is for code that demands one,
+// such as an exec.Cmd. It is good until f is closed, and must not be closed itself.
 //
 // It has the descriptor of [File.Fd], without O_DIRECT, and the same file offset as f. What is read
 // and written through it goes through the page cache, without the locks of f: beside direct writes
@@ -213,17 +190,15 @@ func (f *File) OSFile() *os.File { return f.inner() }
 
 // Config is what [Configure] sets. A field of 0 stands for its default.
 type Config struct {
-	// Depth is the largest number of requests in the kernel at a time, 1 to 65536
-	// events; 1024 by default. It counts against /proc/sys/fs/aio-max-nr, a limit of
-	// the whole host.
+	// Depth is the largest number of requests in the kernel at a time, 1 to 65536; 1024 by default.
+	// It counts against /proc/sys/fs/aio-max-nr, a limit of the whole host.
 	Depth int
-	// Threads is the largest number of system calls under way at a time, each of
-	// which may hold a thread, 1 to 10000; 256 by default.
+	// Threads is the largest number of system calls under way at a time, each of which may hold a
+	// thread, 1 to 10000; 256 by default.
 	Threads int
 	// SyncLimit is the number of direct requests in flight up to which the next one is a system
 	// call on the thread of its caller; 1 to 10000, or negative for none. By default it is
-	// GOMAXPROCS for reads and twice that for writes and syncs, and no more than 8: with so few,
-	// that takes less time than kernel AIO.
+	// GOMAXPROCS for reads and twice that for writes and syncs, and no more than 8.
 	SyncLimit int
 }
 
@@ -233,9 +208,9 @@ const (
 	maxThreads = 10000 // runtime/debug.SetMaxThreads' default
 )
 
-// Configure sets limits of the process. It must be called before the first read, write or
-// sync of any File, at most once; later it returns an error and changes nothing, as it
-// does for values out of range.
+// Configure sets limits of the process. It must be called before the first read, write or sync of
+// any File, at most once. Later, or for values out of range, it returns an error and changes
+// nothing.
 func Configure(c Config) error {
 	if c.Depth < 0 || c.Depth > maxDepth {
 		return fmt.Errorf("aio: Config.Depth is %d; it must be from 1 to %d, or 0", c.Depth, maxDepth)
@@ -250,8 +225,7 @@ func Configure(c Config) error {
 	return sched.Configure(sched.Config{Depth: c.Depth, Threads: c.Threads, SyncLimit: c.SyncLimit})
 }
 
-// inner returns the os.File whose method is to answer; nil, which answers os.ErrInvalid, for a nil
-// File.
+// inner returns the os.File of f. For a nil File it is nil, whose methods return os.ErrInvalid.
 func (f *File) inner() *os.File {
 	if f == nil {
 		return nil
@@ -275,9 +249,8 @@ func (f *File) wrapErr(op string, err error) error {
 	return &fs.PathError{Op: op, Path: f.file.Name(), Err: err}
 }
 
-// Close closes the File, as os.File's Close does. Calls in flight finish; later ones return
-// fs.ErrClosed, as does a second Close. The descriptors are closed when the last call on them has
-// returned.
+// Close closes the File, as os.File's Close does. Calls in flight finish, and then the descriptors
+// are closed; later calls return fs.ErrClosed, as does a second Close.
 func (f *File) Close() error {
 	err := f.inner().Close()
 	if d := f.engine(); d != nil {
@@ -286,12 +259,11 @@ func (f *File) Close() error {
 	return err
 }
 
-// Name returns the name of the file as it was passed to Open. It may be called after
-// Close. Like os.File's it panics on a nil File.
+// Name returns the name of the file as it was passed to Open, also after Close. Like os.File's it
+// panics on a nil File.
 func (f *File) Name() string { return f.inner().Name() }
 
-// Fd returns the descriptor, as os.File's Fd does. Of a direct File it is the one
-// without O_DIRECT.
+// Fd returns the descriptor, as os.File's Fd does. Of a direct File it is the one without O_DIRECT.
 func (f *File) Fd() uintptr { return f.inner().Fd() }
 
 // SyscallConn returns a raw connection to the descriptor that Fd returns.
@@ -318,8 +290,7 @@ func (f *File) Readdir(n int) ([]fs.FileInfo, error) { return f.inner().Readdir(
 // Readdirnames reads the names in the directory, as os.File's Readdirnames does.
 func (f *File) Readdirnames(n int) ([]string, error) { return f.inner().Readdirnames(n) }
 
-// SetDeadline sets the deadlines of Read and Write, for files that have them; regular
-// files do not (os.ErrNoDeadline).
+// SetDeadline sets the deadlines of Read and Write. Regular files have none (os.ErrNoDeadline).
 func (f *File) SetDeadline(t time.Time) error { return f.inner().SetDeadline(t) }
 
 // SetReadDeadline sets the deadline of Read.

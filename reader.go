@@ -9,13 +9,13 @@ import (
 	"github.com/go-aio/aio/internal/fd"
 )
 
-// ReadAt reads len(p) bytes at byte offset off, as os.File's ReadAt does: it returns
-// n < len(p) only with an error, which is io.EOF where the file ends. A negative offset
-// is an error. It does not move the offset of Read.
+// ReadAt reads len(p) bytes at byte offset off, as os.File's ReadAt does: it returns n < len(p)
+// only with an error, which is io.EOF where the file ends. A negative offset is an error. It does
+// not move the offset of Read.
 //
-// In a direct File the bytes come from the disk, by kernel AIO (io_submit(2)), whatever
-// the alignment of off, len(p) and the address of p. If all fit, the kernel reads into p
-// itself; otherwise into a bounce buffer, and p gets a copy.
+// In a direct File the bytes come from the disk, by kernel AIO (io_submit(2)), whatever the
+// alignment of off, len(p) and the address of p. If all fit, the kernel reads into p itself;
+// otherwise into a bounce buffer, and p gets a copy.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	d := f.engine()
 	if d == nil || off < 0 || len(p) == 0 {
@@ -25,21 +25,19 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	return n, f.wrapErr("read", err)
 }
 
-// ReadvAt reads into bufs, one after the other, what ReadAt would read into one buffer as
-// long as all of them, at byte offset off (preadv(2)). It returns the number of bytes read,
-// which is less than that length only with an error: io.EOF where the file ends. Buffers that
-// are empty or nil are skipped. A negative offset is an error, and so are more bytes than an
-// int can count (EINVAL). It does not move the offset of Read.
+// ReadvAt is ReadAt into bufs, one after the other (preadv(2)). n counts the bytes of all of them.
+// Buffers that are empty or nil are skipped. More bytes than an int can count are an error
+// (EINVAL).
 //
-// The buffers belong to the call until it returns. They must not overlap: otherwise their contents
-// are unspecified. bufs itself is neither changed nor kept.
+// The buffers must not overlap: otherwise their contents are unspecified. bufs itself is neither
+// changed nor kept.
 //
-// In a direct File the bytes come from the disk, by one request of kernel AIO
-// (IOCB_CMD_PREADV, io_submit(2)), whatever the alignment. The kernel reads into bufs themselves
-// if the address and the length of each fit, as those of an [AlignedBuffer] of whole blocks
-// do, and off and the sum too; otherwise into a bounce buffer, 1 MiB at a time. More than 1024
-// buffers (IOV_MAX) or 1 GiB are several requests. In a buffered File it is preadv(2); on other
-// systems than Linux, and for a pipe or a device, ReadAt of one buffer after the other.
+// In a direct File the bytes come from the disk, by one request of kernel AIO (IOCB_CMD_PREADV),
+// whatever the alignment. The kernel reads into bufs themselves if the address and the length of
+// each fit, as those of an [AlignedBuffer] of whole blocks do, and off and the sum too; otherwise
+// into a bounce buffer, 1 MiB at a time. More than 1024 buffers (IOV_MAX) or 1 GiB are several
+// requests. For a pipe or a device, and on systems other than Linux, it is ReadAt of one buffer
+// after the other.
 func (f *File) ReadvAt(bufs [][]byte, off int64) (int, error) {
 	b, ok := fd.Many(bufs)
 	d := f.engine()
@@ -55,7 +53,7 @@ func (f *File) ReadvAt(bufs [][]byte, off int64) (int, error) {
 	return n, f.wrapErr("read", err)
 }
 
-// readEach is ReadvAt of a pipe or a device: a ReadAt of one buffer after the other.
+// readEach is ReadvAt of a pipe or a device.
 func (f *File) readEach(b fd.Buffers, off int64) (n int, err error) {
 	if fd.Overflows(off, b.Len()) { // which the first buffer alone may not show
 		p := make([]byte, min(b.Len(), fd.MaxCopy))
@@ -72,9 +70,9 @@ func (f *File) readEach(b fd.Buffers, off int64) (n int, err error) {
 	return n, err
 }
 
-// Read reads up to len(p) bytes, as os.File's Read does; at the end of the file it
-// returns 0, io.EOF. In a direct File it reads as ReadAt does, at the offset of the
-// descriptor that Fd returns, and moves that.
+// Read reads up to len(p) bytes, as os.File's Read does; at the end of the file it returns 0,
+// io.EOF. In a direct File it reads as ReadAt does, at the offset of the descriptor that Fd
+// returns, and moves that.
 func (f *File) Read(p []byte) (int, error) {
 	d := f.engine()
 	if d == nil {
@@ -84,8 +82,8 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, f.wrapErr("read", err)
 }
 
-// WriteTo writes the rest of the file to w, as os.File's WriteTo does. A buffered File
-// leaves it to os.File where that, or w, may know a shorter way, such as sendfile(2).
+// WriteTo writes the rest of the file to w, as os.File's WriteTo does. A buffered File leaves it to
+// os.File where that, or w, may know a shorter way, such as sendfile(2).
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	if f.engine() == nil {
 		return f.inner().WriteTo(w)
@@ -115,14 +113,14 @@ var streamBuffers = sync.Pool{New: func() any {
 	return &buf
 }}
 
-// onlyReader and onlyWriter hide the other methods of what they hold from package io,
-// which would call the method that calls it.
-type onlyReader struct{ io.Reader }
+// onlyReader and onlyWriter hide the other methods of what they hold from package io, which would
+// call the method that calls it.
+type (
+	onlyReader struct{ io.Reader }
+	onlyWriter struct{ io.Writer }
+)
 
-type onlyWriter struct{ io.Writer }
-
-// innerOf returns what os can copy from at once: the os.File of a buffered File, and r
-// itself otherwise.
+// innerOf returns what os can copy from at once: the os.File of a buffered File, or r itself.
 func innerOf(r io.Reader) io.Reader {
 	if from, ok := r.(*File); ok && from != nil && from.fd != nil && !from.Direct() {
 		return from.file

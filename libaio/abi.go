@@ -22,8 +22,7 @@ const (
 	flagIoprio = 1 << 1 // reqprio is an ioprio_set(2) value
 )
 
-// iocb is struct iocb of aio_abi.h. Its fields have the same offsets on 32-bit and 64-bit
-// systems. Only the order within keyFlags depends on the byte order.
+// iocb is struct iocb of aio_abi.h, the same on 32-bit and 64-bit systems.
 type iocb struct {
 	data uint64 // returned in ioEvent.data
 	keyFlags
@@ -46,8 +45,8 @@ type ioEvent struct {
 	res2 int64
 }
 
-// ring is struct aio_ring of fs/aio.c. The kernel maps it at the address that identifies the
-// context. nr events follow it.
+// ring is struct aio_ring of fs/aio.c, which nr events follow. The kernel maps it at the address
+// that identifies the context.
 type ring struct {
 	id           uint32
 	nr           uint32
@@ -61,31 +60,12 @@ type ring struct {
 
 const ringMagic = 0xa10a10a1
 
-// The layouts, checked when the package is compiled for a port.
+// The layouts, checked when the package is compiled for a port. The sizes leave no room for
+// padding, so they fix the offsets too.
 var (
 	_ [64]byte = [unsafe.Sizeof(iocb{})]byte{}
-	_ [8]byte  = [unsafe.Offsetof(iocb{}.keyFlags)]byte{}
-	_ [8]byte  = [unsafe.Sizeof(keyFlags{})]byte{}
-	_ [16]byte = [unsafe.Offsetof(iocb{}.opcode)]byte{}
-	_ [18]byte = [unsafe.Offsetof(iocb{}.reqprio)]byte{}
-	_ [20]byte = [unsafe.Offsetof(iocb{}.fd)]byte{}
-	_ [24]byte = [unsafe.Offsetof(iocb{}.buf)]byte{}
-	_ [32]byte = [unsafe.Offsetof(iocb{}.nbytes)]byte{}
-	_ [40]byte = [unsafe.Offsetof(iocb{}.offset)]byte{}
-	_ [48]byte = [unsafe.Offsetof(iocb{}.reserved2)]byte{}
-	_ [56]byte = [unsafe.Offsetof(iocb{}.flags)]byte{}
-	_ [60]byte = [unsafe.Offsetof(iocb{}.resfd)]byte{}
-
 	_ [32]byte = [unsafe.Sizeof(ioEvent{})]byte{}
-	_ [8]byte  = [unsafe.Offsetof(ioEvent{}.obj)]byte{}
-	_ [16]byte = [unsafe.Offsetof(ioEvent{}.res)]byte{}
-	_ [24]byte = [unsafe.Offsetof(ioEvent{}.res2)]byte{}
-
 	_ [32]byte = [unsafe.Sizeof(ring{})]byte{}
-	_ [8]byte  = [unsafe.Offsetof(ring{}.head)]byte{}
-	_ [12]byte = [unsafe.Offsetof(ring{}.tail)]byte{}
-	_ [16]byte = [unsafe.Offsetof(ring{}.magic)]byte{}
-	_ [24]byte = [unsafe.Offsetof(ring{}.incompat)]byte{}
 
 	// Submit passes the []*IOCB to the kernel as its array of struct iocb pointers.
 	_ [0]byte = [unsafe.Offsetof(IOCB{}.raw)]byte{}

@@ -2,12 +2,8 @@
 
 package libaio
 
-import "unsafe"
-
 // keyFlags is the part of struct iocb whose order depends on the byte order.
 type keyFlags struct {
 	key     uint32 // written by the kernel, checked by io_cancel(2)
 	rwFlags int32
 }
-
-var _ [4]byte = [unsafe.Offsetof(keyFlags{}.rwFlags)]byte{}

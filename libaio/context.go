@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Context is an AIO context of the kernel, an aio_context_t. All of its methods may be
-// called concurrently. It lives until [Context.Destroy]. Dropping it does not end it.
+// A Context is an AIO context of the kernel, an aio_context_t. All of its methods may be called
+// concurrently. It lives until [Context.Destroy]. Dropping it does not end it.
 type Context struct {
 	id uintptr // aio_context_t: the address of the mapped ring
 
-	// mu guards everything below. It is never held across a system call.
+	// mu guards everything below but calls. It is never held across a system call.
 	mu        sync.Mutex
 	destroyed bool
 	ring      *ring // nil if user space cannot read the ring
@@ -26,13 +26,12 @@ type Context struct {
 	inflight  []submission
 	free      []uint32 // unused indices of inflight
 
-	calls   atomic.Int64 // system calls with id, running or about to be made; see enter
-	leaving atomic.Bool  // Destroy found calls running
+	// calls counts the system calls with id that run or are about to be made, and 1 until Destroy.
+	calls atomic.Int64
 }
 
-// A submission is a request that the kernel may hold. Its index in Context.inflight travels
-// through the kernel as aio_data. A pointer stored there and read back would mean nothing to
-// the garbage collector.
+// A submission is a request that the kernel may hold. Its index in Context.inflight travels through
+// the kernel as aio_data. A pointer there would mean nothing to the garbage collector.
 type submission struct {
 	cb       *IOCB
 	mem      memory
@@ -51,21 +50,19 @@ type Event struct {
 	callback Callback // the callback of the submission, for Run
 }
 
-// live holds every Context that is not destroyed. The kernel may write to whatever such a
-// Context keeps reachable.
-var live struct {
+// live holds every Context, by id, as long as its calls are not 0. The kernel may write to whatever
+// such a Context keeps reachable.
+var live = struct {
 	sync.Mutex
-	contexts map[*Context]struct{}
-	leaving  map[uintptr]*Context // destroyed contexts with running calls, by id
-}
+	contexts map[uintptr]*Context
+}{contexts: make(map[uintptr]*Context)}
 
-// Setup creates a context for at least maxEvents requests in flight, io_setup(2). A request
-// occupies a slot from io_submit until its event is taken.
+// Setup creates a context for at least maxEvents requests in flight, io_setup(2). A request is in
+// flight from io_submit until its event is taken.
 //
-// Setup returns EINVAL if maxEvents is below 1 or far above the system's limit. It returns
-// EAGAIN if the sum over all contexts of the host would exceed /proc/sys/fs/aio-max-nr, and
-// ENOMEM if there is no memory. It returns ENOSYS or EPERM if the kernel or a seccomp filter
-// has no AIO.
+// Setup returns EINVAL if maxEvents is below 1 or far above the system's limit, and EAGAIN if the
+// sum over all contexts of the host would exceed /proc/sys/fs/aio-max-nr. It returns ENOMEM without
+// memory, and ENOSYS or EPERM if the kernel or a seccomp filter has no AIO.
 func Setup(maxEvents int) (*Context, error) {
 	if maxEvents < 0 || maxEvents > math.MaxInt32 {
 		return nil, syscall.EINVAL // io_setup takes an unsigned int
@@ -76,32 +73,30 @@ func Setup(maxEvents int) (*Context, error) {
 	if errno != 0 {
 		return nil, errno
 	}
-	if isLeaving(c.id) {
-		// Keep the address occupied until the next context exists. This context has no
-		// requests, and no other goroutine knows its id.
+	if !c.enroll() {
+		// Keep the address occupied until the next context exists.
 		defer func() { _, _, _ = syscall.Syscall(unix.SYS_IO_DESTROY, c.id, 0, 0) }()
 		return Setup(maxEvents)
 	}
 	c.ring = ringOf(&c.id)
-
-	live.Lock()
-	defer live.Unlock()
-	if live.contexts == nil {
-		live.contexts = make(map[*Context]struct{})
-	}
-	live.contexts[c] = struct{}{}
 	return c, nil
 }
 
-func isLeaving(id uintptr) bool {
+// enroll makes c live. It returns false if its id was that of a destroyed Context, and a call with
+// that may not have reached the kernel yet.
+func (c *Context) enroll() bool {
 	live.Lock()
 	defer live.Unlock()
-	return live.leaving[id] != nil
+	if live.contexts[c.id] != nil {
+		return false
+	}
+	c.calls.Store(1)
+	live.contexts[c.id] = c
+	return true
 }
 
-// enter counts a system call with c.id, or reports false if c is destroyed. The caller holds
-// c.mu. Destroy does not wait for calls that are about to be made: the kernel refuses them as
-// long as no new Context has the same address. Setup ensures that.
+// enter counts a system call with c.id, or reports false if c is destroyed. The caller holds c.mu.
+// Destroy does not wait for the call: the kernel refuses it, as no new Context has the id.
 func (c *Context) enter() bool {
 	if c.destroyed {
 		return false
@@ -112,58 +107,34 @@ func (c *Context) enter() bool {
 
 // leave ends a call that enter counted. It does not need c.mu.
 func (c *Context) leave() {
-	if c.calls.Add(-1) == 0 && c.leaving.Load() {
-		c.gone()
+	if c.calls.Add(-1) == 0 {
+		live.Lock()
+		delete(live.contexts, c.id)
+		live.Unlock()
 	}
 }
 
-// gone releases the address of c for new contexts.
-func (c *Context) gone() {
-	live.Lock()
-	defer live.Unlock()
-	if live.leaving[c.id] == c {
-		delete(live.leaving, c.id)
-	}
-}
-
-// Destroy ends the context, io_destroy(2). It waits for the reads and writes in flight,
-// cancels polls, and drops their events. It takes tens of milliseconds even if the context is
-// idle. A GetEvents that is waiting returns EINVAL, as does every later use of the context.
+// Destroy ends the context, io_destroy(2). It waits for the reads and writes in flight, cancels
+// polls, and drops their events. It takes tens of milliseconds even if the context is idle. A
+// GetEvents that is waiting returns EINVAL, as does every later use of the context.
 func (c *Context) Destroy() error {
 	c.mu.Lock()
-	if c.destroyed {
-		c.mu.Unlock()
+	destroyed := c.destroyed
+	c.destroyed, c.ring = true, nil // the kernel unmaps the ring
+	c.mu.Unlock()
+	if destroyed {
 		return syscall.EINVAL
 	}
-	c.destroyed = true
-	c.ring = nil // the kernel unmaps it
-	c.mu.Unlock()
-
-	live.Lock()
-	if live.leaving == nil {
-		live.leaving = make(map[uintptr]*Context)
-	}
-	live.leaving[c.id] = c
-	live.Unlock()
-	c.leaving.Store(true)
-	if c.calls.Load() == 0 {
-		c.gone()
-	}
-
+	c.leave()
 	_, _, errno := syscall.Syscall(unix.SYS_IO_DESTROY, c.id, 0, 0)
-
-	// Only now is the kernel done with the buffers. c.inflight stays, for a GetEvents that
-	// still has events to look up.
-	live.Lock()
-	delete(live.contexts, c)
-	live.Unlock()
+	runtime.KeepAlive(c) // only now is the kernel done with the buffers
 	return errnoErr(errno)
 }
 
-// Submit passes requests to the kernel, io_submit(2), and returns the number that the kernel
-// took, in order. If that is less than len(iocbs), the kernel refused the request at that
-// index and did not look at the requests after it. The caller learns the reason by submitting
-// the rest again. Submit returns an error only if the kernel refused the first request:
+// Submit passes requests to the kernel, io_submit(2), and returns the number that the kernel took,
+// in order. If that is less than len(iocbs), the kernel refused the request at that index and did
+// not look at those after it. The caller learns the reason by submitting the rest again. Submit
+// returns an error only if the kernel refused the first request:
 //
 //	EAGAIN      no free slot in the context, or no kernel memory
 //	EBADF       a bad descriptor, or one not open for this
@@ -172,8 +143,7 @@ func (c *Context) Destroy() error {
 //	EOPNOTSUPP  an unknown RWF_ flag
 //
 // Errors of the transfer itself, such as that of a misaligned direct read, come in the event.
-// Submit blocks while the kernel does. For anything but direct I/O that is as long as the
-// transfer lasts.
+// Submit blocks while the kernel does: for anything but direct I/O, as long as the transfer lasts.
 func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	if !c.hold(iocbs) {
 		return 0, syscall.EINVAL
@@ -181,10 +151,7 @@ func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	n, _, errno := syscall.Syscall(unix.SYS_IO_SUBMIT, c.id, uintptr(len(iocbs)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(iocbs))))
 	c.leave()
-	taken := int(n)
-	if errno != 0 {
-		taken = 0
-	}
+	taken := max(int(n), 0) // n is -1 with an error
 	if taken < len(iocbs) {
 		c.drop(iocbs[taken:])
 	}
@@ -192,12 +159,11 @@ func (c *Context) Submit(iocbs ...*IOCB) (int, error) {
 	return taken, errnoErr(errno)
 }
 
-// rounds numbers the calls of Submit across all contexts, because an IOCB may move from one
-// context to another.
+// rounds numbers the calls of Submit across all contexts: an IOCB may move from one to another.
 var rounds atomic.Uint64
 
-// hold makes iocbs and their memory reachable from c before the kernel can see them, and
-// gives each its index. It calls enter and reports its result.
+// hold makes iocbs and their memory reachable from c before the kernel can see them, and gives each
+// its index. It calls enter and reports its result.
 func (c *Context) hold(iocbs []*IOCB) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,11 +228,10 @@ func (c *Context) take(e *ioEvent) Event {
 	return Event{Obj: s.cb, Data: s.data, Res: e.res, Res2: e.res2, callback: s.callback}
 }
 
-// Cancel tries to cancel a request in flight, io_cancel(2). Kernels since 4.19 cancel polls
-// only. For a poll they return EINPROGRESS and deliver the event through the ring, with Res
-// 0; the returned Event is then empty. Cancel returns EINVAL for a read or write, for a
-// request that is not in flight, and for a second attempt. A caller that abandons a read
-// therefore leaves its buffer to the kernel until the event arrives.
+// Cancel tries to cancel a request in flight, io_cancel(2). Kernels since 4.19 cancel polls only:
+// they return EINPROGRESS and deliver the event through the ring, with Res 0; the returned Event is
+// then empty. Cancel returns EINVAL for a read or write, for a request that is not in flight, and
+// for a second attempt. So the buffer of a read belongs to the kernel until its event arrives.
 func (c *Context) Cancel(cb *IOCB) (Event, error) {
 	c.mu.Lock()
 	entered := c.enter()
@@ -286,34 +251,30 @@ func (c *Context) Cancel(cb *IOCB) (Event, error) {
 	return c.take(&result), nil
 }
 
-// Poll prepares cb as PrepPoll does, sets its callback and submits it, io_poll(3). It returns
-// the errors of Submit.
+// Poll prepares cb as PrepPoll does, sets its callback and submits it, io_poll(3).
 func (c *Context) Poll(cb *IOCB, fn Callback, fd int, events int16) error {
 	cb.PrepPoll(fd, events)
 	return c.start(cb, fn)
 }
 
-// Fsync prepares cb as PrepFsync does, sets its callback and submits it, io_fsync(3). It
-// returns the errors of Submit.
+// Fsync prepares cb as PrepFsync does, sets its callback and submits it, io_fsync(3).
 func (c *Context) Fsync(cb *IOCB, fn Callback, fd int) error {
 	cb.PrepFsync(fd)
 	return c.start(cb, fn)
 }
 
-// Fdsync prepares cb as PrepFdsync does, sets its callback and submits it, io_fdsync(3). It
-// returns the errors of Submit.
+// Fdsync prepares cb as PrepFdsync does, sets its callback and submits it, io_fdsync(3).
 func (c *Context) Fdsync(cb *IOCB, fn Callback, fd int) error {
 	cb.PrepFdsync(fd)
 	return c.start(cb, fn)
 }
 
 func (c *Context) start(cb *IOCB, fn Callback) error {
-	cb.SetCallback(fn)
+	cb.callback = fn
 	_, err := c.Submit(cb)
 	return err
 }
 
-// errnoErr returns nil for errno 0, and errno otherwise.
 func errnoErr(errno syscall.Errno) error {
 	if errno != 0 {
 		return errno

@@ -1,13 +1,12 @@
-// Package libaio is the C library libaio in pure Go: the system calls of Linux kernel AIO,
-// the preparation of their control blocks, and the mapped completion ring, without cgo.
+// Package libaio is the C library libaio in pure Go: the system calls of Linux kernel AIO, the
+// preparation of their control blocks, and the mapped completion ring, without cgo.
 //
-// It keeps the C library's names and meanings, and passes the kernel's answers on. Errors are
-// bare [syscall.Errno] values, and no argument is refused that the kernel would take.
+// It keeps the C library's names and meanings, and passes the kernel's answers on. Errors are bare
+// [syscall.Errno] values, and no argument is refused that the kernel would take.
 //
-// The package adds the memory safety that Go needs. The [Context] keeps a submitted [IOCB], its
-// buffer, its iovec array and the buffers of that array reachable until the event is taken. The
-// caller may drop every reference to them. The kernel never holds an address on a goroutine's
-// stack. A Context that is not destroyed is never collected.
+// The package adds the memory safety that Go needs. The [Context] keeps a submitted [IOCB] and all
+// of its memory reachable until the event is taken, whatever references the caller drops. The
+// kernel never holds an address on a goroutine's stack.
 //
 //	io_setup, io_queue_init        Setup
 //	io_destroy, io_queue_release   Context.Destroy
@@ -26,15 +25,13 @@
 //	aio_rw_flags, aio_reqprio      IOCB.SetFlags, IOCB.SetPriority
 //	io_poll, io_fsync, io_fdsync   Context.Poll, Context.Fsync, Context.Fdsync
 //
-// Kernel AIO is asynchronous for direct I/O (O_DIRECT) on files and block devices, for fsync
-// and for poll. Anything else blocks in io_submit(2). The package exists on Linux only;
-// elsewhere it is empty.
+// Kernel AIO is asynchronous for direct I/O (O_DIRECT) on files and block devices, for fsync and
+// for poll. Anything else blocks in io_submit(2). On systems other than Linux the package is empty.
 //
 // # Concurrency
 //
-// All methods of a Context may be called concurrently. An IOCB belongs to one goroutine until
-// it is submitted. It may be prepared and submitted again, even while an earlier submission
-// of it is in flight; each submission keeps its own memory alive. The bytes of a buffer in
-// flight belong to the kernel until the event arrives. Until then they must not be read if
-// the request is a read, nor changed if it is a write.
+// All methods of a Context may be called concurrently. An IOCB belongs to one goroutine until it is
+// submitted. It may be prepared and submitted again, even while an earlier submission of it is in
+// flight. The bytes of a buffer in flight belong to the kernel until the event arrives: until then
+// they must not be read if the request is a read, nor changed if it is a write.
 package libaio

@@ -9,30 +9,30 @@ import (
 )
 
 // An exclusive Writer writes the last unit again and again, each time with more bytes in it. Other
-// Writers must leave that to the page cache.
+// Writers leave that to the page cache.
 
 // claim truncates the file to the offset where the Writer begins, and reads the bytes of the first
 // unit before that offset.
 func (w *Writer) claim() error {
-	if regular := w.size != math.MaxInt64; regular && w.size > w.start {
-		if err := w.f.Truncate(w.start); err != nil {
+	regular := w.size != math.MaxInt64
+	if regular && w.size > w.off {
+		if err := w.f.Truncate(w.off); err != nil {
 			return err
 		}
-		w.size = w.start
+		w.size = w.off
 	}
 	b, err := w.current()
 	if err != nil {
 		return err
 	}
-	head := b.buf[w.down(b.lo):b.lo]
-	if len(head) > 0 {
-		n, err := w.f.ReadAt(head, w.start-int64(len(head)))
+	if head := b.buf[w.down(b.lo):b.lo]; len(head) > 0 {
+		n, err := w.f.ReadAt(head, w.off-int64(len(head)))
 		clear(head[n:]) // behind the end of the file
 		if err != nil && err != io.EOF {
 			return err
 		}
 	}
-	w.claimed = w.size != math.MaxInt64
+	w.claimed = regular
 	return nil
 }
 
@@ -57,7 +57,7 @@ func (w *Writer) writeUnits(b *writeBlock) (n int, err error) {
 	return b.hi - b.lo, nil
 }
 
-// The numbers of zeros that reserve writes first, and at most. It doubles the number each time.
+// The numbers of zeros that reserve writes first, and, doubling it each time, at most.
 const (
 	minZeros = 64 << 10
 	maxZeros = 1 << 20
@@ -80,8 +80,7 @@ func (w *Writer) reserve(b *writeBlock) {
 	_, err := w.f.WriteAt(zeros()[:n], end)
 	w.mu.Lock()
 	if err != nil {
-		// The filesystem is full. The zeros that did fit have the room that b needs. If b does not
-		// fit either, it returns an error of its own.
+		// The filesystem is full. The zeros that did fit have the room that b needs.
 		_ = w.f.Truncate(w.size)
 		w.zeros = -1
 		return

@@ -4,7 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"slices"
+	"sync"
 
 	"github.com/go-aio/aio"
 )
@@ -14,8 +14,8 @@ import (
 type ReaderOptions struct {
 	// Offset is where reading begins, in bytes from the beginning of the file.
 	Offset int64
-	// Length is the number of bytes to read. After them the Reader is at its end, as an
-	// io.SectionReader is, and it requests nothing behind them. 0 or less means the whole file.
+	// Length is the number of bytes to read. Behind them the Reader requests nothing and is at its
+	// end, as an io.SectionReader is. 0 or less means the whole file.
 	Length int64
 	// BlockSize is the length of a request in bytes, from 4096 to 64 MiB. It is rounded up to a
 	// multiple of 4096. The default is 1 MiB.
@@ -26,8 +26,7 @@ type ReaderOptions struct {
 }
 
 // A Reader reads a File from one end to the other, with several large requests in flight ahead of
-// its caller. That is what the kernel's readahead does for the page cache; a Reader of a direct
-// File does it without the page cache.
+// its caller.
 //
 // A Reader reads as ReadAt does. It neither uses nor moves the offset of the File's Read. It
 // returns data as of when its block was read, up to Depth blocks earlier, so it may see a
@@ -37,31 +36,28 @@ type ReaderOptions struct {
 // without Close leaves nothing behind once its last requests have ended.
 type Reader struct {
 	f     *aio.File
-	block int // bytes
-	depth int
+	block int   // bytes
 	end   int64 // the offset behind the last byte to read, unless toEOF
 	toEOF bool  // no Length was given
 
-	off    int64        // of the next byte to return
-	next   int64        // of the next byte to request
-	window int          // blocks to keep ahead
-	ahead  []*readBlock // requested, in order of offset
-	spare  []*readBlock
+	off    int64       // of the next byte to return
+	next   int64       // of the next byte to request
+	blocks []readBlock // a ring
+	first  int         // the index of the block of off
+	ahead  int         // blocks from first on that have been requested
+	window int         // blocks to keep ahead
 	closed bool
 }
 
 // A readBlock is a request of a Reader, and its result.
 type readBlock struct {
-	f    *aio.File
-	buf  []byte
-	off  int64
-	want int // bytes
-
-	inFlight bool          // until ready has been received from
-	ready    chan struct{} // capacity 1, so that read does not wait for a receiver
-	start    func()        // read; a go statement with arguments would allocate
-	left     []byte        // read and not returned yet
-	err      error         // behind left
+	f       *aio.File
+	buf     []byte // nil before the first request
+	off     int64
+	start   func() // read; a go statement with arguments would allocate
+	reading sync.WaitGroup
+	left    []byte // to be read, and then read and not returned yet
+	err     error  // behind left
 }
 
 // NewReader returns a Reader of f. It makes no request before the first call of a method. f must be
@@ -69,14 +65,14 @@ type readBlock struct {
 // does not close f.
 func NewReader(f *aio.File, o ReaderOptions) *Reader {
 	r := &Reader{
-		f:     f,
-		block: blockSize(o.BlockSize, minPage),
-		depth: depth(o.Depth),
-		end:   o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
-		toEOF: o.Length <= 0,
-		off:   o.Offset, next: o.Offset,
+		f:      f,
+		block:  blockSize(o.BlockSize, minPage),
+		end:    o.Offset + min(o.Length, math.MaxInt64-max(o.Offset, 0)),
+		toEOF:  o.Length <= 0,
+		off:    o.Offset,
+		blocks: make([]readBlock, option(o.Depth, defaultDepth, maxDepth)),
 	}
-	r.window = r.firstWindow()
+	r.restart()
 	return r
 }
 
@@ -103,8 +99,7 @@ func (r *Reader) Read(p []byte) (n int, err error) {
 }
 
 // WriteTo writes the rest of the file to w, a block at a time and without a copy. At the end it
-// returns a nil error. It returns any other error of either side. w must not keep or change the
-// buffers that it is given, as for any [io.Writer].
+// returns a nil error. It returns any other error of either side.
 func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 	if r.closed {
 		return 0, fs.ErrClosed
@@ -139,20 +134,20 @@ func (r *Reader) Close() error {
 	}
 	r.closed = true
 	r.restart()
-	r.spare = nil
+	r.blocks = nil
 	return nil
 }
 
-// head returns the block of the next byte, with at least that byte in left. If the next byte
-// cannot be read it returns the error.
+// head returns the block of the next byte, with at least that byte in left. If the next byte cannot
+// be read it returns the error.
 func (r *Reader) head() (*readBlock, error) {
 	for {
 		if r.pastEnd(r.off) {
 			return nil, io.EOF
 		}
 		r.readAhead()
-		b := r.ahead[0]
-		b.wait()
+		b := &r.blocks[r.first]
+		b.reading.Wait()
 		switch {
 		case len(b.left) > 0:
 			return b, nil
@@ -161,8 +156,7 @@ func (r *Reader) head() (*readBlock, error) {
 			r.restart()
 			return nil, err
 		}
-		r.window = r.depth // the file goes on behind its first block
-		r.retire(b)
+		r.advance(b, 0)
 	}
 }
 
@@ -171,38 +165,24 @@ func (r *Reader) head() (*readBlock, error) {
 func (r *Reader) advance(b *readBlock, n int) {
 	r.off += int64(n)
 	b.left = b.left[n:]
-	if len(b.left) > 0 || b.err != nil {
-		return
+	if len(b.left) == 0 && b.err == nil {
+		r.first = (r.first + 1) % len(r.blocks)
+		r.ahead--
+		r.window = len(r.blocks) // the file goes on behind its first block
+		r.readAhead()
 	}
-	r.window = r.depth
-	r.retire(b)
-	r.readAhead()
 }
 
-// retire makes b, the first block, a spare one.
-func (r *Reader) retire(b *readBlock) {
-	r.ahead = slices.Delete(r.ahead, 0, 1)
-	r.spare = append(r.spare, b)
-}
-
-// restart discards all blocks ahead, so that the next byte is requested again.
+// restart discards all blocks ahead, so that the next byte is requested again. Without Length it is
+// requested in one block, so that a small file costs one request.
 func (r *Reader) restart() {
-	for len(r.ahead) > 0 {
-		b := r.ahead[0]
-		b.wait()
-		b.left, b.err = nil, nil
-		r.retire(b)
+	for i := range r.blocks {
+		r.blocks[i].reading.Wait()
 	}
-	r.next, r.window = r.off, r.firstWindow()
-}
-
-// firstWindow returns the window to begin with. Without Length it is one block, so that a small
-// file costs one request.
-func (r *Reader) firstWindow() int {
+	r.next, r.first, r.ahead, r.window = r.off, 0, 0, len(r.blocks)
 	if r.toEOF {
-		return 1
+		r.window = 1
 	}
-	return r.depth
 }
 
 // pastEnd reports whether the byte at off is behind Length.
@@ -211,7 +191,7 @@ func (r *Reader) pastEnd(off int64) bool { return !r.toEOF && off >= r.end }
 // readAhead requests blocks until the window is full. All but the first begin at a multiple of
 // their size.
 func (r *Reader) readAhead() {
-	for len(r.ahead) < r.window && !r.pastEnd(r.next) {
+	for r.ahead < r.window && !r.pastEnd(r.next) {
 		n := int64(r.block)
 		if r.next > 0 {
 			// Near the largest offset one byte is enough to get the error.
@@ -220,58 +200,30 @@ func (r *Reader) readAhead() {
 		if !r.toEOF {
 			n = min(n, r.end-r.next)
 		}
-		r.ahead = append(r.ahead, r.spareBlock().request(r.next, int(n)))
+		b := &r.blocks[(r.first+r.ahead)%len(r.blocks)]
+		if b.buf == nil {
+			b.f, b.buf, b.start = r.f, aio.AlignedBuffer(r.block), b.read
+		}
+		b.off, b.left = r.next, b.buf[:n]
+		b.reading.Add(1)
+		go b.start()
+		r.ahead++
 		r.next += n
 	}
 }
 
-// spareBlock returns a block that is not in use.
-func (r *Reader) spareBlock() *readBlock {
-	if last := len(r.spare) - 1; last >= 0 {
-		b := r.spare[last]
-		r.spare = r.spare[:last]
-		return b
-	}
-	b := &readBlock{f: r.f, buf: aio.AlignedBuffer(r.block), ready: make(chan struct{}, 1)}
-	b.start = b.read
-	return b
-}
-
-// request starts to read n bytes at off.
-func (b *readBlock) request(off int64, n int) *readBlock {
-	b.off, b.want, b.inFlight = off, n, true
-	go b.start()
-	return b
-}
-
-// wait waits until the request has ended.
-func (b *readBlock) wait() {
-	if b.inFlight {
-		<-b.ready
-		b.inFlight = false
-	}
-}
-
-// read reads the block, and then makes wait return.
+// read reads the block. A direct request that meets a bad sector fails as a whole. As the caller is
+// to get all bytes before that sector, read goes on one page at a time.
 func (b *readBlock) read() {
-	n, err := b.f.ReadAt(b.buf[:b.want], b.off)
+	defer b.reading.Done()
+	n, err := b.f.ReadAt(b.left, b.off)
 	if err != nil && err != io.EOF && b.f.Direct() {
-		n, err = b.readPages(n)
-	}
-	b.left, b.err = b.buf[:n], err
-	b.ready <- struct{}{}
-}
-
-// readPages reads on from byte n, one page at a time. A direct request that meets a bad sector
-// fails as a whole, and the caller is to get all bytes before that sector.
-func (b *readBlock) readPages(n int) (int, error) {
-	for n < b.want {
-		off := b.off + int64(n)
-		m, err := b.f.ReadAt(b.buf[n:min(n+minPage-int(off%minPage), b.want)], off)
-		n += m
-		if err != nil {
-			return n, err
+		for err = nil; err == nil && n < len(b.left); {
+			var m int
+			off := b.off + int64(n)
+			m, err = b.f.ReadAt(b.left[n:min(n+minPage-int(off%minPage), len(b.left))], off)
+			n += m
 		}
 	}
-	return n, nil
+	b.left, b.err = b.left[:n], err
 }

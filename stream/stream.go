@@ -2,9 +2,9 @@
 // is to os.
 //
 // A [Reader] keeps several large reads in flight ahead of its caller, and a [Writer] several large
-// writes behind it. That is what the kernel's readahead and write-back do for the page cache. On a
-// direct File neither leaves anything in the page cache, but for the partial blocks of a Writer. A
-// Writer that is [WriterOptions.Exclusive] is for logs.
+// writes behind it, as the kernel's readahead and write-back do for the page cache. On a direct
+// File only the partial blocks of a Writer go through the page cache. A Writer that is
+// [WriterOptions.Exclusive] is for logs.
 package stream
 
 // Ranges and defaults of ReaderOptions and WriterOptions.
@@ -16,19 +16,15 @@ const (
 	maxDepth         = 256
 )
 
-// blockSize returns the block size for option n: the default if n <= 0, else n up to maxBlockSize,
-// rounded up to a multiple of unit.
+// blockSize returns the block size for option n, rounded up to a multiple of unit.
 func blockSize(n, unit int) int {
-	if n <= 0 {
-		n = defaultBlockSize
-	}
-	return (min(n, maxBlockSize) + unit - 1) / unit * unit
+	return (option(n, defaultBlockSize, maxBlockSize) + unit - 1) / unit * unit
 }
 
-// depth returns the depth for option n: the default if n <= 0, else n up to maxDepth.
-func depth(n int) int {
+// option returns the value for option n: the default if n <= 0, else n up to most.
+func option(n, byDefault, most int) int {
 	if n <= 0 {
-		n = defaultDepth
+		n = byDefault
 	}
-	return min(n, maxDepth)
+	return min(n, most)
 }

@@ -39,14 +39,14 @@ type WriterOptions struct {
 }
 
 // A Writer writes a File from one end to the other. It collects the bytes of many Writes in large
-// blocks. Several blocks are in flight while the Writer fills the next one. That is what write-back
-// does for the page cache; a Writer of a direct File does it without the page cache. Only parts of
-// a block of the filesystem, at the beginning and before a Flush, go through the page cache.
+// blocks. Several blocks are in flight while the Writer fills the next one. On a direct File only
+// parts of a block of the filesystem, at the beginning and before a Flush, go through the page
+// cache.
 //
-// A Writer writes as WriteAt does. It neither uses nor moves the offset of the File's Write. A File
-// that was opened with O_APPEND has no WriteAt, so a Writer of it returns that error. A file grows
-// in order: at every instant it holds a beginning of the stream, and nothing else. Blocks within
-// the size that the file had may be written in any order.
+// A Writer writes as WriteAt does. It neither uses nor moves the offset of the File's Write, and
+// returns the error of WriteAt for a File that was opened with O_APPEND. A file grows in order: at
+// every instant it holds a beginning of the stream, and nothing else. Blocks within the size that
+// the file had may be written in any order.
 //
 // Errors are sticky: a failed write is returned by the first call that observes it, possibly later
 // than the Write that supplied the data, and by every call after that. Then the Writer writes
@@ -57,12 +57,11 @@ type WriterOptions struct {
 // (group commit).
 //
 // Close a Writer before its File. A Writer that is dropped without Close loses what has not been
-// flushed. It leaves nothing else behind.
+// flushed, and leaves nothing else behind.
 type Writer struct {
 	f     *aio.File
-	start int64 // the offset of the first byte
-	block int   // bytes; blocks begin at multiples of it
-	unit  int   // bytes; multiples of it go direct
+	block int // bytes; blocks begin at multiples of it
+	unit  int // bytes; multiples of it go direct
 	depth int
 
 	exclusive bool
@@ -71,16 +70,13 @@ type Writer struct {
 	writing sync.Mutex
 
 	mu       sync.Mutex // guards what follows; not held during I/O, but for that of begin
-	begun    bool       // see begin
 	closed   bool
 	off      int64         // of the next byte
 	cur      *writeBlock   // the block of the next byte; nil if there is none yet
 	inFlight []*writeBlock // in order of offset
-	sent     uint64        // the number of blocks that have ever been in flight
 	spare    []*writeBlock
-	made     int        // the number of blocks that exist
 	changed  *sync.Cond // a block has left inFlight, or size has grown
-	size     int64      // of the file, as far as the Writer knows
+	size     int64      // of the file, as far as the Writer knows; -1 before begin
 	err      error      // the first error; of those of blocks, that of the lowest offset
 	errOff   int64      // the offset of err; math.MaxInt64 if there is none
 
@@ -94,10 +90,9 @@ type Writer struct {
 
 // A writeBlock is a run of bytes that goes to the file: those of buf from lo to hi.
 type writeBlock struct {
-	buf     []byte
-	base    int64 // the offset of the first byte of buf
+	buf     []byte // nil before the first use
+	base    int64  // the offset of the first byte of buf
 	lo, hi  int
-	number  uint64 // in the order of Writer.sent
 	reserve bool   // see Writer.reserve
 	start   func() // carries the block; a go statement with arguments would allocate
 }
@@ -109,22 +104,47 @@ func (b *writeBlock) end() int64   { return b.base + int64(b.hi) }
 func NewWriter(f *aio.File, o WriterOptions) *Writer {
 	unit := max(minPage, f.Alignment().Write)
 	w := &Writer{
-		f:      f,
-		start:  o.Offset,
-		block:  blockSize(o.BlockSize, unit),
-		unit:   unit,
-		depth:  depth(o.Depth),
-		off:    o.Offset,
-		errOff: math.MaxInt64, durable: math.MinInt64,
-		exclusive: o.Exclusive,
+		f: f, unit: unit, exclusive: o.Exclusive,
+		block: blockSize(o.BlockSize, unit),
+		depth: option(o.Depth, defaultDepth, maxDepth),
+		off:   o.Offset, size: -1, errOff: math.MaxInt64, durable: math.MinInt64,
 	}
 	w.changed, w.synced = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
+	for range w.depth + 1 {
+		b := new(writeBlock)
+		b.start = func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.carry(b)
+		}
+		w.spare = append(w.spare, b)
+	}
 	return w
 }
 
 // Write writes the bytes of p, of which it keeps a copy until they are in the file. It waits while
 // Depth blocks are in flight. It returns n < len(p) only with an error.
 func (w *Writer) Write(p []byte) (n int, err error) {
+	written, err := w.fill(int64(len(p)), func(buf []byte) (int, error) {
+		m := copy(buf, p)
+		p = p[m:]
+		return m, nil
+	})
+	return int(written), err
+}
+
+// ReadFrom writes all that r returns until io.EOF, where it returns a nil error. It returns any
+// other error of either side. Other Writes wait until ReadFrom has ended; Flush and Sync do not.
+func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
+	return w.fill(math.MaxInt64, func(buf []byte) (int, error) {
+		w.mu.Unlock() // a Flush meanwhile takes only bytes before buf
+		defer w.mu.Lock()
+		return r.Read(buf)
+	})
+}
+
+// fill adds up to most bytes to the blocks, as source returns them until io.EOF.
+func (w *Writer) fill(most int64, source func(buf []byte) (int, error)) (n int64, err error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.mu.Lock()
@@ -132,55 +152,25 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	for n < len(p) {
+	for n < most {
 		b, err := w.current()
 		if err != nil {
 			return n, err
 		}
-		m := copy(b.buf[b.hi:], p[n:])
+		m, err := source(b.buf[b.hi:])
 		w.filled(b, m)
-		n += m
+		n += int64(m)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
 	}
 	return n, w.err
 }
 
-// ReadFrom writes all that r returns until io.EOF, where it returns a nil error. It returns any
-// other error of either side. r reads right into the blocks. Other Writes wait until ReadFrom has
-// ended; Flush and Sync do not.
-func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.begin(); err != nil {
-		return 0, err
-	}
-	for {
-		b, err := w.current()
-		if err != nil {
-			return n, err
-		}
-		m, err := w.readFrom(r, b.buf[b.hi:]) // a Flush meanwhile takes only bytes before hi
-		w.filled(b, m)
-		n += int64(m)
-		if err == io.EOF {
-			return n, w.err
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
-// readFrom releases w.mu while r reads, and takes it again also if r panics.
-func (w *Writer) readFrom(r io.Reader, p []byte) (int, error) {
-	w.mu.Unlock()
-	defer w.mu.Lock()
-	return r.Read(p)
-}
-
-// Flush waits until the bytes of all earlier Writes are in the file, where others see them. They
-// are durable after Sync.
+// Flush waits until the bytes of all earlier Writes are in the file, where others see them.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -247,8 +237,8 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// Written returns the offset in the file, in bytes, up to which all that was given to the Writer
-// has been written. It is durable only after Sync.
+// Written returns the offset in the file, in bytes, up to which the file has all that was given to
+// the Writer. It is durable only after Sync.
 func (w *Writer) Written() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -266,32 +256,30 @@ func (w *Writer) written() int64 {
 	return off
 }
 
-// begin prepares the file before the first byte. Errors that every Write would meet, it returns
-// before anything else is done.
+// begin prepares the file before the first byte.
 func (w *Writer) begin() error {
 	if w.closed {
 		return fs.ErrClosed
 	}
-	if w.begun {
+	if w.err != nil || w.size >= 0 {
 		return w.err
 	}
-	w.begun = true
 	// An invalid File, one in append mode, and a negative offset fail without a byte to write.
-	if _, err := w.f.WriteAt(nil, w.start); err != nil {
-		return w.fail(err, w.start)
+	if _, err := w.f.WriteAt(nil, w.off); err != nil {
+		return w.fail(err, w.off)
 	}
 	fi, err := w.f.Stat()
 	if errors.Is(err, fs.ErrClosed) {
 		_, err = w.f.Write(nil) // the error of a write to a closed File
 	}
 	if err != nil {
-		return w.fail(err, w.start)
+		return w.fail(err, w.off)
 	}
 	if w.size = fi.Size(); !fi.Mode().IsRegular() {
 		w.size = math.MaxInt64 // a block device does not grow
 	}
 	if w.exclusive {
-		return w.fail(w.claim(), w.start)
+		return w.fail(w.claim(), w.off)
 	}
 	return nil
 }
@@ -320,33 +308,28 @@ func (w *Writer) current() (*writeBlock, error) {
 func (w *Writer) filled(b *writeBlock, n int) {
 	b.hi += n
 	w.off += int64(n)
-	if b.hi == w.block {
-		w.cur = nil
-		if b.lo < b.hi {
-			w.send(b)
-			go b.start()
-			return
-		}
-		w.recycle(b) // it has been flushed to the last byte
+	if b.hi < w.block {
+		return
 	}
+	w.cur = nil
+	if b.lo == b.hi { // it has been flushed to the last byte
+		w.recycle(b)
+		return
+	}
+	w.inFlight = append(w.inFlight, b)
+	go b.start()
 }
 
 // spareBlock returns a block that is not in use, or nil.
 func (w *Writer) spareBlock() *writeBlock {
-	if last := len(w.spare) - 1; last >= 0 {
-		b := w.spare[last]
-		w.spare = w.spare[:last]
-		return b
-	}
-	if w.made > w.depth {
+	last := len(w.spare) - 1
+	if last < 0 {
 		return nil
 	}
-	w.made++
-	b := &writeBlock{buf: aio.AlignedBuffer(w.block)}
-	b.start = func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.carry(b)
+	b := w.spare[last]
+	w.spare = w.spare[:last]
+	if b.buf == nil {
+		b.buf = aio.AlignedBuffer(w.block)
 	}
 	return b
 }
@@ -355,13 +338,6 @@ func (w *Writer) spareBlock() *writeBlock {
 func (w *Writer) recycle(b *writeBlock) {
 	w.spare = append(w.spare, b)
 	w.changed.Broadcast()
-}
-
-// send makes b the last of the blocks in flight. carry must follow.
-func (w *Writer) send(b *writeBlock) {
-	w.sent++
-	b.number = w.sent
-	w.inFlight = append(w.inFlight, b)
 }
 
 // carry waits for the blocks that must be written before b, writes b, and recycles it.
@@ -400,15 +376,15 @@ func (w *Writer) mustWait(b *writeBlock) bool {
 }
 
 // flush writes the bytes of the current block, and waits for them and for all blocks before them.
-// With reserve the caller expects to flush often.
+// reserve says that more Syncs are expected.
 func (w *Writer) flush(reserve bool) error {
 	b := w.tail()
-	last := w.sent
+	end := w.off // all bytes before it are in flight or written
 	if b != nil {
 		b.reserve = reserve && w.exclusive
 		w.carry(b)
 	}
-	for len(w.inFlight) > 0 && w.inFlight[0].number <= last {
+	for len(w.inFlight) > 0 && w.inFlight[0].first() < end {
 		w.changed.Wait()
 	}
 	return w.err
@@ -428,7 +404,7 @@ func (w *Writer) tail() *writeBlock {
 		from := w.down(c.lo) // writeUnits needs the bytes of the unit before c.lo too
 		copy(b.buf[from:b.hi], c.buf[from:])
 		c.lo = c.hi
-		w.send(b)
+		w.inFlight = append(w.inFlight, b)
 		return b
 	}
 	return nil

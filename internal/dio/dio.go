@@ -23,19 +23,18 @@ type Limits struct {
 	Mem   int // alignment of a buffer's address
 	Read  int // alignment of a read's offset and length
 	Write int // alignment of a direct write's offset and length
-	// Writes reports whether a write to the direct descriptor bypasses the page cache. It is
-	// false if the filesystem would buffer the write (btrfs with checksums).
+	// Writes reports whether a write to the direct descriptor bypasses the page cache. Btrfs with
+	// checksums buffers it.
 	Writes bool
-	// Resident reports whether a direct read needs memory whose pages are present. Otherwise
-	// the read goes through the page cache, and io_submit(2) blocks for it. Btrfs pins a
-	// buffer with page faults off.
+	// Resident reports whether a direct read needs memory whose pages are present. Btrfs pins a
+	// buffer with page faults off, and else reads through the page cache: io_submit(2) blocks.
 	Resident bool
 	// Fixed reports whether no write can extend the file: a block device.
 	Fixed bool
 }
 
-// A Direct is a direct descriptor: a second descriptor of an open file's inode, with
-// O_DIRECT. It is an open file description of its own.
+// A Direct is a second descriptor of an open file's inode, with O_DIRECT. It is an open file
+// description of its own.
 type Direct struct {
 	Fd int
 	Limits

@@ -7,56 +7,27 @@ import "errors"
 // O_DIRECT is 0 on systems whose open has no flag for direct I/O.
 const O_DIRECT = 0
 
-// Stat leaves every file to os.File.
-func Stat(int) (Info, error) { return Info{}, errors.ErrUnsupported }
+// Stat leaves every file to os.File. What needs a Direct is not called.
 
-// Flags returns 0.
-func Flags(int) int { return 0 }
-
-// Adopt is not available.
-func Adopt(int) (*Direct, error) { return nil, errors.ErrUnsupported }
-
-// Open is not available.
-func Open(int) (*Direct, error) { return nil, errors.ErrUnsupported }
-
-// OpenBuffered is not available.
+func Stat(int) (Info, error)        { return Info{}, errors.ErrUnsupported }
+func Flags(int) int                 { return 0 }
+func Tags(uint64) int               { return 0 }
+func Adopt(int) (*Direct, error)    { return nil, errors.ErrUnsupported }
+func Open(int) (*Direct, error)     { return nil, errors.ErrUnsupported }
 func OpenBuffered(int) (int, error) { return -1, errors.ErrUnsupported }
+func CopyOffset(int, int) error     { return errors.ErrUnsupported }
 
-// CopyOffset is not called without a Direct.
-func CopyOffset(int, int) error { return errors.ErrUnsupported }
-
-// Close is not called without a Direct.
-func (d *Direct) Close() error { return nil }
-
-// Size is not called without a Direct.
+func (d *Direct) Close() error         { return nil }
 func (d *Direct) Size() (int64, error) { return 0, errors.ErrUnsupported }
 
-// Tags is not called without a Direct.
-func Tags(uint64) int { return 0 }
-
-// Pread is not called without a Direct.
-func Pread(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
-
-// Pwrite is not called without a Direct.
-func Pwrite(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }
-
-// Preadv is not available.
-func Preadv(int, [][]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
-
-// Pwritev is not available.
+func Pread(int, []byte, int64) (int, error)     { return 0, errors.ErrUnsupported }
+func Pwrite(int, []byte, int64) (int, error)    { return 0, errors.ErrUnsupported }
+func Preadv(int, [][]byte, int64) (int, error)  { return 0, errors.ErrUnsupported }
 func Pwritev(int, [][]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
-// PreadCached is not called without a Direct.
-func PreadCached(int, uint64, [][]byte, int64) int { return 0 }
-
-// PwriteUncached is not called without a Direct.
+func PreadCached(int, uint64, [][]byte, int64) int             { return 0 }
 func PwriteUncached(int, uint64, [][]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
-// Fdatasync is not available.
-func Fdatasync(int) error { return errors.ErrUnsupported }
-
-// Allocate is not available.
-func Allocate(int, int64, int64) error { return errors.ErrUnsupported }
-
-// PunchHole is not available.
+func Fdatasync(int) error               { return errors.ErrUnsupported }
+func Allocate(int, int64, int64) error  { return errors.ErrUnsupported }
 func PunchHole(int, int64, int64) error { return errors.ErrUnsupported }

@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// Abandoned holds the writes of a file that lost their caller: a context ended the call, and
-// the write may still be under way. A later write of the same bytes waits for these writes.
-// Otherwise an old write could undo it. The lock table does not ensure that order: it admits two
-// buffered writes at once, and an abandoned write may not have started.
+// Abandoned holds the writes of a file that lost their caller: a context ended the call, and the
+// write may still be under way. A later write of the same bytes waits for them, as an old write
+// could undo it. The lock table does not ensure that order: it admits two buffered writes at once,
+// and an abandoned write may not have started.
 //
 // The zero value is empty. All methods may be called concurrently.
 type Abandoned struct {
@@ -40,7 +40,7 @@ func (w *Pending) Abandon() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = append(l.list, w)
-	l.count.Store(int32(len(l.list)))
+	l.count.Add(1)
 }
 
 // Done ends what Abandon began, when w is complete.
@@ -50,14 +50,13 @@ func (w *Pending) Done() {
 	defer l.mu.Unlock()
 	i := slices.Index(l.list, w)
 	l.list = slices.Delete(l.list, i, i+1)
-	l.count.Store(int32(len(l.list)))
+	l.count.Add(-1)
 	close(w.done)
 }
 
-// Wait waits for the abandoned writes that are ordered before w. w may itself be abandoned by
-// now.
+// Wait waits for the abandoned writes that are ordered before w, which may itself be abandoned.
 func (w *Pending) Wait() {
-	if w.of.count.Load() != 0 {
+	if !w.of.None() {
 		w.of.wait(w.lo, w.hi, w.seq)
 	}
 }
@@ -65,20 +64,16 @@ func (w *Pending) Wait() {
 // None reports whether no write is abandoned.
 func (l *Abandoned) None() bool { return l.count.Load() == 0 }
 
-// Wait waits until all abandoned writes of bytes in [lo, hi) are complete. The caller holds
-// no lock and no semaphore that these writes might need.
+// Wait waits until all abandoned writes of bytes in [lo, hi) are complete. The caller holds no lock
+// and no semaphore that these writes might need.
 func (l *Abandoned) Wait(lo, hi int64) {
-	if l.count.Load() != 0 {
+	if !l.None() {
 		l.wait(lo, hi, math.MaxUint64)
 	}
 }
 
 func (l *Abandoned) wait(lo, hi int64, before uint64) {
-	for {
-		w := l.find(lo, hi, before)
-		if w == nil {
-			return
-		}
+	for w := l.find(lo, hi, before); w != nil; w = l.find(lo, hi, before) {
 		<-w.done
 	}
 }

@@ -1,9 +1,8 @@
 // Package inode keeps direct and buffered writes of one inode apart.
 //
-// A direct write must not meet a dirty page in the same large folio, nor one that becomes
-// dirty during the write. Otherwise the next fsync fails with EIO and the page cache keeps
-// stale bytes. So all Files of the process on one inode share one [Inode]. Its lock table is
-// this:
+// A direct write must not meet a dirty page in the same large folio, nor one that becomes dirty
+// during the write. Otherwise the next fsync fails with EIO and the page cache keeps stale bytes.
+// So all Files of the process on one inode share one [Inode], with this lock table:
 //
 //	held \ wants  Direct [lo,hi)               Buffered [lo,hi)             Exclusive
 //	Direct        waits if bytes overlap       waits if folios overlap      waits
@@ -30,9 +29,9 @@ type Inode struct {
 	key    Key
 	opened int // guarded by table.mu
 
-	// direct counts the Files that may write direct. While it is zero, buffered writers skip
-	// the lock table and count themselves in untracked. Each side announces itself before it
-	// looks at the other's counter, so one of two that meet always sees the other.
+	// direct counts the Files that may write direct. While it is zero, buffered writers skip the
+	// lock table and count themselves in untracked. Each side counts itself before it looks at the
+	// other's counter, so one of two that meet always sees the other.
 	direct    atomic.Int32
 	untracked atomic.Int32
 
@@ -78,15 +77,13 @@ func Count() int {
 }
 
 // AddDirect announces a File that may write direct, before the File's first write.
-// RemoveDirect ends it, after the File's last write.
 func (n *Inode) AddDirect() { n.direct.Add(1) }
 
-// RemoveDirect ends one AddDirect.
+// RemoveDirect ends one AddDirect, after the File's last write.
 func (n *Inode) RemoveDirect() { n.direct.Add(-1) }
 
-// EnterUntracked begins a buffered write of any range without the lock table. It returns
-// false if some File may write direct; then the caller takes a lock. LeaveUntracked ends the
-// write.
+// EnterUntracked begins a buffered write of any range without the lock table. It returns false if
+// some File may write direct; then the caller takes a lock.
 func (n *Inode) EnterUntracked() bool {
 	n.untracked.Add(1)
 	if n.direct.Load() == 0 {
@@ -96,11 +93,10 @@ func (n *Inode) EnterUntracked() bool {
 	return false
 }
 
-// LeaveUntracked ends the write that a successful EnterUntracked began.
+// LeaveUntracked ends what a successful EnterUntracked began.
 func (n *Inode) LeaveUntracked() { n.untracked.Add(-1) }
 
-// Untracked reports whether a buffered write outside of the lock table may be under way. Then
-// the caller must write buffered, too: a splice(2) from a socket may never end, so the caller
-// cannot wait for it. The caller has called AddDirect. A buffered write that Untracked misses
-// will see that.
+// Untracked reports whether a buffered write outside of the lock table may be under way. Then the
+// caller, which has called AddDirect, must write buffered, too: it cannot wait for a splice(2) from
+// a socket, which may never end.
 func (n *Inode) Untracked() bool { return n.untracked.Load() != 0 }

@@ -28,18 +28,18 @@ type Range struct {
 }
 
 // Everything returns the range of all bytes in class c.
-func Everything(c Class) Range { return Range{Class: c, Lo: 0, Hi: math.MaxInt64} }
+func Everything(c Class) Range { return Range{Class: c, Hi: math.MaxInt64} }
 
-// locks is the lock table: a mutex, the held entries and a queue of waiters. A waiter also
-// yields to conflicting waiters before it, so no class starves.
+// locks is the lock table. A waiter also yields to conflicting waiters before it, so no class
+// starves.
 //
-// Two entries that do not share a folio conflict only if one is Exclusive. So an entry within
-// one folio is compared with the entries of its bucket and with the wide ones only.
+// Two entries that do not share a folio conflict only if one is Exclusive. So an entry within one
+// folio is compared with the entries of its bucket and with the wide ones only.
 type locks struct {
 	mu      sync.Mutex
-	narrow  *[buckets][]Range // entries within one folio; nil until the first
-	wide    []Range           // all other entries, and the Exclusive ones
-	byClass [3]int            // number of entries by class
+	narrow  [][]Range // entries within one folio, in buckets; nil until the first
+	wide    []Range   // all other entries, and the Exclusive ones
+	byClass [3]int    // number of entries by class
 	waiting []*waiter
 }
 
@@ -52,20 +52,19 @@ type waiter struct {
 
 var waiters = sync.Pool{New: func() any { return &waiter{granted: make(chan struct{}, 1)} }}
 
-// lockWaits counts the entries that waited, over all inodes. Each wait parks a goroutine, so
-// one shared counter costs little.
+// lockWaits counts the calls that waited, over all inodes. Each parks a goroutine, so one shared
+// counter costs little.
 var lockWaits atomic.Int64
 
 // Waits returns the number of calls of Lock that waited.
 func Waits() int64 { return lockWaits.Load() }
 
-// Lock waits until r conflicts with no held lock. While the caller holds r, it may wait for
-// I/O only, and must not take a second lock. Therefore no deadlock is possible.
+// Lock waits until r conflicts with no held lock. While the caller holds r, it may wait for I/O
+// only, and must not take a second lock. So no deadlock is possible.
 func (n *Inode) Lock(r Range) {
 	l := &n.locks
 	l.mu.Lock()
-	if !l.blocked(r, l.waiting) {
-		l.hold(r)
+	if l.try(r, l.waiting) {
 		l.mu.Unlock()
 		return
 	}
@@ -79,17 +78,12 @@ func (n *Inode) Lock(r Range) {
 	waiters.Put(w)
 }
 
-// TryLock locks r as Lock does, but returns false instead of waiting. A caller that holds
-// locks may call it: a call that does not wait cannot deadlock.
+// TryLock is Lock, but returns false instead of waiting. So a caller that holds locks may call it.
 func (n *Inode) TryLock(r Range) bool {
 	l := &n.locks
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.blocked(r, l.waiting) {
-		return false
-	}
-	l.hold(r)
-	return true
+	return l.try(r, l.waiting)
 }
 
 // Unlock releases one lock of Range r that Lock or TryLock took.
@@ -97,39 +91,8 @@ func (n *Inode) Unlock(r Range) {
 	l := &n.locks
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.drop(r)
-	l.grant()
-}
-
-// grant wakes, in order, every waiter that no entry and no earlier waiter blocks. The caller
-// holds l.mu.
-func (l *locks) grant() {
-	if len(l.waiting) == 0 {
-		return
-	}
-	blocked := l.waiting[:0]
-	for _, w := range l.waiting {
-		if l.blocked(w.want, blocked) {
-			blocked = append(blocked, w)
-			continue
-		}
-		l.hold(w.want)
-		w.granted <- struct{}{}
-	}
-	clear(l.waiting[len(blocked):])
-	l.waiting = blocked
-}
-
-func (l *locks) hold(r Range) {
-	l.byClass[r.Class]++
 	list := l.list(r)
-	*list = append(*list, r)
-}
-
-// drop removes one entry equal to r. Equal entries are interchangeable.
-func (l *locks) drop(r Range) {
-	list := l.list(r)
-	i := slices.Index(*list, r)
+	i := slices.Index(*list, r) // equal entries are interchangeable
 	if i < 0 {
 		panic("aio: unlock of a range that is not locked")
 	}
@@ -137,6 +100,39 @@ func (l *locks) drop(r Range) {
 	(*list)[i] = (*list)[last]
 	*list = (*list)[:last]
 	l.byClass[r.Class]--
+	if len(l.waiting) > 0 {
+		l.grant()
+	}
+}
+
+// grant wakes, in order, every waiter that no entry and no earlier waiter blocks.
+func (l *locks) grant() {
+	blocked := l.waiting[:0]
+	for _, w := range l.waiting {
+		if l.try(w.want, blocked) {
+			w.granted <- struct{}{}
+		} else {
+			blocked = append(blocked, w)
+		}
+	}
+	clear(l.waiting[len(blocked):])
+	l.waiting = blocked
+}
+
+// try makes r an entry, unless it conflicts with an entry or with a waiter in earlier.
+func (l *locks) try(r Range, earlier []*waiter) bool {
+	list := l.list(r)
+	if l.conflicts(r, list) {
+		return false
+	}
+	for _, w := range earlier {
+		if conflict(w.want, r) {
+			return false
+		}
+	}
+	*list = append(*list, r)
+	l.byClass[r.Class]++
+	return true
 }
 
 // list returns the list of entries that r belongs to.
@@ -146,41 +142,26 @@ func (l *locks) list(r Range) *[]Range {
 		return &l.wide
 	}
 	if l.narrow == nil {
-		l.narrow = new([buckets][]Range)
+		l.narrow = make([][]Range, buckets)
 	}
 	return &l.narrow[folio%buckets]
 }
 
-// blocked reports whether r conflicts with an entry or with a waiter in earlier.
-func (l *locks) blocked(r Range, earlier []*waiter) bool {
-	if l.mayConflict(r.Class) && l.conflicts(r) {
+// conflicts reports whether r, which belongs to list, conflicts with an entry.
+func (l *locks) conflicts(r Range, list *[]Range) bool {
+	others := l.byClass[Direct] + l.byClass[Exclusive]
+	if r.Class != Buffered {
+		others += l.byClass[Buffered]
+	}
+	switch {
+	case others == 0: // buffered writes alone need no scan
+		return false
+	case anyConflict(l.wide, r):
 		return true
-	}
-	for _, w := range earlier {
-		if conflict(w.want, r) {
-			return true
-		}
-	}
-	return false
-}
-
-// conflicts reports whether r conflicts with an entry.
-func (l *locks) conflicts(r Range) bool {
-	if anyConflict(l.wide, r) {
-		return true
-	}
-	if list := l.list(r); list != &l.wide {
+	case list != &l.wide:
 		return anyConflict(*list, r)
 	}
-	if l.narrow == nil {
-		return false
-	}
-	for i := range l.narrow {
-		if anyConflict(l.narrow[i], r) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.narrow, func(list []Range) bool { return anyConflict(list, r) })
 }
 
 func anyConflict(held []Range, r Range) bool {
@@ -190,15 +171,6 @@ func anyConflict(held []Range, r Range) bool {
 		}
 	}
 	return false
-}
-
-// mayConflict checks the counts only: buffered writes alone need no scan.
-func (l *locks) mayConflict(c Class) bool {
-	others := l.byClass[Direct] + l.byClass[Exclusive]
-	if c != Buffered {
-		others += l.byClass[Buffered]
-	}
-	return others > 0
 }
 
 func conflict(a, b Range) bool {
@@ -215,17 +187,10 @@ func conflict(a, b Range) bool {
 	}
 }
 
-// folioSize returns the size in bytes of the largest folio that the page cache may use: that
-// of a page table's middle level, and at least 2 MiB.
+// folioSize returns the size in bytes of the largest folio that the page cache may use: that of a
+// page table's middle level, and at least 2 MiB.
 var folioSize = sync.OnceValue(func() int64 {
-	const minSize = 2 << 20
-	text, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
-	if err != nil {
-		return minSize
-	}
-	size, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil {
-		return minSize
-	}
-	return max(size, minSize)
+	text, _ := os.ReadFile("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+	size, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64) // 0 if it is no number
+	return max(size, 2<<20)
 })

@@ -2,21 +2,18 @@ package inode
 
 import "sync/atomic"
 
-// recent remembers which pages buffered writes have put into the page cache lately. A read
-// from there takes a microsecond, while a direct read makes the kernel write the pages to the
-// disk first.
+// recent remembers which pages buffered writes have put into the page cache lately: page number
+// plus 1, at the index of its low bits. A read from there takes a microsecond, while a direct read
+// makes the kernel write the pages to the disk first.
 //
-// One thing is more than a hint. A reader that has seen a direct write must not later see
-// older cached bytes. So a direct write forgets its pages before it starts.
-type recent struct {
-	pages [recentPages]atomic.Uint64 // page number plus 1, at the index of its low bits
-}
+// One thing is more than a hint. A reader that has seen a direct write must not later see older
+// cached bytes. So a direct write forgets its pages before it starts.
+type recent [recentPages]atomic.Uint64
 
 const (
 	recentPage  = 4096 // bytes; a larger page of the system counts as several
 	recentPages = 256
-	// maxRecent is the largest number of pages of one write or read. Larger ones gain little.
-	maxRecent = 16
+	maxRecent   = 16 // pages of one write or read; a larger one gains little
 )
 
 // pagesOf returns the first and the last page of the bytes [lo, hi), which is not empty.
@@ -24,8 +21,8 @@ func pagesOf(lo, hi int64) (first, last uint64) {
 	return uint64(lo) / recentPage, uint64(hi-1) / recentPage
 }
 
-// Wrote records that a buffered write has put [lo, hi) into the page cache. The caller still
-// holds the lock of the write.
+// Wrote records that a buffered write has put [lo, hi) into the page cache. The caller still holds
+// the lock of the write.
 func (n *Inode) Wrote(lo, hi int64) {
 	first, last := pagesOf(lo, hi)
 	if lo >= hi || last-first >= maxRecent {
@@ -37,23 +34,19 @@ func (n *Inode) Wrote(lo, hi int64) {
 		r = n.recent.Load()
 	}
 	for page := first; page <= last; page++ {
-		r.pages[page%recentPages].Store(page + 1)
+		r[page%recentPages].Store(page + 1)
 	}
 }
 
-// Recent reports whether all of [lo, hi) is probably in the page cache. The range is not
-// empty.
+// Recent reports whether all of [lo, hi), which is not empty, is probably in the page cache.
 func (n *Inode) Recent(lo, hi int64) bool {
 	r := n.recent.Load()
-	if r == nil {
-		return false
-	}
 	first, last := pagesOf(lo, hi)
-	if last-first >= maxRecent {
+	if r == nil || last-first >= maxRecent {
 		return false
 	}
 	for page := first; page <= last; page++ {
-		if r.pages[page%recentPages].Load() != page+1 {
+		if r[page%recentPages].Load() != page+1 {
 			return false
 		}
 	}
@@ -69,7 +62,7 @@ func (n *Inode) Forget(lo, hi int64) {
 	}
 	first, last := pagesOf(lo, hi)
 	for i := range min(last-first, recentPages-1) + 1 {
-		p := &r.pages[(first+i)%recentPages]
+		p := &r[(first+i)%recentPages]
 		if page := p.Load(); page > first && page <= last+1 {
 			p.CompareAndSwap(page, 0)
 		}

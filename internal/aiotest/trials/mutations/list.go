@@ -68,7 +68,7 @@ var mutations = []mutation{
 	},
 	{
 		"no lock table", "internal/inode/locks.go",
-		`	if !l.blocked(r, l.waiting) {`, `	if true {`,
+		`	case others == 0: `, `	case others >= 0: `,
 		tests("concurrency", "/internal/aiotest/concurrency", "."),
 	},
 	{
@@ -112,7 +112,7 @@ var mutations = []mutation{
 		`			err := b.err
 			r.restart()
 `, `			err := b.err
-			r.retire(b)
+			r.first, r.ahead = (r.first+1)%len(r.blocks), r.ahead-1
 `,
 		tests("streams", "/stream", "."),
 	},
@@ -272,7 +272,7 @@ var mutations = []mutation{
 	},
 	{
 		"another context gets the address that a call uses", "libaio/context.go",
-		`	return live.leaving[id] != nil`, `	return false`,
+		`	if live.contexts[c.id] != nil {`, `	if false {`,
 		tests("libaio", "/libaio", "^TestDestroyOvertakesACall$"),
 	},
 	{
