@@ -168,14 +168,20 @@ func (s *Share) take(n int64) bool {
 	}
 }
 
-// leaseAndTake takes n units, of a larger lease if need be. sem.mu is held.
+// leaseAndTake takes n units, of a larger lease if need be. Only if the others have leased too much
+// for that, they give back what they do not use. sem.mu is held.
 func (s *Share) leaseAndTake(n int64) bool {
-	if s.take(n) {
+	if s.take(n) || s.enlarge(n) {
 		return true
 	}
 	for _, other := range s.sem.shares {
 		other.lease(0)
 	}
+	return s.enlarge(n)
+}
+
+// enlarge takes n units of the largest lease that the device may have now. sem.mu is held.
+func (s *Share) enlarge(n int64) bool {
 	left := s.sem.limit - s.sem.leased + s.word.Load()>>leaseShift // what the others leave
 	may := (left + 1) / 2
 	if s.most > 0 {

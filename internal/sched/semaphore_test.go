@@ -188,6 +188,26 @@ func TestShares(t *testing.T) {
 	check(t, hung[0], limit/2+1, 0)
 }
 
+// Two devices that are both in use do not take leases from each other all the time.
+func TestSharesOfTwoDevices(t *testing.T) {
+	s := NewSemaphore(256)
+	a, b := s.Share(0), s.Share(0)
+	round := func() {
+		a.Acquire(20)
+		b.Acquire(20)
+		a.Release(20)
+		b.Release(20)
+	}
+	round()
+	before := [2]int64{a.word.Load(), b.word.Load()}
+	for range 100 {
+		round()
+	}
+	if now := [2]int64{a.word.Load(), b.word.Load()}; now != before {
+		t.Errorf("leases changed from %x to %x", before, now)
+	}
+}
+
 // Many goroutines on several devices never have more than a device may, nor all together more than
 // twice that, and all of them come through.
 func TestSharesStress(t *testing.T) {
