@@ -141,7 +141,8 @@ func (f *File) contextErr(ctx context.Context, name string, left bool) error {
 // context.Background, makes this ReadAt, without the copy.
 //
 // Abandoned calls keep their memory, and Close leaves the descriptors to them, until the disk
-// answers. While calls with a context, abandoned or not, have 64 MiB in sum, further ones wait.
+// answers. Calls with a context, abandoned or not, have at most 64 MiB on one device, and 128 MiB
+// on all devices. Further ones wait.
 func (f *File) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if ctx.Done() == nil || f.inner() == nil {
 		return f.ReadAt(p, off)

@@ -4,9 +4,9 @@
 // file afterwards. Most programs swap the type and nothing else; docs/guarantees.md of the
 // repository lists what does not hold yet. Opened with [O_DIRECT] it does its ReadAt, WriteAt and
 // Sync by Linux kernel AIO (io_submit(2)): the goroutine waits on a channel, not a thread in the
-// kernel. The first few requests in flight, about one per processor, are ordinary system calls: at
-// that depth a thread is cheaper; see [Config]. Opened without, the File uses the page cache as
-// os.File does, with a bound on the threads that wait there.
+// kernel. The first few requests in flight on a device, about one per processor, are ordinary
+// system calls: at that depth a thread is cheaper; see [Config]. Opened without, the File uses the
+// page cache as os.File does, with a bound on the threads that wait there.
 //
 //	f, err := aio.OpenFile("data", os.O_RDWR|aio.O_DIRECT, 0)
 //	...
@@ -33,6 +33,8 @@
 // another, whether they come through one File, several, an os.File or another process. A write that
 // overlaps another has the result that os.File would give.
 //
+// A disk that hangs holds up no other: the limits of [Config] are those of one device.
+//
 // # Buffers
 //
 // A buffer belongs to the call it is passed to until that returns, as in package os, or to an [Op]
@@ -51,8 +53,8 @@
 //
 // # Deadlocks
 //
-// At most [Config].Depth requests and [Config].Threads system calls of the process are under way at
-// a time; others wait their turn. A program that serves a FUSE filesystem from the very process
+// At most [Config].Depth requests and [Config].Threads system calls of one device are under way at
+// a time; others wait. A program that serves a FUSE filesystem from the very process
 // that reads it through aio must leave room for its own backing files: use os.File for them.
 package aio
 
@@ -188,17 +190,23 @@ func (f *File) WhyNotDirect() error {
 // of f it is as another process.
 func (f *File) OSFile() *os.File { return f.inner() }
 
-// Config is what [Configure] sets. A field of 0 stands for its default.
+// Config has the limits of one device, which is all files with one device number. [Configure] sets
+// them. A field of 0 stands for its default.
+//
+// All devices together have twice Depth and twice Threads. A device has at most half of what the
+// others leave. So a device that hangs leaves half to the others.
 type Config struct {
 	// Depth is the largest number of requests in the kernel at a time, 1 to 65536; 1024 by default.
-	// It counts against /proc/sys/fs/aio-max-nr, a limit of the whole host.
+	// A device also has no more than three quarters of its tags, or 256 if it tells none. Twice
+	// Depth counts against /proc/sys/fs/aio-max-nr, a limit of the whole host.
 	Depth int
 	// Threads is the largest number of system calls under way at a time, each of which may hold a
-	// thread, 1 to 10000; 256 by default.
+	// thread, 1 to 10000; 256 by default. The transfers of SyncLimit do not count.
 	Threads int
-	// SyncLimit is the number of direct requests in flight up to which the next one is a system
-	// call on the thread of its caller; 1 to 10000, or negative for none. By default it is
-	// GOMAXPROCS for reads and twice that for writes and syncs, and no more than 8.
+	// SyncLimit bounds the direct requests in flight that are system calls on the thread of their
+	// caller: while fewer are in flight, the next is one. It is 1 to 10000, or negative for none.
+	// By default it is GOMAXPROCS for reads and twice that for writes and syncs, and no more than
+	// 8. A device that answers within 20 microseconds has at least 32, unless SyncLimit is negative.
 	SyncLimit int
 }
 

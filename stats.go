@@ -17,11 +17,11 @@ type Stats struct {
 	// Submitted is the number of requests that were given to kernel AIO, Completed that of
 	// those that have returned from it, refused ones included.
 	Submitted, Completed int64
-	// InFlight is a gauge: requests in the kernel. Queued is one too: requests that wait to
-	// be given to it, for one of Config.Depth places, for io_submit(2), or for the device, which
-	// has a limit of its own (/sys/block/*/queue/nr_requests).
+	// InFlight is a gauge: requests in the kernel. Queued is one too: requests that wait to be
+	// given to it, for io_submit(2) or for room of their device. That is bounded by Config.Depth,
+	// by the device itself (/sys/block/*/queue/nr_requests), and by what other devices use.
 	InFlight, Queued int64
-	// QueueWaits is the number of requests that had to wait for a place or for the device.
+	// QueueWaits is the number of requests that had to wait for room of their device.
 	QueueWaits int64
 
 	// Overlooked is how often a watchdog found a completion that was not taken, or a request that
@@ -43,9 +43,10 @@ type Stats struct {
 	// RecentReads is the number of reads of direct Files that the page cache answered, because
 	// a write had just put there what they want.
 	RecentReads int64
-	// Threads is a gauge: system calls under way, but for the Synchronous ones, each of
-	// which may hold a thread. ThreadsQueued is one too: calls that wait because that is
-	// Config.Threads. ThreadWaits is the number of calls that had to.
+	// Threads is a gauge: system calls under way, each of which may hold a thread. Transfers among
+	// the Synchronous ones do not count. ThreadsQueued is one too: calls that wait for a thread of
+	// their device. That is bounded by Config.Threads and by what other devices use. ThreadWaits
+	// is the number of calls that had to wait.
 	Threads, ThreadsQueued, ThreadWaits int64
 
 	// Bounced is the number of direct requests that went through a bounce buffer, because
