@@ -83,3 +83,49 @@ func TestGroupReadThatFellShort(t *testing.T) {
 		t.Errorf("%d calls through the page cache", n)
 	}
 }
+
+// Each write of a Group gives back its lock and its room when it is done, and not when all are.
+func TestGroupGivesBackAtOnce(t *testing.T) {
+	aiotest.Guard(t)
+	_, fd := openDirect(t)
+	block := fd.direct.Write
+	p := AlignedBuffer(2 * block)
+	if _, err := fd.WriteAt(One(p), 0); err != nil { // no write of the Groups extends the file
+		t.Fatal(err)
+	}
+	var g Group
+	writeBlocks(t, &g, fd, p)
+	release := g.group.Done
+	if release == nil {
+		t.Fatal("a write that is done gives nothing back")
+	}
+	g.group.Done = func(i int) {
+		release(i)
+		r := g.members[i].lockRange()
+		if !fd.inode.TryLock(r) {
+			t.Errorf("write %d is done and holds its lock", i)
+			return
+		}
+		fd.inode.Unlock(r)
+	}
+	writeBlocks(t, &g, fd, p)
+}
+
+// writeBlocks writes each block of p by a write of g.
+func writeBlocks(t *testing.T, g *Group, fd *FD, p []byte) {
+	t.Helper()
+	block := fd.direct.Write
+	n := len(p) / block
+	for i := range n {
+		if a := g.Add(fd, Write, p[i*block:][:block], int64(i*block)); a != Admitted {
+			t.Fatalf("write %d has admission %d", i, a)
+		}
+	}
+	g.Run()
+	for i := range n {
+		if n, err, ok := g.Finish(i); ok && (n != block || err != nil) {
+			t.Errorf("write %d = %d, %v", i, n, err)
+		}
+	}
+	g.Free()
+}

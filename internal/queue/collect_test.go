@@ -171,6 +171,31 @@ func TestCollectFails(t *testing.T) {
 	checkIdle(t, q)
 }
 
+// A completion may raise the eventfd while a goroutine has the token. That wakes the reaper in
+// vain, so the goroutine looks at the ring once it has given the token up.
+func TestCollectorLooksOnceMore(t *testing.T) {
+	k, q, done := heldFake(t, 1) // signalled: no goroutine had the token
+	last, proceed := make(chan struct{}), make(chan struct{})
+	group := make(chan []outcome, 1)
+	go func() {
+		g := Group{Done: func(int) { close(last); <-proceed }}
+		group <- readGroup(q, &g, 2)
+	}()
+	aiotest.Until(t, "the owner collects", func() bool {
+		return q.collector.held() && k.insideNow() == 2
+	})
+	k.complete(2)
+	<-last // the owner collects no more
+	wakes := q.wakes.Load()
+	k.complete(1)
+	aiotest.Until(t, "the reaper is woken", func() bool { return q.wakes.Load() > wakes })
+	wantOpen(t, done...)
+	close(proceed)
+	wantGroup(t, []int64{2}, <-group, nil)
+	want(t, 1, done[0], 1, nil)
+	checkIdle(t, q)
+}
+
 // Crowds come and go. Each time a request may be submitted just as the reaper returns to the
 // poller.
 func TestCollectStartsAndStops(t *testing.T) {

@@ -234,6 +234,41 @@ func TestGroupBesideTheReaper(t *testing.T) {
 	checkIdle(t, q)
 }
 
+// The reaper collects until the group is done, although the crowd is gone.
+func TestGroupKeepsTheReaper(t *testing.T) {
+	const n = 40
+	k, q, done := collectingFake(t, n)
+	group := startGroup(q, 101, 102)
+	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == n-1+2 })
+	k.complete(upTo(n)[1:]...)
+	wantDone(t, upTo(n)[1:], done[1:])
+	still(t, "collecting", q.collector.held)
+	k.complete(101, 102)
+	wantGroup(t, []int64{101, 102}, <-group, nil)
+	checkIdle(t, q)
+}
+
+// Done is called for each request when that is done, and not when all are.
+func TestGroupDone(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	calls := make(chan int, 3)
+	g := Group{Done: func(i int) { calls <- i }}
+	group := make(chan []outcome, 1)
+	go func() { group <- readGroup(q, &g, 1, 2, 3) }()
+	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == 3 })
+	for _, off := range []int64{2, 3, 1} {
+		still(t, "waiting", func() bool { return len(group) == 0 && len(calls) == 0 })
+		k.complete(off)
+		aiotest.Until(t, "Done is called", func() bool { return len(calls) == 1 })
+		if i := <-calls; i != int(off-1) {
+			t.Errorf("Done(%d) for the request at %d", i, off)
+		}
+	}
+	wantGroup(t, upTo(3), <-group, nil)
+	checkIdle(t, q)
+}
+
 // The owner is refused io_getevents(2). The reaper sweeps, for this group and later ones.
 func TestGroupCannotCollect(t *testing.T) {
 	k, q := newFake(t, 64)

@@ -83,3 +83,16 @@ func TestStalledBehindAStuckSubmitter(t *testing.T) {
 	close(hangs)
 	<-a
 }
+
+// The kernel has no memory for a moment, and no completion comes. The timer tries again, and
+// much sooner than for a stuck submitter.
+func TestStalledWithoutACompletion(t *testing.T) {
+	k, q, done := heldFake(t, 1)
+	k.at(submitting, k.calls(submitting)+1, fault{err: syscall.EAGAIN})
+	stalled := start(q, 2)
+	aiotest.Until(t, "the kernel has both", func() bool { return k.insideNow() == 2 })
+	k.complete(2, 1)
+	want(t, 2, stalled, 2, nil)
+	want(t, 1, done[0], 1, nil)
+	checkIdle(t, q)
+}

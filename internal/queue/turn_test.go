@@ -197,3 +197,19 @@ func TestSubmitterLeavesWhenDone(t *testing.T) {
 		})
 	}
 }
+
+// The first call for a group may be stuck. Another submitter takes the rest of the group.
+func TestStuckGroupIsRelieved(t *testing.T) {
+	procs(t, 1)
+	k, q := newFake(t, 64)
+	q.stuckAfter = time.Millisecond
+	hangs := make(chan struct{})
+	k.at(submitting, 1, fault{block: hangs})
+	group := startGroup(q, upTo(20)...)
+	aiotest.Until(t, "the kernel has the rest", func() bool {
+		return len(k.order()) == 20-groupFirst
+	})
+	close(hangs)
+	wantGroup(t, upTo(20), <-group, nil)
+	checkIdle(t, q)
+}

@@ -15,21 +15,71 @@ import (
 
 // makeBusy makes processors busy, and no few requests of d in flight, until over.
 func makeBusy(d *Device) (over func()) {
-	e := use()
-	busy := reflect.ValueOf(e.queue).Elem().FieldByName("busy").FieldByName("on")
+	busy := reflect.ValueOf(use().queue).Elem().FieldByName("busy").FieldByName("on")
 	on := (*atomic.Bool)(unsafe.Pointer(busy.UnsafeAddr()))
 	on.Store(true)
+	fewer := makeCrowd(d)
+	return func() {
+		on.Store(false)
+		fewer()
+	}
+}
+
+// makeCrowd makes no few requests of d in flight, until over.
+func makeCrowd(d *Device) (over func()) {
+	e := use()
 	const all = 1 << 30
 	n := max(e.syncReads, e.syncWrites)
 	for range n {
 		d.lane.TrySync(all)
 	}
 	return func() {
-		on.Store(false)
 		for range n {
 			d.lane.Leave()
 		}
 	}
+}
+
+// A device that has all of its threads in the kernel leaves those of another alone.
+func TestThreadsOfADevice(t *testing.T) {
+	hung, good := NewDevice(64), NewDevice(64)
+	hung.threads.Acquire(hung.threads.Limit())
+	defer hung.threads.Release(hung.threads.Limit())
+	if !good.threads.TryAcquire(1) {
+		t.Fatal("no thread is free beside a device that hangs")
+	}
+	good.threads.Release(1)
+}
+
+// A write that extends its file waits for a thread of the bound.
+func TestThreadsAreBounded(t *testing.T) {
+	aiotest.Guard(t)
+	d := NewDevice(64)
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	defer makeCrowd(d)()
+	d.threads.Acquire(d.threads.Limit())
+	r := Request{Op: Write, Fd: int(file.Fd()), Bufs: One(make([]byte, 4096))}
+	written := make(chan error, 1)
+	go func() {
+		_, err := d.Do(r, true)
+		written <- err
+	}()
+	aiotest.Until(t, "the write waits, or is done", func() bool {
+		_, waiting := d.threads.Load()
+		return waiting == 1 || len(written) > 0
+	})
+	if len(written) > 0 {
+		t.Error("the write has not waited for a thread")
+	}
+	d.threads.Release(d.threads.Limit())
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	check(t, d.threads, 0, 0)
 }
 
 // While processors are busy a request is a system call only if a thread is free. The threads may be

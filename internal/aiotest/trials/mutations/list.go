@@ -50,7 +50,7 @@ var mutations = []mutation{
 	},
 	{
 		"a bounced read returns more than the file has", "internal/fd/read.go",
-		`return b.Scatter(block[skip:n]), nil`, `return b.Scatter(block[skip:]), nil`,
+		`return b.Scatter(block.Bytes[skip:n]), nil`, `return b.Scatter(block.Bytes[skip:]), nil`,
 		tests("model", "/internal/aiotest/model", "."),
 	},
 	{
@@ -62,7 +62,7 @@ var mutations = []mutation{
 	},
 	{
 		"the bounce buffer is not filled before a write", "internal/fd/write.go",
-		`			b.Gather(block)
+		`			b.Gather(block.Bytes)
 `, ``,
 		tests("model", "/internal/aiotest/model", "."),
 	},
@@ -83,15 +83,15 @@ var mutations = []mutation{
 	},
 	{
 		"Sync does nothing when little is in flight", "internal/fd/sync.go",
-		`		defer c.Leave()
-		return fd.syncCall(op)`, `		defer c.Leave()
+		`		defer fd.device.LeaveSync(c)
+		return fd.syncCall(op)`, `		defer fd.device.LeaveSync(c)
 		return nil`,
 		program("powercut"),
 	},
 	{
 		"a short submit ends the batch", "internal/queue/submit.go",
-		`			continue // a short submit: the next call tells why`, `			return`,
-		tests("queue", "/internal/queue", "."),
+		`			continue // a short submit: the next call tells why`, `			return true`,
+		tests("queue", "/internal/queue", "^TestShortSubmit|^TestFullContext"),
 	},
 	{
 		"EINTR is passed on", "libaio/events.go",
@@ -99,9 +99,9 @@ var mutations = []mutation{
 		tests("libaio", "/libaio", "."),
 	},
 	{
-		"an event is dropped now and then", "internal/queue/reap.go",
+		"an event is dropped now and then", "internal/queue/collect.go",
 		`		s.finish(events[i].Res)
-`, `		if events[i].Data != 7 || runtime.NumGoroutine()%31 > 0 {
+`, `		if runtime.NumGoroutine()%31 > 0 {
 			s.finish(events[i].Res)
 		}
 `,
@@ -141,23 +141,23 @@ var mutations = []mutation{
 		program("powercut", "-seed", "1"),
 	},
 	{
-		"the reaper returns to the poller before quiet completions", "internal/queue/reap.go",
-		`return q.quiet.Load() == 0 || !q.collecting.CompareAndSwap(false, true)`, `return true`,
+		"the reaper returns to the poller before quiet completions", "internal/queue/collect.go",
+		`bool { return c.word.CompareAndSwap(token, 0) }`, `bool { return c.word.Add(-token) >= 0 }`,
 		tests("queue", "/internal/queue", "^TestCollect"),
 	},
 	{
 		"a semaphore grants a unit too many", "internal/sched/semaphore.go",
-		`		if state&1 != 0 || state>>1+units > s.limit {`, `		if state&1 != 0 || state>>1+units > s.limit+1 {`,
+		`		if w&usedMask+n > w>>leaseShift {`, `		if w&usedMask+n > w>>leaseShift+1 {`,
 		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
 	{
 		"a later Acquire overtakes an earlier one", "internal/sched/semaphore.go",
-		`		if state&1 != 0 || state>>1+units > s.limit {`, `		if state>>1+units > s.limit {`,
+		`	if s.waiting.Load() > 0 {`, `	if false {`,
 		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
 	{
 		"when the context of an Acquire ends, no unit goes to those behind it", "internal/sched/semaphore.go",
-		`	s.grant() // those behind may need less
+		`	s.sem.grant() // the calls behind may need less
 `, ``,
 		tests("sched", "/internal/sched", "^TestSemaphore"),
 	},
@@ -180,7 +180,7 @@ var mutations = []mutation{
 	},
 	{
 		"an abandoned read has the caller's buffer", "completion.go",
-		`	read := func() (int, error) { return f.ReadAt(buf, off) }`, `	read := func() (int, error) { return f.ReadAt(p, off) }`,
+		`	read := func() (int, error) { return f.ReadAt(buf.Bytes, off) }`, `	read := func() (int, error) { return f.ReadAt(p, off) }`,
 		tests("contexts", "", "^TestContext"),
 	},
 	{
@@ -198,7 +198,7 @@ var mutations = []mutation{
 	},
 	{
 		"a short member of a Batch is not finished", "internal/fd/group.go",
-		`case m.err == nil && m.n == len(m.p):`, `case m.err == nil:`,
+		`case err == nil && n == len(m.p):`, `case err == nil:`,
 		tests("batches", "", "^TestBatch"),
 	},
 	{
@@ -220,21 +220,17 @@ var mutations = []mutation{
 		tests("streams", "/stream", "^TestLastRoom$"),
 	},
 	{
-		"after a Batch no goroutine collects the quiet completions", "internal/queue/group.go",
-		`	if !q.stopCollecting() {
-		go q.collectFn()
-		return
-	}
-`, `	if !q.stopCollecting() {
-		return
-	}
+		"after a Batch no goroutine collects the quiet completions", "internal/queue/collect.go",
+		`			if g != nil {
+				go q.collector.collectFn()
+`, `			if g != nil {
 `,
 		tests("queue", "/internal/queue", "^TestGroup"),
 	},
 	{
-		"no request is a system call because processors are busy", "internal/queue/queue.go",
-		`	if !q.Busy() {
-		return false`, `	if !q.Busy() || q.depth > 0 {
+		"no request is a system call because processors are busy", "internal/queue/lane.go",
+		`	if !l.q.Busy() {
+		return false`, `	if !l.q.Busy() || l.q.depth > 0 {
 		return false`,
 		tests("concurrency", "/internal/aiotest/concurrency", "^TestBusyProcessors$"),
 	},
@@ -245,14 +241,133 @@ var mutations = []mutation{
 	},
 	{
 		"a submitter after EAGAIN waits for a stuck one", "internal/queue/submit.go",
-		`	q.watchSubmitters(k)
-	return true`, `	return true`,
+		`	l.relief.Reset(stallFor)
+`, ``,
 		tests("queue", "/internal/queue", "^TestStalled"),
 	},
 	{
-		"sweep gives up while the ring cannot be read", "internal/queue/reap.go",
+		"sweep gives up while the ring cannot be read", "internal/queue/collect.go",
 		`		if err == errGone {`, `		if err != nil {`,
 		tests("queue", "/internal/queue", "^TestSweep"),
+	},
+	{
+		"a request that finds no room for a submitter sets no relief timer", "internal/queue/lane.go",
+		`		l.watch(l.stuckAfter)
+		l.mu.Unlock()
+		return false`, `		l.mu.Unlock()
+		return false`,
+		tests("queue", "/internal/queue", "^TestStuck"),
+	},
+	{
+		"a submitter leaves requests pending without the relief timer", "internal/queue/submit.go",
+		`	if l.pending.len() > 0 {
+		l.watch(l.stuckAfter)
+	}
+	l.mu.Unlock()
+}`, `	l.mu.Unlock()
+}`,
+		tests("queue", "/internal/queue", "^TestStuck"),
+	},
+	{
+		"after EAGAIN requests wait as long as for a stuck submitter", "internal/queue/submit.go",
+		`	l.watched, l.seen = true, l.pushes
+	l.relief.Reset(stallFor)
+`, ``,
+		tests("queue", "/internal/queue", "^TestStalled"),
+	},
+	{
+		"a quiet completion does not hold the token", "internal/queue/collect.go",
+		`	relies := q.collector.rely(len(slots))`, `	relies := q.collector.held()`,
+		tests("queue", "/internal/queue", "^TestCollect"),
+	},
+	{
+		"a goroutine that has given the token up does not look at the ring", "internal/queue/collect.go",
+		`	q.drain(events)
+}`, `}`,
+		tests("queue", "/internal/queue", "^TestCollect"),
+	},
+	{
+		"the owner of a group does not rely on the goroutine that collects", "internal/queue/group.go",
+		`	for g.quiet && !collects && !g.relies {`, `	for false {`,
+		tests("queue", "/internal/queue", "^TestGroup"),
+	},
+	{
+		"an owner that may not collect does not rely on the goroutine that does", "internal/queue/collect.go",
+		`				g.relies = q.collector.rely(1)
+`, ``,
+		tests("queue", "/internal/queue", "^TestGroup"),
+	},
+	{
+		"the Done of a group is not called", "internal/queue/queue.go",
+		`	if g.Done != nil {
+		g.Done(s.index)
+	}
+`, ``,
+		tests("queue", "/internal/queue", "^TestGroup"),
+	},
+	{
+		"a device may have all that the others leave", "internal/sched/semaphore.go",
+		`	may := (left + 1) / 2`, `	may := left`,
+		tests("sched", "/internal/sched", "^TestShares"),
+	},
+	{
+		"a device gives back a lease that is in use", "internal/sched/semaphore.go",
+		`		now := max(n, used)`, `		now := n`,
+		tests("sched", "/internal/sched", "^TestShares"),
+	},
+	{
+		"all devices have the threads of one", "internal/sched/device.go",
+		`		threads:  process.threads.Share(0),
+		bounce:   process.bounce.Share(0),
+		copies:   process.copies.Share(0),
+	}
+}`, `		threads:  threadsOfAll,
+		bounce:   process.bounce.Share(0),
+		copies:   process.copies.Share(0),
+	}
+}
+
+var threadsOfAll = process.threads.Share(0)`,
+		tests("sched", "/internal/sched", "^TestThreads"),
+	},
+	{
+		"a write that extends its file takes no thread", "internal/sched/sched.go",
+		`	d.threads.Acquire(1)
+	defer d.threads.Release(1)
+	return Transfer(r)`, `	return Transfer(r)`,
+		tests("sched", "/internal/sched", "^TestThreads"),
+	},
+	{
+		"a bounce buffer is not given back", "internal/fd/bounce.go",
+		`	d.ReleaseBounce(cap(b.Bytes))
+`, ``,
+		tests("bounce", "/internal/fd", "^TestBounce"),
+	},
+	{
+		"a bounce buffer is given back as what was used of it", "internal/fd/bounce.go",
+		`	d.ReleaseBounce(cap(b.Bytes))`, `	d.ReleaseBounce(len(b.Bytes))`,
+		tests("bounce", "/internal/fd", "^TestBounce"),
+	},
+	{
+		"a member of a Batch is locked until all are done", "internal/fd/group.go",
+		`	if g.group.Done == nil {
+		g.group.Done = g.done
+	}
+	if len(g.members) > 0 {
+		g.device.Run(&g.group)
+	}`, `	if len(g.members) > 0 {
+		g.device.Run(&g.group)
+	}
+	for i := range g.members {
+		g.done(i)
+	}`,
+		tests("groups", "/internal/fd", "^TestGroup"),
+	},
+	{
+		"a member of a Batch is never unlocked", "internal/fd/group.go",
+		`		m.fd.inode.Unlock(m.lockRange())
+`, ``,
+		tests("groups", "/internal/fd", "^TestGroup"),
 	},
 	{
 		"Head returns all of the buffers", "internal/queue/request.go",
