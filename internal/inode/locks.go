@@ -98,18 +98,19 @@ func (n *Inode) Unlock(r Range) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop(r)
-	l.grant()
+	l.grant(r)
 }
 
-// grant wakes, in order, every waiter that no entry and no earlier waiter blocks. The caller
-// holds l.mu.
-func (l *locks) grant() {
+// grant wakes, in order, every waiter that no entry and no earlier waiter blocks, now that r is
+// released. A waiter that does not conflict with r is blocked by something else, as before. The
+// caller holds l.mu, and may be the goroutine that delivers the completions of all devices.
+func (l *locks) grant(r Range) {
 	if len(l.waiting) == 0 {
 		return
 	}
 	blocked := l.waiting[:0]
 	for _, w := range l.waiting {
-		if l.blocked(w.want, blocked) {
+		if !conflict(w.want, r) || l.blocked(w.want, blocked) {
 			blocked = append(blocked, w)
 			continue
 		}
