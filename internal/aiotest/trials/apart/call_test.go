@@ -70,15 +70,15 @@ var writes = []call{
 	},
 	{
 		name:    "Batches of 16 writes",
-		prepare: func(t *testing.T, d *disk) { clean(t, d.direct, slots*slot) },
+		prepare: func(t *testing.T, d *disk) { clean(t, d.batched, slots*batch*slot) },
 		do: func(d *disk, i int) error {
 			var b aio.Batch
 			for j := i * batch; j < (i+1)*batch; j++ {
-				b.WriteAt(d.direct, contents()[j%slots], int64(j%slots)*slot)
+				b.WriteAt(d.batched, contents()[j%slots], int64(j)*slot)
 			}
 			return b.Do(context.Background())
 		},
-		check: func(d *disk, n int) error { return written(d.direct, n*batch, 0, slot) },
+		check: func(d *disk, n int) error { return written(d.batched, n*batch, 0, slot) },
 	},
 	{
 		name:    "abandoned writes",
@@ -203,11 +203,11 @@ func same(got, want []byte, i int) error {
 // written checks bytes lo to hi of the first n slots of f.
 func written(f *aio.File, n, lo, hi int) error {
 	p := aio.AlignedBuffer(slot)
-	for i := range min(n, slots) {
+	for i := range n {
 		if _, err := f.ReadAt(p, int64(i)*slot); err != nil {
 			return err
 		}
-		if err := same(p[lo:hi], contents()[i][lo:hi], i); err != nil {
+		if err := same(p[lo:hi], contents()[i%slots][lo:hi], i); err != nil {
 			return err
 		}
 	}

@@ -18,15 +18,15 @@ const (
 	mib = 1 << 20
 
 	slot       = 4 * kib
-	slots      = 2048 // of direct and cached, one for each call
+	slots      = 2048 // one for each call
 	largeSlots = 64   // of large, of 1 MiB each
 	smallFiles = 300  // more than there are threads
 )
 
-// disk is the filesystem of all disks, large enough for their files.
+// filesystem is that of all disks, large enough for their files.
 var filesystem = func() aiotest.Filesystem {
 	f := aiotest.Ext4
-	f.Size = 256 * mib
+	f.Size = 384 * mib
 	return f
 }()
 
@@ -34,12 +34,14 @@ var filesystem = func() aiotest.Filesystem {
 type disk struct {
 	dir           string
 	hang, release func() error
+	slow          func() error // release ends it
 
-	direct *aio.File // slots of slot bytes
-	odd    *aio.File // direct; the same
-	large  *aio.File // direct; slots of 1 MiB
-	cached *aio.File // buffered; slots of slot bytes
-	small  []*aio.File
+	direct  *aio.File // slots of slot bytes
+	odd     *aio.File // direct; the same
+	cached  *aio.File // buffered; the same
+	batched *aio.File // direct; batch slots for each call
+	large   *aio.File // direct; slots of 1 MiB
+	small   []*aio.File
 }
 
 // newFrozen returns a disk that hangs as a frozen filesystem.
@@ -78,6 +80,7 @@ func newStalled(t *testing.T, k *keeper) *disk {
 	return newDisk(t, &disk{
 		dir:     dir,
 		hang:    func() error { return k.do(stallOrder, dir) },
+		slow:    func() error { return k.do(slowOrder, dir) },
 		release: func() error { return k.do(releaseOrder, dir) },
 	})
 }
@@ -102,6 +105,7 @@ func newDisk(t *testing.T, d *disk) *disk {
 	d.odd = d.file(t, "odd", aio.O_DIRECT, slots*slot)
 	d.large = d.file(t, "large", aio.O_DIRECT, largeSlots*mib)
 	d.cached = d.file(t, "cached", 0, slots*slot)
+	d.batched = d.file(t, "batched", aio.O_DIRECT, slots*batch*slot)
 	for i := range smallFiles {
 		d.small = append(d.small, d.file(t, fmt.Sprint("small", i), aio.O_DIRECT*(i%2), slot))
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/go-aio/aio/internal/aiotest/trials/fusedisk"
 )
 
-// A keeper is a process that makes disks hang and makes them answer again. A process whose own
+// A keeper is a process that makes disks hang or slow, and makes them answer again. A process whose own
 // threads hang in the kernel cannot be ended, so it must not be the only one that can free them.
 type keeper struct {
 	mu     sync.Mutex
@@ -30,11 +30,15 @@ type keeper struct {
 // longest bounds the time that a disk hangs, whatever has become of the test.
 const longest = 60 * time.Second
 
+// slowness is how long a request of a slow disk takes.
+const slowness = 50 * time.Millisecond
+
 // The orders of a keeper, each with a path.
 const (
 	freezeOrder  = "freeze"
 	thawOrder    = "thaw"
 	stallOrder   = "stall"
+	slowOrder    = "slow"
 	releaseOrder = "release"
 )
 
@@ -138,6 +142,12 @@ func obey(hung map[string]func() error, disk *fusedisk.Disk, order, path string)
 		end = sync.OnceValue(func() error {
 			disk.Inject(nil)
 			close(released)
+			return nil
+		})
+	case slowOrder:
+		disk.Inject(func(fusedisk.Request) fusedisk.Fault { return fusedisk.Fault{Delay: slowness} })
+		end = sync.OnceValue(func() error {
+			disk.Inject(nil)
 			return nil
 		})
 	default:

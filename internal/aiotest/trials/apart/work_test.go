@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/pprof"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/internal/aiotest"
@@ -96,7 +100,7 @@ func (w work) rate(t *testing.T, d *disk, during time.Duration) float64 {
 		})
 	}
 	if !within(during+stuckAfter, all.Wait) {
-		t.Errorf("%s: a call is stuck\n%s", w.name, aiotest.Stacks())
+		t.Errorf("%s: a call is stuck\n%s", w.name, stacks())
 		return 0
 	}
 	return float64(n.Load()) / time.Since(begin).Seconds()
@@ -133,6 +137,38 @@ func within(limit time.Duration, wait func()) bool {
 	case <-time.After(limit):
 		return false
 	}
+}
+
+// stacks returns the stacks of all goroutines, each once with its number.
+func stacks() string {
+	var text strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&text, 1)
+	return text.String()
+}
+
+// settle waits until the calls that have been started are where they hang, and the process is idle
+// but for trifles. It waits for a few seconds at most.
+func settle(t *testing.T) {
+	t.Helper()
+	const look, trifle = 50 * time.Millisecond, 5 * time.Millisecond
+	for range 60 {
+		before := processorTime(t)
+		time.Sleep(look)
+		if processorTime(t)-before < trifle {
+			return
+		}
+	}
+	t.Logf("the process is not idle while calls hang")
+}
+
+// processorTime returns the processor time of the process, that in the kernel included.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
 // tasks returns the number of threads of the process.
