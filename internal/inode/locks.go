@@ -101,15 +101,17 @@ func (n *Inode) Unlock(r Range) {
 	*list = (*list)[:last]
 	l.byClass[r.Class]--
 	if len(l.waiting) > 0 {
-		l.grant()
+		l.grant(r)
 	}
 }
 
-// grant wakes, in order, every waiter that no entry and no earlier waiter blocks.
-func (l *locks) grant() {
+// grant wakes, in order, every waiter that no entry and no earlier waiter blocks, now that r is
+// released. A waiter that does not conflict with r is blocked by something else, as before. The
+// caller may be the goroutine that delivers the completions of all devices.
+func (l *locks) grant(r Range) {
 	blocked := l.waiting[:0]
 	for _, w := range l.waiting {
-		if l.try(w.want, blocked) {
+		if conflict(w.want, r) && l.try(w.want, blocked) {
 			w.granted <- struct{}{}
 		} else {
 			blocked = append(blocked, w)

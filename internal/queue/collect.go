@@ -159,6 +159,7 @@ func (q *Queue) collect(events []libaio.Event, g *Group) {
 		// Requests on a disk that hangs make a crowd, of which no share will come soon.
 		if most = maxEvents; got < n {
 			most = got + 1
+			q.noteHung()
 		}
 		q.deliver(events[:got])
 	}
@@ -170,6 +171,34 @@ const hungTimeout = 10 * time.Millisecond
 
 // moving returns the number of requests in the kernel on devices that do not hang.
 func (q *Queue) moving() int64 { return q.inKernel.Load() - q.hung.Load() }
+
+// hungAfter is how long a device completes nothing until it counts as one that hangs. A crowd that
+// includes it keeps the requests of others waiting for collectTimeout each.
+const hungAfter = 10 * time.Millisecond
+
+// noteHung counts the requests on devices that have completed none since it looked last. It does
+// nothing if that is less than hungAfter ago. The next completion of a device ends its count.
+func (q *Queue) noteHung() {
+	now, last := int64(sinceEpoch()), q.hungNoted.Load()
+	if now-last < int64(hungAfter) || !q.hungNoted.CompareAndSwap(last, now) {
+		return
+	}
+	for l := range q.each {
+		delivered := l.delivered.Load()
+		if delivered == l.last {
+			n := max(l.inKernel(), 0)
+			q.hung.Add(n - l.hung.Swap(n))
+		}
+		l.last = delivered
+	}
+}
+
+// moves ends the count of noteHung: the device of l has completed a request.
+func (l *Lane) moves() {
+	if l.hung.Load() != 0 {
+		l.q.hung.Add(-l.hung.Swap(0))
+	}
+}
 
 // enough reports whether a goroutine that collects for g, or for a crowd, may stop.
 func (q *Queue) enough(g *Group) bool {
@@ -291,6 +320,7 @@ func (q *Queue) deliver(events []libaio.Event) {
 		}
 		q.clearQuiet(s)
 		l.delivered.Add(1)
+		l.moves()
 		s.finish(events[i].Res)
 		if l.stalled.Load() && l.stalled.CompareAndSwap(true, false) {
 			go l.resumeFn()

@@ -227,3 +227,47 @@ func TestCollectStartsAndStops(t *testing.T) {
 		t.Logf("procs=%d: %d calls of collect, %d of submit", p, k.calls(collecting), k.calls(submitting))
 	}
 }
+
+// Requests on a device that completes none are no crowd, until it completes one.
+func TestHungRequestsAreNoCrowd(t *testing.T) {
+	q := newQueue(DefaultDepth, nil)
+	hangs, moves := q.Lane(), q.Lane()
+	enter := func(l *Lane, n int64) {
+		l.taken.Add(n)
+		q.inKernel.Add(n)
+	}
+	leave := func(l *Lane) {
+		l.delivered.Add(1)
+		l.moves()
+		q.inKernel.Add(-1)
+	}
+	note := func() {
+		q.hungNoted.Store(int64(sinceEpoch() - hungAfter))
+		q.noteHung()
+	}
+	want := func(what string, n int64) {
+		t.Helper()
+		if got := q.moving(); got != n {
+			t.Errorf("%s: %d requests move, want %d", what, got, n)
+		}
+	}
+	enter(hangs, 3*collectFrom)
+	enter(moves, 4)
+	leave(hangs)
+	leave(moves)
+	note()
+	want("both have completed one", 3*collectFrom-1+3)
+	leave(moves)
+	q.noteHung()
+	want("it looked a moment ago", 3*collectFrom-1+2)
+	note()
+	want("one hangs", 2)
+	enter(moves, 5)
+	leave(moves)
+	note()
+	want("it still hangs", 2+5-1)
+	leave(hangs)
+	want("it hangs no more", 3*collectFrom-2+2+5-1)
+	note()
+	want("the other hangs", 3*collectFrom-2)
+}

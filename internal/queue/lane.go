@@ -24,6 +24,7 @@ type Lane struct {
 	taken     atomic.Int64 // requests that io_submit(2) took
 	delivered atomic.Int64 // of these, requests whose events have been taken
 	refused   atomic.Int64 // requests that io_submit(2) did not take
+	hung      atomic.Int64 // requests that count in Queue.hung
 	stalled   atomic.Bool  // the kernel has lately answered EAGAIN; see stall
 	busyCalls atomic.Int64 // system calls that were made because processors were busy
 
@@ -42,7 +43,7 @@ type Lane struct {
 	watched    bool        // it is set
 	patience   time.Duration
 	seen       uint64 // pushes, when it was set
-	last       int64  // delivered, as of the last patrol
+	last       int64  // delivered, as of the last noteHung
 	counts
 }
 

@@ -30,7 +30,8 @@ type Queue struct {
 
 	collector collector
 	inKernel  atomic.Int64 // requests that io_submit(2) took and that have not been delivered
-	hung      atomic.Int64 // of these, on devices that have lately not completed any; see patrol
+	hung      atomic.Int64 // of these, on devices that have lately not completed any; see noteHung
+	hungNoted atomic.Int64 // when noteHung looked last, since epoch
 	procs     atomic.Int32 // GOMAXPROCS, looked up now and then
 	busy      busyState
 	dog       watchdog

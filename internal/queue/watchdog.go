@@ -50,6 +50,7 @@ func (q *Queue) guard() {
 
 // patrol makes one check; the timer calls it.
 func (q *Queue) patrol() {
+	q.noteHung()
 	now, forgotten := q.survey()
 	stood := q.dog.stands
 	q.dog.stands = now == q.dog.last && (forgotten || q.kernel.waiting())
@@ -63,21 +64,13 @@ func (q *Queue) patrol() {
 	}
 }
 
-// survey returns what has been done so far, and whether a pending request is forgotten. It notes
-// how many requests are on devices that have completed none since the last survey.
+// survey returns what has been done so far, and whether a pending request is forgotten.
 func (q *Queue) survey() (now progress, forgotten bool) {
-	hung := int64(0)
 	for l := range q.each {
-		delivered := l.delivered.Load()
-		if delivered == l.last {
-			hung += l.inKernel()
-		}
-		l.last = delivered
-		now.delivered += delivered
+		now.delivered += l.delivered.Load()
 		now.pushes += l.pushes
 		forgotten = forgotten || l.pending.len() > 0 && !l.watched
 	}
-	q.hung.Store(hung)
 	now.collects = q.collects.Load()
 	return now, forgotten
 }
