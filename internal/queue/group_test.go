@@ -257,10 +257,12 @@ func TestGroupDone(t *testing.T) {
 	group := make(chan []outcome, 1)
 	go func() { group <- readGroup(q, &g, 1, 2, 3) }()
 	aiotest.Until(t, "the group is in the kernel", func() bool { return k.insideNow() == 3 })
-	for _, off := range []int64{2, 3, 1} {
-		still(t, "waiting", func() bool { return len(group) == 0 && len(calls) == 0 })
+	for done, off := range []int64{2, 3, 1} {
 		k.complete(off)
-		aiotest.Until(t, "Done is called", func() bool { return len(calls) == 1 })
+		aiotest.Until(t, "the request is done", func() bool { return g.left.Load() <= int64(3-done) })
+		if len(calls) != 1 {
+			t.Fatalf("%d calls of Done for the request at %d", len(calls), off)
+		}
 		if i := <-calls; i != int(off-1) {
 			t.Errorf("Done(%d) for the request at %d", i, off)
 		}
@@ -279,6 +281,7 @@ func TestGroupCannotCollect(t *testing.T) {
 	aiotest.Until(t, "the group is in the kernel, and no goroutine collects", func() bool {
 		return k.insideNow() == 20 && q.collector.refused.Load()
 	})
+	still(t, "collecting for the group", q.collector.held)
 	k.complete(upTo(20)...)
 	wantGroup(t, upTo(20), <-group, nil)
 	aiotest.Until(t, "the reaper is back at the poller", func() bool {

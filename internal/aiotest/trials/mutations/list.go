@@ -148,7 +148,7 @@ var mutations = []mutation{
 	{
 		"a semaphore grants a unit too many", "internal/sched/semaphore.go",
 		`		if w&usedMask+n > w>>leaseShift {`, `		if w&usedMask+n > w>>leaseShift+1 {`,
-		tests("sched", "/internal/sched", "^TestSemaphore"),
+		tests("sched", "/internal/sched", "^TestSemaphoreIsFirst"),
 	},
 	{
 		"a later Acquire overtakes an earlier one", "internal/sched/semaphore.go",
@@ -308,7 +308,7 @@ var mutations = []mutation{
 	{
 		"a device may have all that the others leave", "internal/sched/semaphore.go",
 		`	may := (left + 1) / 2`, `	may := left`,
-		tests("sched", "/internal/sched", "^TestShares"),
+		tests("sched", "/internal/sched", "^TestSharesStress"),
 	},
 	{
 		"a device gives back a lease that is in use", "internal/sched/semaphore.go",
