@@ -42,6 +42,7 @@ type Execution struct {
 	timers  []*Timer
 	areas   []area
 	classes map[uint64]*class
+	every   bool // no operation goes on at once for its class
 	current *task
 	last    *task // the latest that took a step that matters to others
 	spawned int

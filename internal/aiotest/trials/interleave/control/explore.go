@@ -17,7 +17,6 @@ type Program func(x *Execution) World
 type Limits struct {
 	Preemptions int           // switches away from a goroutine that could go on; negative: any
 	Time        time.Duration // for all
-	Executions  int           // of Random
 	Seed        uint64        // of Random
 }
 
@@ -26,6 +25,7 @@ type Report struct {
 	Executions int
 	States     int // that differ
 	Steps      int
+	Took       time.Duration
 	Expiries   int  // timeouts that passed because nothing else could go on
 	Complete   bool // nothing within the bound is left to explore
 	Err        error
@@ -35,8 +35,12 @@ type Report struct {
 // mostSteps bounds an execution.
 const mostSteps = 5000
 
+// begin begins an execution. Without classes each operation lets the scheduler choose.
 func begin(p Program, classes map[uint64]*class, trace func(string)) *Execution {
-	x := &Execution{Procs: 1, classes: classes, trace: trace}
+	x := &Execution{Procs: 1, every: classes == nil, classes: classes, trace: trace}
+	if x.every {
+		x.classes = make(map[uint64]*class)
+	}
 	running = x
 	x.world = p(x)
 	return x
@@ -70,12 +74,13 @@ type explorer struct {
 // Explore runs p in all orders within the limits, until there is an error.
 func Explore(p Program, limits Limits) Report {
 	e := &explorer{program: p, limits: limits, classes: make(map[uint64]*class)}
+	started := time.Now()
 	defer func() { running = nil }()
-	for started := time.Now(); ; {
+	for {
 		e.seen, e.path = make(map[uint64]uint8), nil
 		again := e.all(started)
 		e.report.States = len(e.seen)
-		if !again {
+		if e.report.Took = time.Since(started); !again {
 			return e.report
 		}
 	}
@@ -200,15 +205,12 @@ func (e *explorer) replay() (lines []string) {
 
 // Random runs p in random orders. The goroutine that has the highest priority goes on, and a few
 // times in each execution the one that runs gets the lowest (probabilistic concurrency testing).
-func Random(p Program, limits Limits) Report {
+func Random(p Program, limits Limits) (report Report) {
 	defer func() { running = nil }()
-	var report Report
-	classes := make(map[uint64]*class)
 	started := time.Now()
 	length := 100
-	for n := range limits.Executions {
-		seed := limits.Seed + uint64(n)
-		x := begin(p, classes, nil)
+	for seed := limits.Seed; report.Took < limits.Time; seed++ {
+		x := begin(p, nil, nil)
 		err := x.random(seed, length)
 		x.end()
 		report.Executions++
@@ -216,17 +218,14 @@ func Random(p Program, limits Limits) Report {
 		report.Expiries += x.Expiry
 		if err != nil {
 			report.Err = fmt.Errorf("seed %d: %w", seed, err)
-			x := begin(p, classes, func(line string) { report.Schedule = append(report.Schedule, line) })
+			x := begin(p, nil, func(line string) { report.Schedule = append(report.Schedule, line) })
 			x.random(seed, length)
 			x.end()
-			return report
+			break
 		}
 		length = max(length, x.steps)
-		if time.Since(started) > limits.Time {
-			return report
-		}
+		report.Took = time.Since(started)
 	}
-	report.Complete = true
 	return report
 }
 

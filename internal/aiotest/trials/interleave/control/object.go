@@ -139,6 +139,8 @@ func (x *Execution) free(t *task) bool {
 		return false
 	case t.op.object == nil:
 		return true
+	case x.every:
+		return false
 	case t.op.kind == opReceive:
 		return !x.classOf(t.op.object).severalReceivers
 	}

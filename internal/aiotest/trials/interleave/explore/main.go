@@ -17,57 +17,62 @@ import (
 func main() {
 	only := flag.String("only", "", "run programs whose name has this `text`")
 	each := flag.Duration("each", 10*time.Second, "the longest that orders of one program are tried")
-	random := flag.Duration("random", 0, "also try random orders of each program for so long")
+	random := flag.Duration("random", time.Second, "then try random orders for so long, unless all were tried")
 	seed := flag.Uint64("seed", 1, "the first of the random orders")
-	preemptions := flag.Int("preemptions", -2, "bound on preemptions: -1 for none")
 	first := flag.Bool("first", false, "end with the first failure")
 	flag.Parse()
 	failed := false
 	for i := range programs {
 		p := &programs[i]
-		if !strings.Contains(p.name, *only) {
+		if !strings.Contains(p.name, *only) || failed && *first {
 			continue
 		}
-		limits := control.Limits{Time: *each, Preemptions: p.preemptions, Seed: *seed, Executions: 1 << 40}
-		if *preemptions > -2 {
-			limits.Preemptions = *preemptions
-		}
 		run := func(x *control.Execution) control.World { return newWorld(p, x) }
-		failed = show(p.name, bound(limits), limits, control.Explore, run) || failed
-		if limits.Time = *random; *random > 0 {
-			failed = show(p.name, "random", limits, control.Random, run) || failed
+		complete, ok := systematic(p.name, run, *each)
+		if ok && !complete {
+			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
 		}
-		if failed && *first {
-			break
-		}
+		failed = failed || !ok
 	}
 	if failed {
 		os.Exit(1)
 	}
 }
 
-func bound(l control.Limits) string {
-	if l.Preemptions < 0 {
-		return "all orders"
+// bounds are tried one after the other. The last is none.
+var bounds = []int{0, 1, 2, 3, 4, 5, -1}
+
+// systematic tries all orders with few preemptions, and then with more, for so long. It returns
+// whether these were all orders that there are.
+func systematic(name string, run control.Program, most time.Duration) (complete, ok bool) {
+	for _, n := range bounds {
+		r := control.Explore(run, control.Limits{Time: most, Preemptions: n})
+		most -= r.Took
+		if !r.Complete || n == -1 || r.Err != nil {
+			return r.Complete, show(name, bound(n), r)
+		}
+		show(name, bound(n), r)
 	}
-	return fmt.Sprintf("up to %d preemptions", l.Preemptions)
+	return false, true
 }
 
-func show(
-	name, how string, limits control.Limits,
-	explore func(control.Program, control.Limits) control.Report, run control.Program,
-) (failed bool) {
-	began := time.Now()
-	r := explore(run, limits)
-	end := "complete"
-	if !r.Complete {
-		end = "not complete"
+func bound(n int) string {
+	if n < 0 {
+		return "all orders"
 	}
-	fmt.Printf("%s: %s: %s, %d executions, %d states, %d steps, %d timeouts, %.1f s\n", name, how, end,
-		r.Executions, r.States, r.Steps, r.Expiries, time.Since(began).Seconds())
+	return fmt.Sprintf("%d preemptions", n)
+}
+
+func show(name, how string, r control.Report) (ok bool) {
+	end := ""
+	if !r.Complete {
+		end = " so far"
+	}
+	fmt.Printf("%s: %s: %d executions, %d states, %d steps, %d timeouts, %.1f s%s\n", name, how,
+		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds(), end)
 	if r.Err == nil {
-		return false
+		return true
 	}
 	fmt.Printf("FAIL %s: %v\n\t%s\n", name, r.Err, strings.Join(r.Schedule, "\n\t"))
-	return true
+	return false
 }
