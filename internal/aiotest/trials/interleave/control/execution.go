@@ -1,0 +1,454 @@
+// Package control runs goroutines one at a time, and decides at each operation on shared memory
+// which of them goes on. It has stand-ins for what a concurrent package uses of sync, sync/atomic,
+// time and runtime, under the same names. The functions Explore and Random run a program again and
+// again, in all orders or in many.
+package control
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"runtime/debug"
+)
+
+// A World is what surrounds the goroutines of one execution: the kernel, and what is expected.
+type World interface {
+	// Actions returns the number of things that may happen in the environment now.
+	Actions() int
+	// Act makes one of them happen, and describes it if it is asked to.
+	Act(action int)
+	// Describe describes it.
+	Describe(action int) string
+	// Hash returns a hash of all plain memory, and of the environment.
+	Hash() uint64
+	// Check returns an error if an invariant does not hold. No goroutine runs meanwhile.
+	Check() error
+	// Waits reports whether a call has not returned yet.
+	Waits() bool
+	// Expired is called when a timer runs because nothing else could go on.
+	Expired(*Timer) error
+	// End returns an error if something is left over. Nothing can go on any more.
+	End() error
+}
+
+// An Execution is one run of a program.
+type Execution struct {
+	Procs   int  // as GOMAXPROCS(0) returns it
+	Reuse   bool // pools give back what was put into them
+	Early   int  // times that a timeout may pass although something else can go on
+	Expiry  int  // times that a timeout has passed because nothing else could go on
+	world   World
+	tasks   []*task
+	timers  []*Timer
+	areas   []area
+	classes map[uint64]*class
+	every   bool // no operation goes on at once for its class
+	current *task
+	last    *task // the latest that took a step that matters to others
+	spawned int
+	made    int
+	now     int64
+	sum     uint64 // of the contributions of all objects
+	moves   []move
+	changed bool // a class is not what earlier executions took it for
+	err     error
+	trace   func(line string)
+	steps   int
+}
+
+// running is the execution under way. There is one at a time.
+var running *Execution
+
+// A task is a goroutine.
+type task struct {
+	id       uint64
+	name     string
+	parent   *Execution
+	next     func() (struct{}, bool)
+	stop     func()
+	yield    func(struct{}) bool
+	op       op
+	outcome  int
+	deadline int64 // of op; never if it has none
+	expired  bool
+	history  uint64 // a hash of all that the goroutine has seen
+	spawned  int
+	made     int
+	ended    bool
+	where    string // of op in the program, if there is a trace
+}
+
+const never = 1<<63 - 1
+
+// An op is what a goroutine is about to do.
+type op struct {
+	kind     kind
+	object   *object
+	value    int64
+	mutex    *Mutex
+	channel  waiter
+	ready    func() bool // nil: always
+	outcomes func() uint // the set of outcomes among which the scheduler chooses; nil: {0}
+	last     bool        // only when nothing else can go on, be it time
+	what     string
+}
+
+type kind uint8
+
+const (
+	opNone kind = iota // concerns no other goroutine
+	opLoad
+	opAdd   // the result is not used
+	opWrite // stores, or compares and swaps
+	opLock
+	opUnlock
+	opSend
+	opReceive
+	opLen
+	opSleep
+	opCall
+)
+
+var kinds = [...]string{
+	"start or yield", "load", "add", "write", "lock", "unlock", "send", "receive", "len", "sleep", "call",
+}
+
+// A waiter is a channel of any type.
+type waiter interface {
+	empty() bool
+	full() bool
+}
+
+// A move is what the scheduler may do next: it lets a task go on, makes the environment act, or
+// lets time pass.
+type move struct {
+	task    *task
+	outcome int
+	action  int
+	time    bool
+}
+
+type killed struct{}
+
+// Go starts a goroutine.
+func Go(fn func()) { spawn("", fn) }
+
+// Start starts a goroutine that has a name.
+func (x *Execution) Start(name string, fn func()) { spawn(name, fn) }
+
+func spawn(name string, fn func()) *task {
+	x := running
+	t := &task{parent: x, deadline: never}
+	if by := x.current; by != nil {
+		by.spawned++
+		t.id = mix(by.id, uint64(by.spawned))
+		t.name = fmt.Sprintf("%s.%d", by.name, by.spawned)
+	} else {
+		x.spawned++
+		t.id = mix(1, uint64(x.spawned))
+		t.name = fmt.Sprintf("go%d", x.spawned)
+	}
+	if name != "" {
+		t.name = name
+	}
+	t.history = t.id
+	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		defer func() {
+			if r := recover(); r != nil && r != any(killed{}) {
+				x.fail(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+			}
+		}()
+		fn()
+	})
+	x.tasks = append(x.tasks, t)
+	return t
+}
+
+func (x *Execution) fail(err error) {
+	if x.err == nil {
+		x.err = err
+	}
+}
+
+// here returns the goroutine that runs, or nil outside of all.
+func here() *task {
+	if running == nil {
+		return nil
+	}
+	return running.current
+}
+
+// point lets the scheduler decide when the goroutine goes on with o.
+func (t *task) point(o op) {
+	t.op, t.expired = o, false
+	if t.parent.trace != nil {
+		t.where = caller()
+	}
+	if !t.yield(struct{}{}) {
+		panic(killed{})
+	}
+	t.deadline = never
+	t.see(uint64(o.kind))
+	if o.object != nil {
+		t.see(o.object.id)
+		t.parent.classify(t, o)
+	}
+}
+
+// see adds v to what the goroutine has seen.
+func (t *task) see(v uint64) { t.history = mix(t.history, v) }
+
+// Observe adds v to what the goroutine that runs has seen.
+func Observe(v uint64) {
+	if t := here(); t != nil {
+		t.see(v)
+	}
+}
+
+// Running returns the name of the goroutine that runs.
+func Running() string {
+	if t := here(); t != nil {
+		return t.name
+	}
+	return ""
+}
+
+// Forget says that the goroutine that runs has no state but for where it is, which is named.
+func Forget(place uint64) {
+	if t := here(); t != nil {
+		t.history = mix(t.id, place)
+	}
+}
+
+// Yielding is a call that a World makes of its own: it goes on once ready returns true, or the
+// timeout has passed if it is not negative. It returns the outcome that the scheduler has chosen,
+// and whether the timeout has passed.
+func (o *Object) Yielding(
+	what string, ready func() bool, timeout Duration, outcomes func() uint,
+) (outcome int, expired bool) {
+	t := here()
+	if timeout >= 0 {
+		t.deadline = t.parent.now + int64(timeout)
+	}
+	t.point(op{kind: opCall, object: o.init(), ready: ready, outcomes: outcomes, what: what})
+	t.see(uint64(t.outcome))
+	return t.outcome, t.expired
+}
+
+// Stuck goes on when nothing else can.
+func (o *Object) Stuck(what string) {
+	here().point(op{kind: opCall, object: o.init(), last: true, what: what})
+}
+
+func (t *task) enabled() bool {
+	switch {
+	case t.expired:
+		return true
+	case t.op.kind == opLock:
+		return !t.op.mutex.locked
+	case t.op.kind == opReceive:
+		return !t.op.channel.empty()
+	case t.op.kind == opSend:
+		return !t.op.channel.full()
+	case t.op.kind == opSleep:
+		return false
+	}
+	return t.op.ready == nil || t.op.ready()
+}
+
+// possible returns the moves that there are.
+func (x *Execution) possible() []move {
+	x.moves = x.moves[:0]
+	for _, t := range x.tasks {
+		if t.op.last || !t.enabled() {
+			continue
+		}
+		if x.free(t) {
+			x.moves = append(x.moves[:0], move{task: t})
+			return x.moves
+		}
+		x.moves = t.appendMoves(x.moves)
+	}
+	for i := range x.world.Actions() {
+		x.moves = append(x.moves, move{action: i})
+	}
+	d, timer := x.earliest()
+	passes := d != never && (timer == nil || x.world.Waits())
+	if passes && (len(x.moves) == 0 || x.Early > 0) {
+		x.moves = append(x.moves, move{time: true})
+	}
+	if len(x.moves) > 0 {
+		return x.moves
+	}
+	for _, t := range x.tasks {
+		if t.op.last {
+			x.moves = t.appendMoves(x.moves)
+		}
+	}
+	return x.moves
+}
+
+func (t *task) appendMoves(moves []move) []move {
+	if t.op.outcomes == nil {
+		return append(moves, move{task: t})
+	}
+	for i, set := 0, t.op.outcomes(); set != 0; i, set = i+1, set>>1 {
+		if set&1 != 0 {
+			moves = append(moves, move{task: t, outcome: i})
+		}
+	}
+	return moves
+}
+
+// earliest returns the next deadline, and its timer, or nil if a goroutine waits for it.
+func (x *Execution) earliest() (int64, *Timer) {
+	var timer *Timer
+	d := int64(never)
+	for _, t := range x.tasks {
+		if t.deadline < d && !t.expired {
+			d = t.deadline
+		}
+	}
+	for _, t := range x.timers {
+		if t.armed && t.deadline < d {
+			d, timer = t.deadline, t
+		}
+	}
+	return d, timer
+}
+
+// pass lets time pass until the next deadline.
+func (x *Execution) pass(early bool) {
+	d, timer := x.earliest()
+	x.now = d
+	if early {
+		x.Early--
+	} else {
+		x.Expiry++
+	}
+	if timer == nil {
+		for _, t := range x.tasks {
+			if t.deadline == d {
+				t.expired = true
+				return
+			}
+		}
+	}
+	if !early {
+		if err := x.world.Expired(timer); err != nil {
+			x.fail(err)
+		}
+	}
+	timer.run()
+}
+
+// make makes a move.
+func (x *Execution) make(m move) {
+	x.steps++
+	if x.trace != nil {
+		x.trace(x.describe(m))
+	}
+	switch {
+	case m.time:
+		x.pass(len(x.moves) > 1)
+	case m.task == nil:
+		x.world.Act(m.action)
+	default:
+		m.task.outcome = m.outcome
+		x.resume(m.task)
+	}
+}
+
+func (x *Execution) resume(t *task) {
+	x.current = t
+	_, more := t.next()
+	x.current = nil
+	if more {
+		return
+	}
+	t.ended = true
+	for i := range x.tasks {
+		if x.tasks[i] == t {
+			x.tasks = append(x.tasks[:i], x.tasks[i+1:]...)
+			break
+		}
+	}
+}
+
+// end ends all goroutines.
+func (x *Execution) end() {
+	x.current = nil
+	for _, t := range x.tasks {
+		t.stop()
+	}
+	x.tasks = nil
+}
+
+// ending returns the error of an execution in which nothing can go on.
+func (x *Execution) ending() error {
+	if !x.world.Waits() {
+		return x.world.End()
+	}
+	text := "deadlock:"
+	for _, t := range x.tasks {
+		text += "\n\t" + x.about(t, 0)
+	}
+	return errors.New(text)
+}
+
+// Blocked calls fn for each goroutine that has not ended, with its name and that of its call.
+func (x *Execution) Blocked(fn func(name, what string)) {
+	for _, t := range x.tasks {
+		fn(t.name, t.op.what)
+	}
+}
+
+// Adding returns the sum of what goroutines are just about to add to v and do not look at.
+func (x *Execution) Adding(v *Int64) (sum int64) {
+	for _, t := range x.tasks {
+		if t.op.kind == opAdd && t.op.object == &v.object {
+			sum += t.op.value
+		}
+	}
+	return sum
+}
+
+// Now returns the virtual time.
+func (x *Execution) Now() int64 { return x.now }
+
+// hash returns a hash of the state.
+func (x *Execution) hash() uint64 {
+	h := x.sum + mix(uint64(x.Early), 7)
+	for _, t := range x.tasks {
+		own := mix(t.history, uint64(t.op.kind))
+		if t.op.object != nil {
+			own = mix(own, t.op.object.id)
+		}
+		own = mix(own, uint64(t.op.value))
+		if t.expired {
+			own = mix(own, 3)
+		}
+		if t.deadline != never {
+			own = mix(own, uint64(t.deadline-x.now))
+		}
+		h += mix(t.id, own)
+	}
+	for i, t := range x.timers {
+		if t.armed {
+			h += mix(uint64(i)+100, uint64(t.deadline-x.now))
+		}
+	}
+	return mix(h, x.world.Hash())
+}
+
+// mix returns a hash of a and b.
+func mix(a, b uint64) uint64 {
+	a = (a ^ b*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
+	a ^= a >> 29
+	a *= 0x94d049bb133111eb
+	return a ^ a>>32
+}
+
+// Mix returns a hash of a and b.
+func Mix(a, b uint64) uint64 { return mix(a, b) }

@@ -1,0 +1,78 @@
+//go:build interleave
+
+// Explore runs the queue in all orders of small programs. The command above it makes the rest of
+// this package from internal/queue.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-aio/aio/internal/aiotest/trials/interleave/control"
+)
+
+func main() {
+	only := flag.String("only", "", "run programs whose name has this `text`")
+	each := flag.Duration("each", 10*time.Second, "the longest that orders of one program are tried")
+	random := flag.Duration("random", time.Second, "then try random orders for so long, unless all were tried")
+	seed := flag.Uint64("seed", 1, "the first of the random orders")
+	first := flag.Bool("first", false, "end with the first failure")
+	flag.Parse()
+	failed := false
+	for i := range programs {
+		p := &programs[i]
+		if !strings.Contains(p.name, *only) || failed && *first {
+			continue
+		}
+		run := func(x *control.Execution) control.World { return newWorld(p, x) }
+		complete, ok := systematic(p.name, run, *each)
+		if ok && !complete {
+			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
+		}
+		failed = failed || !ok
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// bounds are tried one after the other. The last is none.
+var bounds = []int{0, 1, 2, 3, 4, 5, -1}
+
+// systematic tries all orders with few preemptions, and then with more, for so long. It returns
+// whether these were all orders that there are.
+func systematic(name string, run control.Program, most time.Duration) (complete, ok bool) {
+	for _, n := range bounds {
+		r := control.Explore(run, control.Limits{Time: most, Preemptions: n})
+		most -= r.Took
+		if !r.Complete || n == -1 || r.Err != nil {
+			return r.Complete, show(name, bound(n), r)
+		}
+		show(name, bound(n), r)
+	}
+	return false, true
+}
+
+func bound(n int) string {
+	if n < 0 {
+		return "all orders"
+	}
+	return fmt.Sprintf("%d preemptions", n)
+}
+
+func show(name, how string, r control.Report) (ok bool) {
+	end := ""
+	if !r.Complete {
+		end = " so far"
+	}
+	fmt.Printf("%s: %s: %d executions, %d states, %d steps, %d timeouts, %.1f s%s\n", name, how,
+		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds(), end)
+	if r.Err == nil {
+		return true
+	}
+	fmt.Printf("FAIL %s: %v\n\t%s\n", name, r.Err, strings.Join(r.Schedule, "\n\t"))
+	return false
+}

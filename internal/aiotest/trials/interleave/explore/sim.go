@@ -1,0 +1,204 @@
+//go:build interleave
+
+package main
+
+import (
+	"slices"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/go-aio/aio/internal/aiotest/trials/interleave/control"
+	"github.com/go-aio/aio/libaio"
+)
+
+// Faults are what the kernel may do besides what is asked, each at most so many times. The
+// scheduler decides when.
+type faults struct {
+	again   int  // io_submit(2) returns EAGAIN
+	invalid int  // io_submit(2) returns EINVAL
+	short   int  // io_submit(2) takes the first request only
+	stuck   int  // io_submit(2) does not return until nothing else can go on
+	refuse  bool // io_getevents(2) is refused from some time on
+}
+
+// Outcomes of io_submit(2).
+const (
+	takesAll = iota
+	answersAgain
+	answersInvalid
+	takesOne
+	isStuck
+)
+
+// A sim is a kernel of which the scheduler decides what it does.
+type sim struct {
+	control.Object
+	faults
+	refused   bool // io_getevents(2) is
+	bell      bool
+	inside    []*slot // taken and not complete
+	due       []*slot // complete
+	submitted map[*Lane]int64
+	taken     map[*Lane]int64 // events
+	late      func([]*slot)   // is called when a stuck io_submit(2) of these returns
+}
+
+func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
+	outcome, _ := k.Yielding("io_submit", nil, -1, func() uint { return k.outcomes(len(iocbs)) })
+	n := len(iocbs)
+	switch outcome {
+	case answersAgain:
+		k.again--
+		return 0, syscall.EAGAIN
+	case answersInvalid:
+		k.invalid--
+		return 0, syscall.EINVAL
+	case takesOne:
+		k.short--
+		n = 1
+	case isStuck:
+		k.stuck--
+		var stuck []*slot
+		for _, cb := range iocbs {
+			stuck = append(stuck, slotOf(cb))
+		}
+		k.Stuck("io_submit returns at last")
+		k.late(stuck)
+	}
+	for _, cb := range iocbs[:n] {
+		s := slotOf(cb)
+		if slices.Contains(k.inside, s) || slices.Contains(k.due, s) {
+			panic("a slot is submitted while it is in flight")
+		}
+		k.inside = append(k.inside, s)
+		k.submitted[s.lane]++
+	}
+	return n, nil
+}
+
+func (k *sim) outcomes(n int) uint {
+	set := uint(1 << takesAll)
+	if k.again > 0 {
+		set |= 1 << answersAgain
+	}
+	if k.invalid > 0 {
+		set |= 1 << answersInvalid
+	}
+	if k.short > 0 && n > 1 {
+		set |= 1 << takesOne
+	}
+	if k.stuck > 0 {
+		set |= 1 << isStuck
+	}
+	return set
+}
+
+func (k *sim) reap(events []libaio.Event) (int, error) {
+	k.Yielding("reap", nil, -1, nil)
+	return k.take(events), nil
+}
+
+// take moves events out of the ring.
+func (k *sim) take(events []libaio.Event) int {
+	n := min(len(events), len(k.due))
+	for i, s := range k.due[:n] {
+		events[i] = libaio.Event{Obj: &s.iocb, Res: buffer}
+		k.taken[s.lane]++
+		control.Observe(number(s))
+		control.Observe(truth(s.quiet))
+	}
+	k.due = slices.Delete(k.due, 0, n)
+	return n
+}
+
+func (k *sim) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
+	outcome, _ := k.Yielding("io_getevents", func() bool { return k.refused || len(k.due) >= least },
+		timeout, k.refusals)
+	if outcome == 1 {
+		k.refused = true
+		return 0, syscall.EPERM
+	}
+	return k.take(events), nil
+}
+
+func (k *sim) refusals() uint {
+	switch {
+	case k.refused:
+		return 2
+	case k.refuse:
+		return 3
+	}
+	return 1
+}
+
+func (k *sim) watch(fn func()) {
+	for {
+		control.Forget(1)
+		k.Yielding("the poller", func() bool { return k.bell }, -1, nil)
+		k.bell = false
+		fn()
+	}
+}
+
+func (k *sim) waiting() bool { return len(k.due) > 0 }
+
+func (k *sim) state() string { return "" }
+
+func (k *sim) ring() { k.bell = true }
+
+func (k *sim) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }
+
+func (k *sim) close() {}
+
+// complete puts the event of the request inside[i] into the ring.
+func (k *sim) complete(i int) {
+	s := k.inside[i]
+	k.inside = slices.Delete(k.inside, i, i+1)
+	k.due = append(k.due, s)
+	if armed(s) {
+		k.bell = true
+	}
+}
+
+func (k *sim) hash() uint64 {
+	h := control.Mix(truth(k.bell)+2*truth(k.refused), uint64(k.again)<<24+uint64(k.invalid)<<16+
+		uint64(k.short)<<8+uint64(k.stuck))
+	inside := uint64(0) // in no order
+	for _, s := range k.inside {
+		inside += control.Mix(number(s), 5)
+	}
+	h = control.Mix(h, inside)
+	for _, s := range k.due {
+		h = control.Mix(h, number(s))
+	}
+	return h
+}
+
+// A raw is the part of struct iocb that matters here.
+type raw struct {
+	_      [40]byte
+	offset int64
+	_      int64
+	flags  uint32
+}
+
+func rawOf(s *slot) *raw { return (*raw)(unsafe.Pointer(&s.iocb)) }
+
+// armed reports whether the completion of s raises the eventfd.
+func armed(s *slot) bool { return rawOf(s).flags&1 != 0 }
+
+// callerOf returns the name of the goroutine that made the request. The offset is its number.
+func callerOf(s *slot) string { return callerName(int(rawOf(s).offset)) }
+
+func callerName(i int) string { return string(rune('A' + i)) }
+
+// number returns a number that names s.
+func number(s *slot) uint64 { return s.done.ID() }
+
+func truth(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,37 @@
+package main
+
+// planted are bugs of the queue that some order must show.
+var planted = []bug{
+	{
+		"the token is given up although a request relies on it", "collect.go",
+		`return c.word.CompareAndSwap(token, 0) }`, `c.word.Store(0); return true }`,
+	},
+	{
+		"the ring is not looked at after the token was given up", "collect.go",
+		"		q.deliver(events[:got])\n	}\n	q.drain(events)\n", "		q.deliver(events[:got])\n	}\n",
+	},
+	{
+		"arm looks at the token, and then counts", "collect.go",
+		`relies := q.collector.rely(len(slots))`,
+		`relies := q.collector.held()
+	if relies {
+		q.collector.word.Add(int64(len(slots)) * quiet)
+	}`,
+	},
+	{
+		"stall does not note that the timer is needed", "submit.go",
+		"	l.watched, l.seen = true, l.pushes\n	l.relief.Reset(stallFor)\n", "",
+	},
+	{
+		"stall does not set the timer", "submit.go",
+		"	l.relief.Reset(stallFor)\n", "",
+	},
+	{
+		"the owner of a group does not rely on the goroutine that collects", "group.go",
+		`		if g.relies = c.rely(1); !g.relies {
+			collects = c.take()
+		}
+`, `		break
+`,
+	},
+}
