@@ -126,7 +126,8 @@ const (
 // collect takes events, of all requests, until there is no crowd any more, or until g is done if g
 // is not nil. The caller has the token, and has it no longer afterwards.
 func (q *Queue) collect(events []libaio.Event, g *Group) {
-	for most, got := maxEvents, maxEvents; ; {
+	moves := true // the last wait has brought something, of g if g is not nil
+	for most := maxEvents; ; {
 		if q.enough(g) {
 			if q.collector.release() {
 				break
@@ -138,15 +139,16 @@ func (q *Queue) collect(events []libaio.Event, g *Group) {
 		}
 		n, wait := q.target(g)
 		switch n = min(n, most); {
-		case got > 0:
+		case moves:
 		case g != nil:
 			n, wait = 1, hungTimeout
 		default:
 			n, wait = 1, -1 // the disk hangs; an idle process has no timer
 		}
 		q.collects.Add(1)
-		var err error
-		if got, err = q.kernel.collect(n, events, wait); err != nil {
+		left := g.unfinished()
+		got, err := q.kernel.collect(n, events, wait)
+		if err != nil {
 			q.collector.refused.Store(true)
 			if g != nil {
 				g.relies = q.collector.rely(1)
@@ -162,11 +164,13 @@ func (q *Queue) collect(events []libaio.Event, g *Group) {
 			q.noteHung()
 		}
 		q.deliver(events[:got])
+		moves = got > 0 && (g == nil || g.unfinished() < left)
 	}
 	q.drain(events)
 }
 
-// hungTimeout bounds a wait of a group's owner after a wait without events.
+// hungTimeout bounds a wait of a group's owner, for any event, after a wait without one of its own.
+// Its device may hang, and other callers rely on it.
 const hungTimeout = 10 * time.Millisecond
 
 // moving returns the number of requests in the kernel on devices that do not hang.

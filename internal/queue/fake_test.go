@@ -48,6 +48,7 @@ type fakeKernel struct {
 
 	submitters, mostSubmitters int
 	largestBatch               int
+	minEvents                  []int // that collect waited for, one for each call
 }
 
 // A step is one call of a kind. The first one has turn 1.
@@ -249,6 +250,7 @@ func (k *fakeKernel) collect(
 	if f := k.begin(collecting); f.err != nil {
 		return 0, f.err
 	}
+	k.minEvents = append(k.minEvents, minEvents)
 	k.late = false
 	if timeout >= 0 {
 		k.timer.Reset(timeout)

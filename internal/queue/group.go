@@ -27,7 +27,7 @@ import (
 //
 // The completions of a group are quiet, and left > 0 implies that its owner is about to submit or
 // to collect, or has the token, or relies on the goroutine that has it. The owner does not take the
-// token before it has submitted: io_submit(2) may block, and nobody else would collect.
+// token before it has submitted: io_submit(2) may block, and no other goroutine would collect.
 type Group struct {
 	// Done, if not nil, is called as soon as request i is done, counted from 0 in the order of
 	// Add, by the goroutine that takes its completion. It must not block.
@@ -136,6 +136,14 @@ func (g *Group) Free() {
 }
 
 func (g *Group) last() *slot { return g.slots[len(g.slots)-1] }
+
+// unfinished returns the number of requests that are not done, and 0 for a nil Group.
+func (g *Group) unfinished() int64 {
+	if g == nil {
+		return 0
+	}
+	return g.left.Load() - 1
+}
 
 // isDone reports whether all requests are done.
 func (g *Group) isDone() bool { return g.left.Load() <= 1 }

@@ -395,3 +395,39 @@ func TestGroupAllocs(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+// A group's owner whose device hangs collects for other devices, and waits for one event at a time.
+func TestHungGroupHoldsUpNoOther(t *testing.T) {
+	k, q := newFake(t, 64)
+	other := &testQueue{q.Queue, q.Queue.Lane()}
+	k.hold()
+	group := startGroup(q, upTo(16)...)
+	aiotest.Until(t, "the owner has waited in vain", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return len(k.minEvents) > 1
+	})
+	const first, n = 101, 8
+	var done []<-chan outcome
+	for off := int64(first); off < first+n; off++ {
+		done = append(done, start(other, off))
+	}
+	aiotest.Until(t, "all are in the kernel", func() bool { return k.insideNow() == 16+n })
+	k.mu.Lock()
+	k.minEvents = nil
+	k.mu.Unlock()
+	for i := range done {
+		k.complete(int64(first + i))
+		want(t, int64(first+i), done[i], first+i, nil)
+	}
+	k.mu.Lock()
+	for _, events := range k.minEvents {
+		if events != 1 {
+			t.Errorf("the owner waited for %d events", events)
+		}
+	}
+	k.mu.Unlock()
+	k.letGo()
+	wantGroup(t, upTo(16), <-group, nil)
+	checkIdle(t, q)
+}

@@ -4,6 +4,7 @@ package queue
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,14 +110,16 @@ func (q *Queue) rescue() {
 
 // state describes q for a report.
 func (q *Queue) state() string {
-	s := fmt.Sprintf("in the kernel %d, on devices that hang %d, collector %d, refused %t, "+
+	var b strings.Builder
+	fmt.Fprintf(&b, "in the kernel %d, on devices that hang %d, collector %d, refused %t, "+
 		"wakes %d, collects %d",
 		q.inKernel.Load(), q.hung.Load(), q.collector.word.Load(), q.collector.refused.Load(),
 		q.wakes.Load(), q.collects.Load())
 	for l := range q.each {
-		s += fmt.Sprintf("; device: active %d, in the kernel %d, stalled %t, pending %d, watched %t, "+
-			"submitting %d, pushes %d, %+v", l.active.Load(), l.inKernel(), l.stalled.Load(),
-			l.pending.len(), l.watched, l.submitting, l.pushes, l.counts)
+		fmt.Fprintf(&b, "; device: active %d, in the kernel %d, stalled %t, pending %d, "+
+			"watched %t, submitting %d, pushes %d, %+v", l.active.Load(), l.inKernel(),
+			l.stalled.Load(), l.pending.len(), l.watched, l.submitting, l.pushes, l.counts)
 	}
-	return s + q.kernel.state()
+	b.WriteString(q.kernel.state())
+	return b.String()
 }

@@ -60,6 +60,17 @@ func (n *number[T]) AddOnly(d T) {
 	n.change(n.v + d)
 }
 
+// Swap stores v and returns the value before.
+func (n *number[T]) Swap(v T) (old T) {
+	t := n.point(opWrite, v)
+	old = n.v
+	n.change(v)
+	if t != nil {
+		t.see(uint64(old))
+	}
+	return old
+}
+
 // CompareAndSwap stores v if the value is old.
 func (n *number[T]) CompareAndSwap(old, v T) bool {
 	t := n.point(opWrite, v)
