@@ -8,7 +8,7 @@ var planted = []bug{
 	},
 	{
 		"the ring is not looked at after the token was given up", "collect.go",
-		"		q.deliver(events[:got])\n	}\n	q.drain(events)\n", "		q.deliver(events[:got])\n	}\n",
+		"	}\n	q.drain(events)\n}\n", "	}\n}\n",
 	},
 	{
 		"arm looks at the token, and then counts", "collect.go",

@@ -33,7 +33,7 @@ type Report struct {
 }
 
 // mostSteps bounds an execution.
-const mostSteps = 5000
+const mostSteps = 50_000
 
 // begin begins an execution. Without classes each operation lets the scheduler choose.
 func begin(p Program, classes map[uint64]*class, trace func(string)) *Execution {
@@ -137,7 +137,9 @@ func (e *explorer) one(x *Execution) error {
 			}
 			continue
 		}
-		moves = e.bounded(x, moves, preemptions)
+		if moves = e.bounded(x, moves, preemptions); len(moves) == 0 {
+			return nil // all ways on are beyond the bound
+		}
 		if at == len(e.path) {
 			if e.known(x, preemptions) {
 				return nil
