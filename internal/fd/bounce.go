@@ -94,8 +94,9 @@ func (fd *FD) copyDevice() *sched.Device {
 	return fd.device
 }
 
-// AcquireCopy waits, as long as ctx lasts, until a call that may be abandoned may use n bytes of the
-// library's memory. It returns false if ctx ends first. ReleaseCopy gives them back. fd may be nil.
+// AcquireCopy waits, as long as ctx lasts, until a call that may be abandoned may use n bytes of
+// the library's memory. It returns false if ctx ends first. ReleaseCopy gives them back.
+// fd may be nil.
 func (fd *FD) AcquireCopy(ctx context.Context, n int) bool {
 	return fd.copyDevice().AcquireCopy(ctx, n)
 }

@@ -43,9 +43,9 @@ type Group struct {
 }
 
 // groupFirst bounds the first call of io_submit(2) for a group. The kernel holds the requests of a
-// call back until it has all of them, or 32 (struct blk_plug). If one goroutine runs one group after
-// the other, the device is idle meanwhile. With groupFirst, groups of 32 reads are a tenth faster
-// than in one call, and use no more of the processor.
+// call back until it has all of them, or 32 (struct blk_plug). If one goroutine runs one group
+// after the other, the device is idle meanwhile. With groupFirst, groups of 32 reads are a tenth
+// faster than in one call, and use no more of the processor.
 const groupFirst = 4
 
 // Add adds r, a request of one buffer as for Lane.Do.

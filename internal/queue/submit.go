@@ -50,7 +50,7 @@ func (l *Lane) submit(own *slot) {
 		all := l.push(b)
 		l.q.look(b)
 		l.mu.Lock()
-		l.counts.add(b)
+		l.add(b)
 		others := l.pushes != before
 		l.pushes++
 		if !all {

@@ -271,8 +271,8 @@ func (d *Device) DoSync(r Request) error {
 	return err
 }
 
-// TryReserve takes room in the kernel's queue for a request of a Group. It returns false if there is
-// none now. Unreserve gives it back.
+// TryReserve takes room in the kernel's queue for a request of a Group. It returns false if there
+// is none now. Unreserve gives it back.
 func (d *Device) TryReserve() bool {
 	use()
 	return d.requests.TryAcquire(1)

@@ -45,9 +45,9 @@ func (s *Semaphore) Share(most int) *Share {
 	return share
 }
 
-// A Share is what one device has of a Semaphore. It is first come, first served: an Acquire for many
-// units is not overtaken by one for few. It allocates nothing in steady state. All methods may be
-// called concurrently.
+// A Share is what one device has of a Semaphore. It is first come, first served: an Acquire for
+// many units is not overtaken by one for few. It allocates nothing in steady state. All methods
+// may be called concurrently.
 //
 // A Share takes units from a lease of its own, so that calls on one device write to one word only.
 // What it has leased and does not use goes back when another Share needs it.
