@@ -5,6 +5,13 @@
 // It makes a copy of package internal/queue in which each operation on shared memory lets a
 // scheduler choose the goroutine that goes on (package control), and builds it with the programs
 // in explore. The tree does not change: the copy is an overlay (go help build).
+//
+// Exploration leaves out orders that lead to a state that it has seen. A state is a hash of all
+// memory that goroutines share, and of all that each goroutine has seen since it began. Plain memory
+// is assumed to be free of races, which the race detector checks.
+//
+// Orders with few preemptions come first: switches away from a goroutine that could go on. The
+// output says up to which bound all orders of a program were tried, or that these were all.
 package main
 
 import (
@@ -44,8 +51,10 @@ func main() {
 
 // A bug is a change of a file of the queue. The zero bug is none.
 type bug struct {
-	name, file string
-	old, new   string // old occurs once
+	name     string
+	programs string // that show it, by a part of their names
+	file     string
+	old, new string // old occurs once
 }
 
 // assemble makes the program explore in dir, with a bug, and returns its name.

@@ -1,17 +1,17 @@
 package main
 
-// planted are bugs of the queue that some order must show.
+// planted are bugs of the queue that some order of a program must show.
 var planted = []bug{
 	{
-		"the token is given up although a request relies on it", "collect.go",
+		"the token is given up although a request relies on it", "two Do, the reaper collects", "collect.go",
 		`return c.word.CompareAndSwap(token, 0) }`, `c.word.Store(0); return true }`,
 	},
 	{
-		"the ring is not looked at after the token was given up", "collect.go",
+		"the ring is not looked at after the token was given up", "group and Do", "collect.go",
 		"	}\n	q.drain(events)\n}\n", "	}\n}\n",
 	},
 	{
-		"arm looks at the token, and then counts", "collect.go",
+		"arm looks at the token, and then counts", "two Do, the reaper collects", "collect.go",
 		`relies := q.collector.rely(len(slots))`,
 		`relies := q.collector.held()
 	if relies {
@@ -19,15 +19,15 @@ var planted = []bug{
 	}`,
 	},
 	{
-		"stall does not note that the timer is needed", "submit.go",
+		"stall does not note that the timer is needed", "two Do, EAGAIN", "submit.go",
 		"	l.watched, l.seen = true, l.pushes\n	l.relief.Reset(stallFor)\n", "",
 	},
 	{
-		"stall does not set the timer", "submit.go",
+		"stall does not set the timer", "two Do, EAGAIN", "submit.go",
 		"	l.relief.Reset(stallFor)\n", "",
 	},
 	{
-		"the owner of a group does not rely on the goroutine that collects", "group.go",
+		"the owner of a group does not rely on the goroutine that collects", "group and Do", "group.go",
 		`		if g.relies = c.rely(1); !g.relies {
 			collects = c.take()
 		}

@@ -50,6 +50,7 @@ type Execution struct {
 	now     int64
 	sum     uint64 // of the contributions of all objects
 	moves   []move
+	idle    bool // no goroutine can go on, and the environment has nothing to do
 	changed bool // a class is not what earlier executions took it for
 	err     error
 	trace   func(line string)
@@ -243,6 +244,8 @@ func (o *Object) Stuck(what string) {
 
 func (t *task) enabled() bool {
 	switch {
+	case t.op.last:
+		return false // possible looks after it
 	case t.expired:
 		return true
 	case t.op.kind == opLock:
@@ -261,7 +264,7 @@ func (t *task) enabled() bool {
 func (x *Execution) possible() []move {
 	x.moves = x.moves[:0]
 	for _, t := range x.tasks {
-		if t.op.last || !t.enabled() {
+		if !t.enabled() {
 			continue
 		}
 		if x.free(t) {
@@ -275,18 +278,33 @@ func (x *Execution) possible() []move {
 	}
 	d, timer := x.earliest()
 	passes := d != never && (timer == nil || x.world.Waits())
-	if passes && (len(x.moves) == 0 || x.Early > 0) {
-		x.moves = append(x.moves, move{time: true})
+	x.idle = len(x.moves) == 0
+	if x.idle && x.Expiry >= patience {
+		x.moves = x.appendLast(x.moves)
 	}
-	if len(x.moves) > 0 {
+	if x.idle && len(x.moves) > 0 {
 		return x.moves
 	}
-	for _, t := range x.tasks {
-		if t.op.last {
-			x.moves = t.appendMoves(x.moves)
-		}
+	if passes && (x.idle || x.Early > 0) {
+		x.moves = append(x.moves, move{time: true})
+	}
+	if len(x.moves) == 0 {
+		x.moves = x.appendLast(x.moves)
 	}
 	return x.moves
+}
+
+// patience is the number of timeouts after which a call that is stuck goes on, too: other goroutines
+// may look every now and then whether it does.
+const patience = 64
+
+func (x *Execution) appendLast(moves []move) []move {
+	for _, t := range x.tasks {
+		if t.op.last {
+			moves = t.appendMoves(moves)
+		}
+	}
+	return moves
 }
 
 func (t *task) appendMoves(moves []move) []move {
@@ -351,7 +369,7 @@ func (x *Execution) make(m move) {
 	}
 	switch {
 	case m.time:
-		x.pass(len(x.moves) > 1)
+		x.pass(!x.idle)
 	case m.task == nil:
 		x.world.Act(m.action)
 	default:
@@ -421,6 +439,9 @@ func (x *Execution) Now() int64 { return x.now }
 func (x *Execution) hash() uint64 {
 	h := x.sum + mix(uint64(x.Early), 7)
 	for _, t := range x.tasks {
+		if t.op.last {
+			h += uint64(x.Expiry)
+		}
 		own := mix(t.history, uint64(t.op.kind))
 		if t.op.object != nil {
 			own = mix(own, t.op.object.id)

@@ -28,7 +28,7 @@ func main() {
 			continue
 		}
 		run := func(x *control.Execution) control.World { return newWorld(p, x) }
-		complete, ok := systematic(p.name, run, *each)
+		complete, ok := systematic(p, run, *each)
 		if ok && !complete {
 			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
 		}
@@ -42,18 +42,25 @@ func main() {
 // bounds are tried one after the other. The last is none.
 var bounds = []int{0, 1, 2, 3, 4, 5, -1}
 
+// longest is how much longer all orders of a program may take, if they are few enough.
+const longest = 10
+
 // systematic tries all orders with few preemptions, and then with more, for so long. It returns
 // whether these were all orders that there are.
-func systematic(name string, run control.Program, most time.Duration) (complete, ok bool) {
-	for _, n := range bounds {
-		r := control.Explore(run, control.Limits{Time: most, Preemptions: n})
-		most -= r.Took
-		if !r.Complete || n == -1 || r.Err != nil {
-			return r.Complete, show(name, bound(n), r)
-		}
-		show(name, bound(n), r)
+func systematic(p *program, run control.Program, most time.Duration) (complete, ok bool) {
+	tried := bounds
+	if p.all {
+		tried, most = bounds[len(bounds)-1:], longest*most
 	}
-	return false, true
+	for _, n := range tried {
+		r := control.Explore(run, control.Limits{Time: most, Preemptions: n})
+		ok = show(p.name, bound(n), r)
+		if !ok || !r.Complete {
+			return false, ok
+		}
+		most -= r.Took
+	}
+	return true, true
 }
 
 func bound(n int) string {
@@ -62,6 +69,9 @@ func bound(n int) string {
 	}
 	return fmt.Sprintf("%d preemptions", n)
 }
+
+// mostLines bounds what is shown of a schedule.
+const mostLines = 300
 
 func show(name, how string, r control.Report) (ok bool) {
 	end := ""
@@ -72,6 +82,9 @@ func show(name, how string, r control.Report) (ok bool) {
 		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds(), end)
 	if r.Err == nil {
 		return true
+	}
+	if over := len(r.Schedule) - mostLines; over > 0 {
+		r.Schedule = append(r.Schedule[:mostLines], fmt.Sprintf("and %d more", over))
 	}
 	fmt.Printf("FAIL %s: %v\n\t%s\n", name, r.Err, strings.Join(r.Schedule, "\n\t"))
 	return false

@@ -10,6 +10,7 @@ type program struct {
 	collects bool // the reaper collects from 1 request on
 	gathers  bool // a submitter gathers from 1 request on
 	cold     bool // the first request opens the kernel
+	all      bool // all orders are few enough
 	reuse    bool // slots are used again
 	early    int  // timeouts that may pass early
 	faults   faults
@@ -29,12 +30,12 @@ var (
 )
 
 var programs = []program{
-	{name: "two Do, one P", callers: []caller{do, do}},
-	{name: "two Do, two Ps", callers: []caller{do, do}, procs: 2},
+	{name: "two Do, one P", all: true, callers: []caller{do, do}},
+	{name: "two Do, two Ps", all: true, callers: []caller{do, do}, procs: 2},
 	{name: "two Do open the kernel", callers: []caller{do, do}, procs: 2, cold: true},
-	{name: "two Do gather", callers: []caller{do, do}, procs: 2, gathers: true},
-	{name: "two Do, the reaper collects", callers: []caller{do, do}, procs: 2, collects: true},
-	{name: "group alone", callers: []caller{group}},
+	{name: "two Do gather", all: true, callers: []caller{do, do}, procs: 2, gathers: true},
+	{name: "two Do, the reaper collects", all: true, callers: []caller{do, do}, procs: 2, collects: true},
+	{name: "group alone", all: true, callers: []caller{group}},
 	{name: "group and Do", callers: []caller{group, do}, procs: 2},
 	{name: "group and Do, a timeout passes early", callers: []caller{group, do}, procs: 2, early: 1},
 	{name: "group and Do, the reaper collects", callers: []caller{group, do}, procs: 2, collects: true},
