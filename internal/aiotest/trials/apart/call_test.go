@@ -114,6 +114,23 @@ var reads = []call{
 		do:      func(d *disk, i int) error { return read(d.direct, aio.AlignedBuffer(slot), i) },
 	},
 	{
+		name:    "Batches of 16 reads",
+		prepare: func(t *testing.T, d *disk) { write(t, d.direct) },
+		do: func(d *disk, i int) error {
+			var b aio.Batch
+			var all [batch][]byte
+			for j := range all {
+				all[j] = aio.AlignedBuffer(slot)
+				b.ReadAt(d.direct, all[j], int64((i+j)%slots)*slot)
+			}
+			err := b.Do(context.Background())
+			for j, p := range all {
+				err = errors.Join(err, same(p, contents()[(i+j)%slots], i+j))
+			}
+			return err
+		},
+	},
+	{
 		name:    "bounced reads",
 		prepare: func(t *testing.T, d *disk) { write(t, d.direct) },
 		do:      func(d *disk, i int) error { return read(d.direct, make([]byte, slot-odd), i) },
@@ -157,7 +174,7 @@ var reads = []call{
 }
 
 // together is the number of them.
-const together = 4
+const together = 5
 
 const (
 	odd   = 36 // bytes, a multiple of no unit

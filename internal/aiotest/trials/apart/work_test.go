@@ -181,13 +181,6 @@ func tasks(t *testing.T) int {
 	return len(list)
 }
 
-// most returns how many threads the process may have with n disks that hang. A disk has so many
-// system calls at a time, submitters, and requests that are sync.
-func most(n int) int {
-	const submitters, sync, others = 66, 32, 48
-	return n*(threads+submitters+sync) + others
-}
-
 // line formats a row of a table.
 func line(name string, n any, cells []string) string {
 	s := fmt.Sprintf("%-24s %5v", name, n)
