@@ -110,9 +110,9 @@ func TestDeadlock(t *testing.T) {
 		lock := func(first, second *Mutex) func() {
 			return func() {
 				first.Lock()
+				defer first.Unlock()
 				second.Lock()
-				second.Unlock()
-				first.Unlock()
+				defer second.Unlock()
 			}
 		}
 		w.start(x, "A", lock(a, b))
