@@ -110,7 +110,7 @@ func TestBufferEscapes(t *testing.T) {
 		var p [64]byte
 		q.Do(req(Read, 3, p[:], 1))
 	})
-	if n != 1 {
+	if n < 1 || n > 1 && !aiotest.Race { // with the race detector a sync.Pool forgets
 		t.Errorf("%v allocations for a local buffer, want 1: the buffer", n)
 	}
 }
