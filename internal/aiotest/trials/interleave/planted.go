@@ -27,7 +27,7 @@ var planted = []bug{
 		"	l.relief.Reset(stallFor)\n", "",
 	},
 	{
-		"the owner of a group does not rely on the goroutine that collects", "group and Do", "group.go",
+		"the owner of a group does not rely on the goroutine that collects", "two groups", "group.go",
 		`		if g.relies = c.rely(1); !g.relies {
 			collects = c.take()
 		}
