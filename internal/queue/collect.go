@@ -123,23 +123,32 @@ const (
 	groupTimeout = 300 * time.Microsecond
 )
 
+// hungTimeout bounds the wait of a group's owner for any event, after a wait without one of its own.
+// If that brings none of its own either, the device may hang. Others rely on the owner meanwhile, so
+// it hands the token over.
+const (
+	hungTimeout = 10 * time.Millisecond
+	maxIdle     = 2 // waits in a row
+)
+
 // collect takes events, of all requests, until there is no crowd any more, or until g is done if g
 // is not nil. The caller has the token, and has it no longer afterwards.
 func (q *Queue) collect(events []libaio.Event, g *Group) {
-	moves := true // the last wait has brought something, of g if g is not nil
+	if g == nil {
+		yield() // to those that drain has woken
+	}
+	idle := 0 // waits in a row without an event, of g if g is not nil
 	for most := maxEvents; ; {
-		if q.enough(g) {
-			if q.collector.release() {
-				break
-			}
-			if g != nil {
-				go q.collector.collectFn()
-				return
-			}
+		if q.enough(g) && q.collector.release() {
+			break
+		}
+		if g != nil && (g.isDone() || idle == maxIdle) {
+			q.handOver(g)
+			return
 		}
 		n, wait := q.target(g)
 		switch n = min(n, most); {
-		case moves:
+		case idle == 0:
 		case g != nil:
 			n, wait = 1, hungTimeout
 		default:
@@ -151,8 +160,7 @@ func (q *Queue) collect(events []libaio.Event, g *Group) {
 		if err != nil {
 			q.collector.refused.Store(true)
 			if g != nil {
-				g.relies = q.collector.rely(1)
-				go q.collector.collectFn()
+				q.handOver(g)
 				return
 			}
 			q.sweep(events)
@@ -164,14 +172,33 @@ func (q *Queue) collect(events []libaio.Event, g *Group) {
 			q.noteHung()
 		}
 		q.deliver(events[:got])
-		moves = got > 0 && (g == nil || g.unfinished() < left)
+		own := int64(got)
+		if g != nil {
+			own = left - g.unfinished()
+		}
+		if idle++; own > 0 {
+			idle = 0
+		}
+		if g == nil && got > 0 || int64(got) > own {
+			yield()
+		}
 	}
 	q.drain(events)
 }
 
-// hungTimeout bounds a wait of a group's owner, for any event, after a wait without one of its own.
-// Its device may hang, and other callers rely on it.
-const hungTimeout = 10 * time.Millisecond
+// yield lets the goroutines run that have just been woken. They are about to make their next
+// request, and a system call of this one would keep the processor from them. One yield is not
+// enough: another P takes the first runnable goroutine, which is this one.
+func yield() {
+	runtime.Gosched()
+	runtime.Gosched()
+}
+
+// handOver makes a new goroutine collect in place of the owner of g, which relies on it.
+func (q *Queue) handOver(g *Group) {
+	g.relies = q.collector.rely(1)
+	go q.collector.collectFn()
+}
 
 // moving returns the number of requests in the kernel on devices that do not hang.
 func (q *Queue) moving() int64 { return q.inKernel.Load() - q.hung.Load() }
@@ -209,10 +236,6 @@ func (q *Queue) enough(g *Group) bool {
 	if g != nil {
 		return g.isDone()
 	}
-	// A goroutine that has just been woken is about to make its next request. One yield is not
-	// enough: another P takes the first runnable goroutine, which is this one.
-	runtime.Gosched()
-	runtime.Gosched()
 	return q.moving() < collectUntil
 }
 
@@ -225,14 +248,12 @@ func (q *Queue) target(g *Group) (n int, wait time.Duration) {
 		if all <= own {
 			return max(own, 1), groupTimeout
 		}
-		runtime.Gosched() // as in enough
-		runtime.Gosched()
 		all = min(all, own*collectShare)
 	}
 	return min(max(all/collectShare, 1), maxCollect), collectTimeout
 }
 
-// collectDetached collects for a group's owner that is done with its own requests. It runs in a new
+// collectDetached collects for a group's owner that is done, or whose device hangs. It runs in a new
 // goroutine. The reaper would have to be woken through the poller, and quiet completions would
 // depend on that one edge.
 func (q *Queue) collectDetached() {

@@ -192,7 +192,28 @@ func TestGroupIsQuiet(t *testing.T) {
 	still(t, "waiting", func() bool { return len(group) == 0 })
 	k.complete(30)
 	wantGroup(t, upTo(30), <-group, nil)
+	aiotest.Until(t, "no goroutine collects", func() bool { return !q.collector.held() })
 	wantBell(t, k, q, 40)
+}
+
+// The owner of a group on a device that hangs hands the token over: it would poll for other
+// requests otherwise, for as long as the device hangs.
+func TestOwnerOfAHungGroup(t *testing.T) {
+	k, q := newFake(t, 64)
+	k.hold()
+	group := startGroup(q, upTo(20)...)
+	relied := func() bool { return q.collector.word.Load() == token+quiet }
+	aiotest.Until(t, "the owner relies on another goroutine", relied)
+	before := k.calls(collecting)
+	other := startAll(t, k, q, 101)
+	aiotest.Until(t, "the kernel has it", func() bool { return k.insideNow() == 21 })
+	k.complete(101)
+	want(t, 101, other[0], 101, nil)
+	aiotest.Until(t, "only the owner relies", relied)
+	still(t, "waiting without a timeout", func() bool { return k.calls(collecting) <= before+3 })
+	k.letGo()
+	wantGroup(t, upTo(20), <-group, nil)
+	checkIdle(t, q)
 }
 
 // When the group is done, the reaper gets the quiet completions of other requests.
