@@ -17,7 +17,6 @@ type Semaphore struct {
 
 	mu     sync.Mutex
 	shares []*Share // all that there are; mu guards this and what follows
-	leased int64    // sum of their leases, at most limit
 	queued []*Share // those with calls that wait
 }
 
@@ -138,9 +137,7 @@ func (s *Share) Release(n int) {
 }
 
 // Load returns the number of units in use and the number of calls that wait.
-func (s *Share) Load() (used, waiting int64) {
-	return s.word.Load() & usedMask, s.waiting.Load()
-}
+func (s *Share) Load() (used, waiting int64) { return s.used(), s.waiting.Load() }
 
 // Waits returns the number of calls that have had to wait.
 func (s *Share) Waits() int64 { return s.waits.Load() }
@@ -168,38 +165,66 @@ func (s *Share) take(n int64) bool {
 	}
 }
 
-// leaseAndTake takes n units, of a larger lease if need be. Only if the others have leased too much
-// for that, they give back what they do not use. sem.mu is held.
+// leaseAndTake takes n units, of a larger lease if need be. Only if that helps, the others give back
+// what they have leased and do not use. sem.mu is held.
 func (s *Share) leaseAndTake(n int64) bool {
-	if s.take(n) || s.enlarge(n) {
+	if s.take(n) {
 		return true
+	}
+	leased, inUse := s.others()
+	if s.enlarge(n, leased) {
+		return true
+	}
+	if used := s.used(); used+n > s.may(n, inUse) {
+		return false
 	}
 	for _, other := range s.sem.shares {
 		other.lease(0)
 	}
-	return s.enlarge(n)
+	leased, _ = s.others()
+	return s.enlarge(n, leased)
 }
 
-// enlarge takes n units of the largest lease that the device may have now. sem.mu is held.
-func (s *Share) enlarge(n int64) bool {
-	left := s.sem.limit - s.sem.leased + s.word.Load()>>leaseShift // what the others leave
-	may := (left + 1) / 2
-	if s.most > 0 {
-		may = min(may, s.most)
+// others returns the sum of the other leases, and of the units of these that are in use. sem.mu is
+// held.
+func (s *Share) others() (leased, used int64) {
+	for _, other := range s.sem.shares {
+		if other != s {
+			w := other.word.Load()
+			leased, used = leased+w>>leaseShift, used+w&usedMask
+		}
 	}
-	// A call for more than that must not wait for ever.
-	s.lease(min(max(may, n), left))
+	return leased, used
+}
+
+// may returns how many units the device may have for a call of n, while the others have so many.
+func (s *Share) may(n, others int64) int64 {
+	left := s.sem.limit - others
+	most := (left + 1) / 2
+	if s.most > 0 {
+		most = min(most, s.most)
+	}
+	if s.used() == 0 {
+		most = max(most, n) // it would wait for ever
+	}
+	return min(most, left)
+}
+
+// enlarge takes n units of the largest lease that the device may have while the others have so
+// many. sem.mu is held.
+func (s *Share) enlarge(n, others int64) bool {
+	s.lease(s.may(n, others))
 	return s.take(n)
 }
+
+func (s *Share) used() int64 { return s.word.Load() & usedMask }
 
 // lease makes the lease n units, or as many as are in use if these are more. sem.mu is held.
 func (s *Share) lease(n int64) {
 	for {
 		w := s.word.Load()
-		used, old := w&usedMask, w>>leaseShift
-		now := max(n, used)
-		if s.word.CompareAndSwap(w, now<<leaseShift|used) {
-			s.sem.leased += now - old
+		used := w & usedMask
+		if s.word.CompareAndSwap(w, max(n, used)<<leaseShift|used) {
 			return
 		}
 	}

@@ -221,9 +221,9 @@ var mutations = []mutation{
 	},
 	{
 		"after a Batch no goroutine collects the quiet completions", "internal/queue/collect.go",
-		`			if g != nil {
-				go q.collector.collectFn()
-`, `			if g != nil {
+		`	go q.collector.collectFn()
+}
+`, `}
 `,
 		tests("queue", "/internal/queue", "^TestGroup"),
 	},
@@ -293,9 +293,14 @@ var mutations = []mutation{
 	},
 	{
 		"an owner that may not collect does not rely on the goroutine that does", "internal/queue/collect.go",
-		`				g.relies = q.collector.rely(1)
+		`	g.relies = q.collector.rely(1)
 `, ``,
 		tests("queue", "/internal/queue", "^TestGroup"),
+	},
+	{
+		"the owner of a group on a device that hangs keeps the token", "internal/queue/collect.go",
+		` || idle == maxIdle)`, `)`,
+		tests("queue", "/internal/queue", "^TestOwnerOfAHungGroup$"),
 	},
 	{
 		"the Done of a group is not called", "internal/queue/queue.go",
@@ -307,12 +312,12 @@ var mutations = []mutation{
 	},
 	{
 		"a device may have all that the others leave", "internal/sched/semaphore.go",
-		`	may := (left + 1) / 2`, `	may := left`,
+		`	most := (left + 1) / 2`, `	most := left`,
 		tests("sched", "/internal/sched", "^TestSharesStress"),
 	},
 	{
 		"a device gives back a lease that is in use", "internal/sched/semaphore.go",
-		`		now := max(n, used)`, `		now := n`,
+		`CompareAndSwap(w, max(n, used)<<leaseShift|used)`, `CompareAndSwap(w, n<<leaseShift|used)`,
 		tests("sched", "/internal/sched", "^TestShares"),
 	},
 	{
