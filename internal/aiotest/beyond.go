@@ -190,13 +190,17 @@ func vectoredCalls(s *Side) {
 	s.Put("file", Pattern(size, 1))
 	f := s.MustOpen("file", os.O_RDWR)
 	for i, v := range vectors {
+		bufs := Split(v.shift, v.lengths...)
 		for j, off := range []int64{0, 1, 512, 4096, 1 << 20, size - 8192, size - 123, size, size + 5000} {
 			if !Some(i + j) {
 				continue
 			}
 			what := fmt.Sprintf("%s at %d", v.name, off)
-			s.Note("ReadvAt of "+what, readvAt(f, Split(v.shift, v.lengths...), off)...)
-			s.Note("WritevAt of "+what, results(WritevAt(f, fillVector(Split(v.shift, v.lengths...), byte(i)), off))...)
+			for _, p := range bufs {
+				clear(p)
+			}
+			s.Note("ReadvAt of "+what, readvAt(f, bufs, off)...)
+			s.Note("WritevAt of "+what, results(WritevAt(f, fillVector(bufs, byte(i)), off))...)
 			s.Note("ReadAt of it", readAt(f, Buffer(8192, 0), off)...)
 			if off >= size-8192 {
 				s.State(f)

@@ -34,8 +34,8 @@ func anyAlignment(s *Side) {
 				k, err = f.WriteAt(p, off)
 				s.Note(fmt.Sprintf("WriteAt %d bytes at %d, address %d", n, off, shift), k, err)
 			}
-			s.State(f)
 		}
+		s.State(f)
 	}
 	whole := Buffer(3<<20+123, 0)
 	k, err := f.ReadAt(whole, 0)

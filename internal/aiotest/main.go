@@ -42,6 +42,9 @@ const childEnv = "AIOTEST_CHILD"
 // [InNamespace].
 func Main(m *testing.M, count func() int, children map[string]func(args []string)) {
 	InNamespace()
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector waits a second in each child
+	}
 	if args := strings.Fields(os.Getenv(childEnv)); len(args) > 0 {
 		children[args[0]](args[1:])
 	}
