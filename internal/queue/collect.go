@@ -123,9 +123,9 @@ const (
 	groupTimeout = 300 * time.Microsecond
 )
 
-// hungTimeout bounds the wait of a group's owner for any event, after a wait without one of its own.
-// If that brings none of its own either, the device may hang. Others rely on the owner meanwhile, so
-// it hands the token over.
+// hungTimeout bounds the wait of a group's owner for any event, after a wait without one of its
+// own. If that brings none of its own either, the device may hang. Others rely on the owner
+// meanwhile, so it hands the token over.
 const (
 	hungTimeout = 10 * time.Millisecond
 	maxIdle     = 2 // waits in a row
@@ -253,8 +253,8 @@ func (q *Queue) target(g *Group) (n int, wait time.Duration) {
 	return min(max(all/collectShare, 1), maxCollect), collectTimeout
 }
 
-// collectDetached collects for a group's owner that is done, or whose device hangs. It runs in a new
-// goroutine. The reaper would have to be woken through the poller, and quiet completions would
+// collectDetached collects for a group's owner that is done, or whose device hangs. It runs in a
+// new goroutine. The reaper would have to be woken through the poller, and quiet completions would
 // depend on that one edge.
 func (q *Queue) collectDetached() {
 	events := eventsPool.Get().(*[]libaio.Event)

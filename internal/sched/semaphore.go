@@ -165,8 +165,8 @@ func (s *Share) take(n int64) bool {
 	}
 }
 
-// leaseAndTake takes n units, of a larger lease if need be. Only if that helps, the others give back
-// what they have leased and do not use. sem.mu is held.
+// leaseAndTake takes n units, of a larger lease if need be. Only if that helps, the others give
+// back what they have leased and do not use. sem.mu is held.
 func (s *Share) leaseAndTake(n int64) bool {
 	if s.take(n) {
 		return true
