@@ -73,8 +73,8 @@ func (r runner) run() error {
 	return nil
 }
 
-// atOnce is the number of filesystems at a time: the tests wait for the disk half of the time.
-const atOnce = 2
+// atOnce is the number of filesystems at a time: the tests wait for the disk most of the time.
+const atOnce = 3
 
 // places runs all suites on each filesystem, and returns the rows in the order of the list.
 func (r runner) places(all []suite, dir string) (rows []row, failed int) {

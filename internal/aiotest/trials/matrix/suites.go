@@ -29,8 +29,8 @@ const (
 	// counts matches tests of counters, which depend on the machine.
 	counts = "TestStats.*|TestTraceRegions"
 	// otherProcesses matches tests that run the others again, without kernel AIO or with room for
-	// one request.
-	otherProcesses = "TestRefused|TestConfigure"
+	// few requests. That does not depend on the filesystem.
+	otherProcesses = "Test(Batch)?(Refused|Cramped)|TestConfigure"
 	// exhausting matches tests that use up a resource of the whole machine.
 	exhausting = "TestUsedUp"
 )
@@ -39,13 +39,13 @@ const (
 func suites(only string) []suite {
 	const root = "github.com/go-aio/aio"
 	all := []suite{
-		{name: "contract", pkg: root, skip: otherPlaces + "|" + otherProcesses + "|" + counts},
+		{name: "contract", pkg: root, skip: otherPlaces + "|" + counts},
 		{name: "streams", pkg: root + "/stream", skip: otherPlaces},
 		{name: "model", pkg: root + "/internal/aiotest/model"},
 		{name: "concurrency", pkg: root + "/internal/aiotest/concurrency"},
 		{name: "linearizability", pkg: root + "/internal/aiotest/trials/linearizability"},
 		{name: "lifetime", pkg: root + "/internal/aiotest/lifetime"},
-		{name: "faults", pkg: root + "/internal/aiotest/trials/faults", skip: otherProcesses + "|" + exhausting},
+		{name: "faults", pkg: root + "/internal/aiotest/trials/faults", skip: exhausting},
 	}
 	if only == "" {
 		return all
@@ -82,9 +82,7 @@ const (
 // run runs the suite in a place.
 func (s suite) run(at place, m mounted, short bool) (outcome, error) {
 	cmd := exec.Command(s.binary, "-test.v", "-test.timeout=10m", "-test.short="+strconv.FormatBool(short))
-	if s.skip != "" {
-		cmd.Args = append(cmd.Args, "-test.skip=^("+s.skip+")$")
-	}
+	cmd.Args = append(cmd.Args, "-test.skip=^("+otherProcesses+"|"+s.skip+")$")
 	// The directory is not in the filesystem: if this process serves it, it would have to answer
 	// the chdir(2) of the child while syscall.ForkLock is held.
 	cmd.Dir = filepath.Dir(m.dir)
