@@ -227,7 +227,8 @@ func slowWrite(s *stage, f aiotest.File) {
 }
 
 // TestManySlowReads makes 500 direct reads that take a tenth of a second each. They wait in the
-// kernel, and not on threads.
+// kernel, and not on threads. While processors are busy, with other processes, reads are system
+// calls, which hold 256 threads at most.
 func TestManySlowReads(t *testing.T) {
 	aiotest.Guard(t)
 	aiotest.NeedsMounts(t)
@@ -266,10 +267,16 @@ func TestManySlowReads(t *testing.T) {
 		})
 		return threads
 	}
-	if n := run(subject(t, aio.O_DIRECT)); n > 100 {
-		t.Errorf("%d slow reads took %d threads more", calls, n)
+	before := aio.ReadStats().Busy
+	n, limit := run(subject(t, aio.O_DIRECT)), 100
+	busy := aio.ReadStats().Busy - before
+	if busy > 0 {
+		limit += 256
+	}
+	if n > limit {
+		t.Errorf("%d slow reads took %d threads more; %d were system calls because processors were busy", calls, n, busy)
 	} else {
-		t.Logf("%d slow reads took %d threads more", calls, n)
+		t.Logf("%d slow reads took %d threads more; %d were system calls because processors were busy", calls, n, busy)
 	}
 }
 
