@@ -23,7 +23,7 @@ import (
 func main() {
 	aiotest.InNamespace()
 	var r runner
-	flag.BoolVar(&r.short, "short", false, "run the tests with -test.short")
+	flag.BoolVar(&r.short, "short", false, "run the tests at the length of go test, not at full length")
 	flag.StringVar(&r.only, "only", "", "run on filesystems whose name has this `text`")
 	flag.StringVar(&r.suites, "suites", "", "run these `suites` only, separated by commas")
 	flag.StringVar(&r.write, "write", "", "put the table into this `file`")

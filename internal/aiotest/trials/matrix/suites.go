@@ -81,13 +81,16 @@ const (
 
 // run runs the suite in a place.
 func (s suite) run(at place, m mounted, short bool) (outcome, error) {
-	cmd := exec.Command(s.binary, "-test.v", "-test.timeout=10m", "-test.short="+strconv.FormatBool(short))
+	cmd := exec.Command(s.binary, "-test.v", "-test.timeout=10m")
 	cmd.Args = append(cmd.Args, "-test.skip=^("+otherProcesses+"|"+s.skip+")$")
 	// The directory is not in the filesystem: if this process serves it, it would have to answer
 	// the chdir(2) of the child while syscall.ForkLock is held.
 	cmd.Dir = filepath.Dir(m.dir)
 	cmd.Env = append(os.Environ(), aiotest.Environment(m.dir, m.device, at.direct)...)
-	cmd.Env = append(cmd.Env, aiotest.AtFullLength, "AIOTEST_FILESYSTEM="+at.faulty)
+	cmd.Env = append(cmd.Env, "AIOTEST_FILESYSTEM="+at.faulty)
+	if !short {
+		cmd.Env = append(cmd.Env, aiotest.AtFullLength)
+	}
 	text, err := cmd.CombinedOutput()
 	o := parse(text)
 	switch {
