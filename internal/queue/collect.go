@@ -253,9 +253,9 @@ func (q *Queue) target(g *Group) (n int, wait time.Duration) {
 	return min(max(all/collectShare, 1), maxCollect), collectTimeout
 }
 
-// collectDetached collects for a group's owner that is done, or whose device hangs. It runs in a
-// new goroutine. The reaper would have to be woken through the poller, and quiet completions would
-// depend on that one edge.
+// collectDetached collects in place of the owner of a group, which is done or on a device that
+// hangs. It runs in a new goroutine. The reaper would have to be woken through the poller, and quiet
+// completions would depend on that one edge.
 func (q *Queue) collectDetached() {
 	events := eventsPool.Get().(*[]libaio.Event)
 	defer eventsPool.Put(events)
