@@ -254,8 +254,8 @@ func (q *Queue) target(g *Group) (n int, wait time.Duration) {
 }
 
 // collectDetached collects in place of the owner of a group, which is done or on a device that
-// hangs. It runs in a new goroutine. The reaper would have to be woken through the poller, and quiet
-// completions would depend on that one edge.
+// hangs. It runs in a new goroutine. The reaper would have to be woken through the poller, and
+// quiet completions would depend on that one edge.
 func (q *Queue) collectDetached() {
 	events := eventsPool.Get().(*[]libaio.Event)
 	defer eventsPool.Put(events)
