@@ -36,6 +36,7 @@ func TestSweepOfSignalledCompletions(t *testing.T) {
 // Quiet completions are delivered once the ring can be read again. If sweep gave up, no
 // goroutine would collect them, and later completions would be quiet, too.
 func TestSweepUntilTheRingCanBeRead(t *testing.T) {
+	aiotest.NeedsTime(t)
 	k, q := newFake(t, 64)
 	q.dog.every = time.Hour
 	k.hold()

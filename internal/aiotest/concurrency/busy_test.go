@@ -52,11 +52,15 @@ func TestBusyProcessors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	readsIn(t, ours.ReadAt, 500*time.Millisecond) // time for the queue to notice
+	round := 250 * time.Millisecond
+	if aiotest.Brief() {
+		round = 75 * time.Millisecond
+	}
+	readsIn(t, ours.ReadAt, 2*round) // time for the queue to notice
 	var os, aio int64
 	for range 2 {
-		os += readsIn(t, theirs.ReadAt, 250*time.Millisecond)
-		aio += readsIn(t, ours.ReadAt, 250*time.Millisecond)
+		os += readsIn(t, theirs.ReadAt, round)
+		aio += readsIn(t, ours.ReadAt, round)
 	}
 	t.Logf("reads: os.File %d, aio.File %d", os, aio)
 	if aio < os/5 {
