@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-aio/aio"
 	"github.com/go-aio/aio/adapters/sqlite"
+	"github.com/go-aio/aio/internal/aiotest"
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -362,12 +363,7 @@ func TestErrors(t *testing.T) {
 
 // TestWithoutDirect checks that without direct I/O a direct database is buffered.
 func TestWithoutDirect(t *testing.T) {
-	dir, err := os.MkdirTemp("/dev/shm", "sqlite-")
-	if err != nil {
-		t.Skip("no tmpfs")
-	}
-	defer os.RemoveAll(dir)
-	c := open(t, dir, "aio-direct")
+	c := open(t, aiotest.TmpfsDir(t), "aio-direct")
 	wantCounts(t, "without direct I/O", -1, -1, func() { fill(t, c) }) // syncs are counted with the direct requests
 	wantText(t, c, "PRAGMA integrity_check", "ok")
 }
