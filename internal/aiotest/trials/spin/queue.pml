@@ -41,7 +41,7 @@
 #define REFUSED 0 /* 1: io_getevents(2) is refused from some time on */
 #endif
 #ifndef TIMER
-#define TIMER 1 /* 0: the relief timer never fires */
+#define TIMER 9 /* how often the relief timer may fire; 9: without end */
 #endif
 #ifndef WORKERS
 #define WORKERS 2 /* goroutines that submit for others at a time */
@@ -77,7 +77,7 @@ byte inCall;                /* goroutines that wait in it, if REFUSED */
 
 /* Lane. */
 bool mu;
-int pending; byte pendings;
+short pending; byte pendings;
 byte submitting, pushes, seen;
 bool watched, timer;        /* timer: the runtime has it set */
 byte taken, delivered;      /* if AGAIN: nothing else looks at them */
@@ -96,6 +96,7 @@ bool given[2], quietGroup[2], doneGroup[2];
 /* Goroutines that a go statement or the timer has made, and that have not run yet. */
 byte relieves, resumes, takeovers, detaches;
 
+byte busy;                  /* workers that are */
 byte holders;               /* goroutines that have the token; the code has no such variable */
 
 /* The invariants, as the comments of collector, Group and Lane state them. */
@@ -108,12 +109,13 @@ byte holders;               /* goroutines that have the token; the code has no s
 /* Variables of a goroutine. w, n, ok and s are free between inlines. */
 #define LOCALS \
 	byte s, w, n, own = NONE, group = NONE, before, idle, got, batch, size, count; \
-	int list; bool ok, all, others, err, handed
+	short list; bool ok, all, others, err, handed
 
 /* (*collector).take */
 #define TAKE   word == 0 -> word = 1; holders++; COLLECTOR_OK
 
 #define LOCK   !mu -> mu = true
+#define UNLOCK LANE_OK; mu = false
 
 /* (*Lane).watch */
 inline watch() {
@@ -131,7 +133,7 @@ inline unlock() {
 	:: else
 	fi;
 #endif
-	LANE_OK; mu = false
+	UNLOCK
 }
 
 /* (*collector).release */
@@ -401,7 +403,11 @@ inline collect() {
 		atomic {
 			if
 			:: all -> idle = 0; all = false
+#ifdef BUG_IDLE
+			:: else
+#else
 			:: else -> idle++
+#endif
 			fi
 		}
 	od
@@ -450,7 +456,7 @@ inline stall() {
 #ifndef BUG_STALL
 			watched = true; seen = pushes; timer = true;
 #endif
-			ok = true; LANE_OK; mu = false
+			ok = true; UNLOCK
 		}
 	fi
 }
@@ -527,7 +533,7 @@ inline submit() {
 		fi;
 		if
 		:: all -> all = false; handed = true;
-			atomic { watch(); LANE_OK; mu = false };
+			atomic { watch(); UNLOCK };
 			takeovers++;
 			break
 		:: else
@@ -568,7 +574,7 @@ inline enter() {
 #ifndef BUG_ENTER
 			watch();
 #endif
-			LANE_OK; mu = false
+			UNLOCK
 		fi
 	}
 }
@@ -591,8 +597,12 @@ inline await() {
 	:: !quietGroup[group] -> break
 	:: quietGroup[group] ->
 		if
+#ifdef BUG_FIRST
+		:: collect(); break
+#else
 		:: atomic { TAKE }; collect(); break
 		:: word != 0
+#endif
 		fi;
 #ifdef BUG_RELY
 		break;
@@ -611,6 +621,9 @@ inline await() {
 proctype Run(byte number) {
 	LOCALS;
 	atomic { group = number; own = LAST(number); quietGroup[group] = !refused };
+#ifdef BUG_FIRST
+	atomic { TAKE };
+#endif
 	enter();
 	if
 	:: ok -> ok = false; submit()
@@ -658,19 +671,21 @@ end:	do
 	od
 }
 
-/* submitOthers, resume and relieve of Lane, in which ok is that it calls submit */
-proctype worker() {
+/* submitOthers, resume and relieve of Lane, in which ok is that it calls submit. Workers are all the
+   same: one begins only if those before it are busy. */
+#define BEGINS (busy & (1 << (number + 1)) - 1) == (1 << number) - 1
+proctype worker(byte number) {
 	LOCALS;
 end:	do
-	:: atomic { !ok && takeovers > 0 && LOCK; takeovers--; ok = true }
-	:: atomic { !ok && resumes > 0 && LOCK; resumes--;
+	:: atomic { !ok && takeovers > 0 && BEGINS && LOCK; takeovers--; ok = true }
+	:: atomic { !ok && resumes > 0 && BEGINS && LOCK; resumes--;
 		ok = (pendings > 0 && submitting < PROCS);
 		if
 		:: ok -> submitting++
 		:: else -> unlock()
 		fi
 	}
-	:: atomic { !ok && relieves > 0 && LOCK; relieves--; watched = false;
+	:: atomic { !ok && relieves > 0 && BEGINS && LOCK; relieves--; watched = false;
 		ok = (pendings > 0 && submitting < PROCS);
 		if
 		:: pendings == 0 || ok
@@ -678,17 +693,19 @@ end:	do
 		fi;
 		if
 		:: ok -> submitting++
-		:: else -> LANE_OK; mu = false
+		:: else -> UNLOCK
 		fi
 	}
-	:: ok -> ok = false; submit()
+	:: atomic { ok -> ok = false; busy = busy | BIT(number) };
+		submit();
+		busy = busy - BIT(number)
 	od
 }
 
 inline complete(s) {
 	inside = inside - BIT(s); ring = ring | BIT(s);
 	if
-	:: armed & BIT(s) -> signals++
+	:: armed & BIT(s) -> armed = armed - BIT(s); signals++
 	:: else
 	fi
 }
@@ -707,8 +724,10 @@ end:	do
 
 /* The runtime starts relieve when the relief timer is due. */
 proctype clock() {
+	byte fires = TIMER;
 end:	do
-	:: atomic { TIMER && timer -> timer = false; relieves++ }
+	:: atomic { fires > 0 && timer -> timer = false; relieves++;
+		fires = (fires < 9 -> fires - 1 : fires) }
 	od
 }
 
@@ -730,7 +749,7 @@ init {
 		:: i >= DOS && i < DOS + GROUPS -> run Run(i - DOS); i++
 		:: i == DOS + GROUPS -> break
 		od;
-		for (i : 1 .. WORKERS) { run worker() }
+		for (i : 1 .. WORKERS) { run worker(i - 1) }
 		run reapLoop();
 #if GROUPS
 		run collectDetached();
