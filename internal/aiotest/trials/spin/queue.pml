@@ -119,19 +119,13 @@ byte holders;               /* goroutines that have the token; the code has no s
 
 /* (*Lane).watch */
 inline watch() {
-	if
-	:: watched
-	:: else -> watched = true; seen = pushes; timer = true
-	fi
+	if :: watched :: else -> watched = true; seen = pushes; timer = true fi
 }
 
 /* (*Lane).unlock */
 inline unlock() {
 #ifndef BUG_UNLOCK
-	if
-	:: pendings > 0 -> watch()
-	:: else
-	fi;
+	if :: pendings > 0 -> watch() :: else fi;
 #endif
 	UNLOCK
 }
@@ -143,10 +137,7 @@ inline release() {
 #else
 	atomic {
 		ok = (word == 1);
-		if
-		:: ok -> word = 0; holders--; COLLECTOR_OK
-		:: else
-		fi
+		if :: ok -> word = 0; holders--; COLLECTOR_OK :: else fi
 	}
 #endif
 }
@@ -155,13 +146,12 @@ inline release() {
 inline rely(k, who) {
 	do
 	:: w = word;
-		if
-		:: w == 0 -> ok = false; break
-		:: else
-		fi;
+		if :: w == 0 -> ok = false; break :: else fi;
 		atomic {
 			if
-			:: word == w -> word = w + 2 * (k); relying = relying | (who); COLLECTOR_OK; w = 0; ok = true; break
+			:: word == w ->
+				word = w + 2 * (k); relying = relying | (who); COLLECTOR_OK;
+				w = 0; ok = true; break
 			:: else
 			fi
 		}
@@ -187,10 +177,7 @@ inline arm() {
 #else
 		rely(size, batch);
 #endif
-		if
-		:: ok
-		:: else -> armed = armed | batch
-		fi;
+		if :: ok :: else -> armed = armed | batch fi;
 		ok = false
 	fi
 }
@@ -248,10 +235,7 @@ inline deliver() {
 #if AGAIN
 		if
 		:: stalled ->
-			if
-			:: atomic { stalled -> stalled = false }; resumes++
-			:: else
-			fi
+			if :: atomic { stalled -> stalled = false }; resumes++ :: else fi
 		:: else
 		fi;
 #endif
@@ -270,10 +254,7 @@ inline deliver() {
    second if the call is refused; then what waits in it has long taken the events. */
 inline reap() {
 	atomic {
-		if
-		:: filter && inCall > 0
-		:: else -> got = ring; ring = 0
-		fi
+		if :: filter && inCall > 0 :: else -> got = ring; ring = 0 fi
 	}
 }
 
@@ -285,20 +266,14 @@ inline drain() {
 
 /* (*Queue).look */
 inline look() {
-	if
-	:: word != 0
-	:: else -> reap(); deliver()
-	fi
+	if :: word != 0 :: else -> reap(); deliver() fi
 }
 
-/* kernel.collect: (*Context).GetEvents that waits. The number of events that it waits for, (*Queue).
-   target, is left to chance. The owner of a group always has a timeout, others only if not idle. */
+/* kernel.collect: (*Context).GetEvents that waits. The number of events that it waits for, which is
+   target's, is left to chance. The owner of a group has a timeout, others only if not idle. */
 inline getEvents() {
 	atomic { /* tryReap */
-		if
-		:: inCall == 0 -> got = ring; ring = 0
-		:: else
-		fi
+		if :: inCall == 0 -> got = ring; ring = 0 :: else fi
 	};
 	if
 	:: got > 0 /* enough */
@@ -310,7 +285,7 @@ inline getEvents() {
 end_inCall:		if
 			:: atomic { ring > 0 || group != NONE || idle == 0 ->
 				got = got | ring; ring = 0; inCall-- }
-			:: atomic { filter -> err = (got == 0); inCall-- } /* EINTR, and once more */
+			:: atomic { filter -> err = (got == 0); inCall-- } /* after EINTR */
 			fi
 		fi
 #else
@@ -321,10 +296,7 @@ end_inCall:	atomic { ring > 0 || group != NONE || idle == 0 -> got = got | ring;
 
 /* (*Queue).enough for no group. Requests on a device that hangs do not count: others may stop. */
 inline enough() {
-	if
-	:: ok = true
-	:: inKernel > 0 -> ok = false
-	fi
+	if :: ok = true :: inKernel > 0 -> ok = false fi
 }
 
 /* (*Queue).handOver */
@@ -341,10 +313,7 @@ inline handOver() {
 inline sweep() {
 	do
 	:: release();
-		if
-		:: ok -> ok = false; break
-		:: else
-		fi;
+		if :: ok -> ok = false; break :: else fi;
 #ifdef BUG_SWEEP
 		break;
 #endif
@@ -357,14 +326,8 @@ end_sweep:	ring > 0 && !(filter && inCall > 0) || word == 1;
 inline collect() {
 	idle = 0;
 	do
-	:: if
-		:: group != NONE -> ok = (left[group] <= 1)
-		:: else -> enough()
-		fi;
-		if
-		:: ok -> release()
-		:: else
-		fi;
+	:: if :: group != NONE -> ok = (left[group] <= 1) :: else -> enough() fi;
+		if :: ok -> release() :: else fi;
 		if
 		:: ok -> ok = false;
 #ifndef BUG_LOOK
@@ -379,20 +342,14 @@ inline collect() {
 			if
 			:: idle == MAXIDLE -> idle = 0; handOver(); break
 			:: else ->
-				if
-				:: left[group] <= 1 -> idle = 0; handOver(); break
-				:: else
-				fi
+				if :: left[group] <= 1 -> idle = 0; handOver(); break :: else fi
 			fi;
 			before = left[group] /* unfinished */
 		fi;
 		getEvents();
 		if
 		:: err -> err = false; idle = 0; before = 0; refused = true;
-			if
-			:: group != NONE -> handOver()
-			:: else -> sweep(); drain()
-			fi;
+			if :: group != NONE -> handOver() :: else -> sweep(); drain() fi;
 			break
 		:: else
 		fi;
@@ -420,10 +377,7 @@ inline fill() {
 		(GROUPOF(HEAD(list)) != NONE && HEAD(list) == FIRST(GROUPOF(HEAD(list))) ->
 			GROUPFIRST : BATCHSIZE)) ->
 		s = HEAD(pending); pending = pending >> 3; pendings--;
-		if
-		:: GROUPOF(s) != NONE -> given[GROUPOF(s)] = (s == LAST(GROUPOF(s)))
-		:: else
-		fi;
+		if :: GROUPOF(s) != NONE -> given[GROUPOF(s)] = (s == LAST(GROUPOF(s))) :: else fi;
 		list = list | ((s + 1) << (3 * size)); batch = batch | BIT(s); size++; s = 0
 	:: else -> break
 	od
@@ -440,7 +394,7 @@ inline stall() {
 	stalled = true;
 	w = taken;
 	if
-	:: w <= delivered -> w = 0; stalled = false; ok = false; unlock()
+	:: w <= delivered -> w = 0; stalled = false; ok = false; UNLOCK
 	:: else -> w = 0;
 		do /* the last first, as unpop puts it before the others */
 		:: size == 0 -> break
@@ -449,7 +403,8 @@ inline stall() {
 			clearQuiet();
 			atomic {
 				pending = (pending << 3) | (s + 1); pendings++;
-				size--; list = list & ((1 << (3 * size)) - 1); batch = batch - BIT(s); s = 0
+				size--; list = list & ((1 << (3 * size)) - 1);
+				batch = batch - BIT(s); s = 0
 			}
 		od;
 		atomic {
@@ -499,10 +454,7 @@ end_stuck:		false
 #if AGAIN
 			if
 			:: all -> all = false; stall();
-				if
-				:: ok -> ok = false; break
-				:: else -> ok = true; err = true
-				fi
+				if :: ok -> ok = false; break :: else -> ok = true; err = true fi
 			:: else
 			fi;
 #endif
@@ -566,7 +518,8 @@ inline enter() {
 		:: group == NONE -> pending = pending | ((own + 1) << (3 * pendings)); pendings++
 		:: else ->
 			left[group] = 3; given[group] = false;
-			pending = pending | ((own + 8 * (own + 1)) << (3 * pendings)); pendings = pendings + 2
+			pending = pending | ((own + 8 * (own + 1)) << (3 * pendings));
+			pendings = pendings + 2
 		fi;
 		if
 		:: submitting < PROCS -> submitting++; ok = true
@@ -584,10 +537,7 @@ proctype Do(byte request) {
 	LOCALS;
 	own = request;
 	enter();
-	if
-	:: ok -> ok = false; submit()
-	:: else
-	fi;
+	if :: ok -> ok = false; submit() :: else fi;
 	(done | lost) & BIT(own)
 }
 
@@ -608,10 +558,7 @@ inline await() {
 		break;
 #endif
 		rely(1, RELIES(group));
-		if
-		:: ok -> ok = false; break
-		:: else
-		fi
+		if :: ok -> ok = false; break :: else fi
 	od;
 	GROUP_OK(group);
 	leave(group)
@@ -625,10 +572,7 @@ proctype Run(byte number) {
 	atomic { TAKE };
 #endif
 	enter();
-	if
-	:: ok -> ok = false; submit()
-	:: else
-	fi;
+	if :: ok -> ok = false; submit() :: else fi;
 	await();
 	doneGroup[group] || lost & MASK(group)
 }
@@ -649,10 +593,7 @@ end:	do
 				if
 				:: refused
 				:: else ->
-					if
-					:: atomic { TAKE }; collect()
-					:: word != 0
-					fi
+					if :: atomic { TAKE }; collect() :: word != 0 fi
 				fi
 			fi
 #endif
@@ -671,8 +612,8 @@ end:	do
 	od
 }
 
-/* submitOthers, resume and relieve of Lane, in which ok is that it calls submit. Workers are all the
-   same: one begins only if those before it are busy. */
+/* submitOthers, resume and relieve of Lane; ok is that it calls submit. All workers are the same: one
+   begins only if those before it are busy. */
 #define BEGINS (busy & (1 << (number + 1)) - 1) == (1 << number) - 1
 proctype worker(byte number) {
 	LOCALS;
@@ -680,10 +621,7 @@ end:	do
 	:: atomic { !ok && takeovers > 0 && BEGINS && LOCK; takeovers--; ok = true }
 	:: atomic { !ok && resumes > 0 && BEGINS && LOCK; resumes--;
 		ok = (pendings > 0 && submitting < PROCS);
-		if
-		:: ok -> submitting++
-		:: else -> unlock()
-		fi
+		if :: ok -> submitting++ :: else -> unlock() fi
 	}
 	:: atomic { !ok && relieves > 0 && BEGINS && LOCK; relieves--; watched = false;
 		ok = (pendings > 0 && submitting < PROCS);
@@ -691,10 +629,7 @@ end:	do
 		:: pendings == 0 || ok
 		:: else -> ok = (pushes == seen && submitting < PROCS + MAXRELIEF); watch()
 		fi;
-		if
-		:: ok -> submitting++
-		:: else -> UNLOCK
-		fi
+		if :: ok -> submitting++ :: else -> UNLOCK fi
 	}
 	:: atomic { ok -> ok = false; busy = busy | BIT(number) };
 		submit();
@@ -704,10 +639,7 @@ end:	do
 
 inline complete(s) {
 	inside = inside - BIT(s); ring = ring | BIT(s);
-	if
-	:: armed & BIT(s) -> armed = armed - BIT(s); signals++
-	:: else
-	fi
+	if :: armed & BIT(s) -> armed = armed - BIT(s); signals++ :: else fi
 }
 
 /* The kernel completes what it has, in any order. A signal follows its event. */
