@@ -612,8 +612,8 @@ end:	do
 	od
 }
 
-/* submitOthers, resume and relieve of Lane; ok is that it calls submit. All workers are the same: one
-   begins only if those before it are busy. */
+/* submitOthers, resume and relieve of Lane; ok is that it calls submit. Workers are alike, so
+   one begins only if those before it are busy. */
 #define BEGINS (busy & (1 << (number + 1)) - 1) == (1 << number) - 1
 proctype worker(byte number) {
 	LOCALS;
