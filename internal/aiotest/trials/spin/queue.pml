@@ -14,7 +14,10 @@
 #define DOS 2 /* calls of Do */
 #endif
 #ifndef GROUPS
-#define GROUPS 0 /* calls of Run, of two requests each */
+#define GROUPS 0 /* calls of Run */
+#endif
+#ifndef SIZE
+#define SIZE 2 /* requests of each, 1 or 2 */
 #endif
 #ifndef PROCS
 #define PROCS 1
@@ -58,10 +61,10 @@
 #define BIT(s)     (1 << (s))
 #define COUNT(m)   (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1) + (((m) >> 3) & 1) + \
 	(((m) >> 4) & 1) + (((m) >> 5) & 1))
-#define GROUPOF(s) ((s) < DOS -> NONE : ((s) - DOS) / 2)
-#define FIRST(g)   (DOS + 2 * (g))
-#define LAST(g)    (DOS + 2 * (g) + 1)
-#define MASK(g)    (3 << FIRST(g))
+#define GROUPOF(s) ((s) < DOS -> NONE : ((s) - DOS) / SIZE)
+#define FIRST(g)   (DOS + SIZE * (g))
+#define LAST(g)    (FIRST(g) + SIZE - 1)
+#define MASK(g)    (((1 << SIZE) - 1) << FIRST(g))
 /* A list of slots is a word of three bits for each, the first lowest, and 0 after the last. */
 #define HEAD(list) (((list) & 7) - 1)
 
@@ -517,9 +520,9 @@ inline enter() {
 		if
 		:: group == NONE -> pending = pending | ((own + 1) << (3 * pendings)); pendings++
 		:: else ->
-			left[group] = 3; given[group] = false;
-			pending = pending | ((own + 8 * (own + 1)) << (3 * pendings));
-			pendings = pendings + 2
+			left[group] = SIZE + 1; given[group] = false;
+			n = (SIZE == 1 -> own + 1 : own + 8 * (own + 1));
+			pending = pending | (n << (3 * pendings)); n = 0; pendings = pendings + SIZE
 		fi;
 		if
 		:: submitting < PROCS -> submitting++; ok = true
