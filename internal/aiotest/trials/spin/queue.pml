@@ -8,7 +8,11 @@
  * Time is an adversary: a timeout passes, and a set timer fires, at any time that it may. A finite
  * delay needs nothing of its own, as any process may pause. A stuck io_submit(2) never returns.
  *
- * Configurations and planted bugs are macros; main.go has the list.
+ * It leaves out: more than one Lane, and more than four requests; a slot that is used again; ENOSYS
+ * and what follows; start, Busy and the watchdog. collectDetached runs once at a time here, and a
+ * go statement waits while all workers are busy. Memory is sequentially consistent, as in Go.
+ *
+ * Configurations and planted bugs are macros; list.go has them.
  */
 #ifndef DOS
 #define DOS 2 /* calls of Do */
