@@ -28,6 +28,7 @@ var right = []configuration{
 	{"two groups of one, two Ps", "-DPROCS=2 -DDOS=0 -DGROUPS=2 -DSIZE=1 -DTIMER=0 -DWORKERS=1", "ok", false},
 	{"two Do, EAGAIN", "-DAGAIN=1 -DWORKERS=1", "ok", false},
 	{"group, EAGAIN", "-DPROCS=2 -DDOS=0 -DGROUPS=1 -DGROUPFIRST=1 -DAGAIN=1 -DWORKERS=1", "ok", false},
+	{"group, EAGAIN, one P", "-DDOS=0 -DGROUPS=1 -DGROUPFIRST=1 -DAGAIN=1 -DWORKERS=1", "ok", false},
 	{"two Do, EINVAL", "-DINVALID=1 -DCROWD=1 -DTIMER=0", "ok", false},
 	{"two Do, one is stuck", "-DSTUCK=1", "ok", false},
 	{"two Do, one is stuck, the reaper collects", "-DSTUCK=1 -DCROWD=1", "ok", false},
@@ -35,6 +36,7 @@ var right = []configuration{
 	{"group of one and Do, one is stuck", "-DPROCS=2 -DDOS=1 -DGROUPS=1 -DSIZE=1 -DSTUCK=1 -DTIMER=0 -DWORKERS=1", "ok", false},
 	{"two Do, io_getevents is refused", "-DPROCS=2 -DCROWD=1 -DREFUSED=1 -DTIMER=0", "ok", false},
 	{"group, io_getevents is refused", "-DDOS=0 -DGROUPS=1 -DREFUSED=1", "ok", false},
+	{"group of one and Do, io_getevents is refused, one P", "-DDOS=1 -DGROUPS=1 -DSIZE=1 -DREFUSED=1 -DTIMER=0 -DWORKERS=1", "ok", false},
 	{"group of one and Do, io_getevents is refused", "-DPROCS=2 -DDOS=1 -DGROUPS=1 -DSIZE=1 -DREFUSED=1 -DTIMER=0 -DWORKERS=1", "ok", false},
 }
 
