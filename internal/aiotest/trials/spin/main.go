@@ -3,8 +3,8 @@
 //	go -C internal/aiotest/trials run ./spin
 //
 // It needs the model checker Spin and a C compiler. The model follows internal/queue by hand: who
-// changes an order of steps there changes it here, too. Package interleave runs the code itself, but
-// lets time pass only when nothing else can go on. Here a timeout passes at any time.
+// changes an order of steps there changes it here, too. Package interleave runs the code itself. It
+// lets time pass only when nothing else can go on; here a timeout passes at any time.
 package main
 
 import (
@@ -89,15 +89,16 @@ func (c configuration) run() (line string, err error) {
 	if m := stored.FindSubmatch(out); m != nil {
 		states = string(m[1])
 	}
-	line = fmt.Sprintf("%s: %s states, %.1f s: %s", c.name, states, time.Since(began).Seconds(), found)
+	seconds := time.Since(began).Seconds()
+	line = fmt.Sprintf("%s: %s states, %.1f s: %s", c.name, states, seconds, found)
 	if !strings.Contains(found, c.finds) || (found == "ok") != (c.finds == "ok") {
 		err = fmt.Errorf("finds %q, not %q", found, c.finds)
 	}
 	return line, err
 }
 
-// check returns the output of the checker of c, which it makes in dir. It looks at each state whole:
-// no hash stands for one.
+// check returns the output of the checker of c, which it makes in dir. The checker keeps each state
+// whole: no hash stands for one.
 func (c configuration) check(dir string) ([]byte, error) {
 	if err := os.WriteFile(filepath.Join(dir, "queue.pml"), model, 0o600); err != nil {
 		return nil, err
