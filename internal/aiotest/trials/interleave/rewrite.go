@@ -29,6 +29,7 @@ type edit struct {
 // A rewriter collects the edits of one file.
 type rewriter struct {
 	files    *token.FileSet
+	sources  map[string]string
 	channels map[string]bool // names of fields of a channel type, in all files
 	edits    []edit
 	tail     string // follows the last line
@@ -38,9 +39,13 @@ type rewriter struct {
 // rewrite returns the source of a package main that is like the one of the files given by name, but
 // for what package control stands in for. Lines keep their numbers.
 func rewrite(sources map[string]string) (map[string]string, error) {
-	r := &rewriter{files: token.NewFileSet(), channels: make(map[string]bool)}
+	r := &rewriter{
+		files: token.NewFileSet(), sources: make(map[string]string), channels: make(map[string]bool),
+	}
 	parsed := make(map[string]*ast.File)
 	for name, text := range sources {
+		text = forget(name, text)
+		r.sources[name] = text
 		f, err := parser.ParseFile(r.files, name, text, 0)
 		if err != nil {
 			return nil, err
@@ -53,11 +58,12 @@ func rewrite(sources map[string]string) (map[string]string, error) {
 		r.edits, r.tail = nil, ""
 		r.replace(f.Name, "main")
 		r.imports(f)
+		r.scopes(name, f)
 		ast.Inspect(f, r.rewriteNode)
 		if r.err != nil {
 			return nil, r.err
 		}
-		out[name] = r.apply(sources[name])
+		out[name] = r.apply(r.sources[name])
 	}
 	return out, nil
 }

@@ -40,7 +40,7 @@ func (n *number[T]) Load() T {
 
 // Store stores v.
 func (n *number[T]) Store(v T) {
-	n.point(opWrite, v)
+	n.point(opStore, v)
 	n.change(v)
 }
 

@@ -15,8 +15,12 @@ import (
 type World interface {
 	// Actions returns the number of things that may happen in the environment now.
 	Actions() int
-	// Act makes one of them happen, and describes it if it is asked to.
+	// Name returns a number that names one of them, whatever else there is.
+	Name(action int) uint64
+	// Act makes it happen.
 	Act(action int)
+	// Objects returns what it changes.
+	Objects(action int) [2]*Object
 	// Describe describes it.
 	Describe(action int) string
 	// Hash returns a hash of all plain memory, and of the environment.
@@ -72,7 +76,11 @@ type task struct {
 	outcome  int
 	deadline int64 // of op; never if it has none
 	expired  bool
-	history  uint64 // a hash of all that the goroutine has seen
+	history  uint64 // a hash of what the goroutine has seen, see Enter
+	base     uint64 // history when the function began that it is in
+	bare     uint64 // history after the latest Forget, without what mutexes guard
+	dressed  uint64 // and with that
+	holds    []*Mutex
 	spawned  int
 	made     int
 	ended    bool
@@ -99,8 +107,9 @@ type kind uint8
 const (
 	opNone kind = iota // concerns no other goroutine
 	opLoad
-	opAdd   // the result is not used
-	opWrite // stores, or compares and swaps
+	opAdd // the result is not used
+	opStore
+	opWrite // what it writes depends on the value
 	opLock
 	opUnlock
 	opSend
@@ -111,7 +120,7 @@ const (
 )
 
 var kinds = [...]string{
-	"start or yield", "load", "add", "write", "lock", "unlock", "send", "receive", "len", "sleep", "call",
+	"start or yield", "load", "add", "store", "write", "lock", "unlock", "send", "receive", "len", "sleep", "call",
 }
 
 // A waiter is a channel of any type.
@@ -127,6 +136,7 @@ type move struct {
 	outcome int
 	action  int
 	time    bool
+	early   bool // something else can go on
 }
 
 type killed struct{}
@@ -215,13 +225,6 @@ func Running() string {
 	return ""
 }
 
-// Forget says that the goroutine that runs has no state but for where it is, which is named.
-func Forget(place uint64) {
-	if t := here(); t != nil {
-		t.history = mix(t.id, place)
-	}
-}
-
 // Yielding is a call that a World makes of its own: it goes on once ready returns true, or the
 // timeout has passed if it is not negative. It returns the outcome that the scheduler has chosen,
 // and whether the timeout has passed.
@@ -286,7 +289,7 @@ func (x *Execution) possible() []move {
 		return x.moves
 	}
 	if passes && (x.idle || x.Early > 0) {
-		x.moves = append(x.moves, move{time: true})
+		x.moves = append(x.moves, move{time: true, early: !x.idle})
 	}
 	if len(x.moves) == 0 {
 		x.moves = x.appendLast(x.moves)
@@ -369,7 +372,7 @@ func (x *Execution) make(m move) {
 	}
 	switch {
 	case m.time:
-		x.pass(!x.idle)
+		x.pass(m.early)
 	case m.task == nil:
 		x.world.Act(m.action)
 	default:

@@ -15,14 +15,16 @@ type plain struct {
 	end   func() error
 }
 
-func (w *plain) Actions() int         { return 0 }
-func (w *plain) Act(int)              {}
-func (w *plain) Describe(int) string  { return "" }
-func (w *plain) Hash() uint64         { return 0 }
-func (w *plain) Check() error         { return call(w.check) }
-func (w *plain) Waits() bool          { return w.calls > 0 }
-func (w *plain) Expired(*Timer) error { return nil }
-func (w *plain) End() error           { return call(w.end) }
+func (w *plain) Actions() int           { return 0 }
+func (w *plain) Act(int)                {}
+func (w *plain) Name(int) uint64        { return 0 }
+func (w *plain) Objects(int) [2]*Object { return [2]*Object{} }
+func (w *plain) Describe(int) string    { return "" }
+func (w *plain) Hash() uint64           { return 0 }
+func (w *plain) Check() error           { return call(w.check) }
+func (w *plain) Waits() bool            { return w.calls > 0 }
+func (w *plain) Expired(*Timer) error   { return nil }
+func (w *plain) End() error             { return call(w.end) }
 
 func call(fn func() error) error {
 	if fn == nil {

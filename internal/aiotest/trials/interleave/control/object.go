@@ -162,6 +162,12 @@ func (x *Execution) classify(t *task, o op) {
 		c.loads = true
 	case opAdd:
 		c.adds = true
+	case opStore:
+		if uint64(o.value) == o.object.value {
+			c.loads = true // it may change places with loads, and with others like it
+		} else {
+			c.writes = true
+		}
 	case opReceive, opLen:
 		if c.receiver != 0 && c.receiver != t.id {
 			c.severalReceivers = true

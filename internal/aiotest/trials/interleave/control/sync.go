@@ -1,5 +1,7 @@
 package control
 
+import "slices"
+
 // A Mutex is a sync.Mutex.
 type Mutex struct {
 	object
@@ -22,11 +24,8 @@ func (m *Mutex) Lock() {
 	}
 	t.point(op{kind: opLock, object: m.init(), mutex: m})
 	m.locked = true
-	if m.guards != nil {
-		t.see(m.guards())
-	} else {
-		t.see(m.value)
-	}
+	t.holds = append(t.holds, m)
+	t.see(m.guarded())
 	m.set(t.id | 1)
 }
 
@@ -42,11 +41,20 @@ func (m *Mutex) Unlock() {
 		panic("unlock of an unlocked mutex")
 	}
 	m.locked = false
+	t.holds = slices.DeleteFunc(t.holds, func(h *Mutex) bool { return h == m })
 	if m.guards != nil {
 		m.set(0)
 	} else {
 		m.set(t.history)
 	}
+}
+
+// guarded returns a hash of what m guards. Without guards that is what its last holder had seen.
+func (m *Mutex) guarded() uint64 {
+	if m.guards != nil {
+		return m.guards()
+	}
+	return m.value
 }
 
 // A Pool is a sync.Pool. It gives back the latest item, if the execution wants reuse.

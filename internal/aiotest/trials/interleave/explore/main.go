@@ -19,6 +19,7 @@ func main() {
 	each := flag.Duration("each", 10*time.Second, "the longest that orders of one program are tried")
 	random := flag.Duration("random", time.Second, "then try random orders for so long, unless all were tried")
 	seed := flag.Uint64("seed", 1, "the first of the random orders")
+	whole := flag.Bool("whole", false, "try all orders at once, not first those with few preemptions")
 	first := flag.Bool("first", false, "end with the first failure")
 	flag.Parse()
 	failed := false
@@ -28,7 +29,7 @@ func main() {
 			continue
 		}
 		run := func(x *control.Execution) control.World { return newWorld(p, x) }
-		complete, ok := systematic(p, run, *each)
+		complete, ok := systematic(p, run, *each, *whole)
 		if ok && !complete {
 			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
 		}
@@ -47,9 +48,9 @@ const longest = 10
 
 // systematic tries all orders with few preemptions, and then with more, for so long. It returns
 // whether these were all orders that there are.
-func systematic(p *program, run control.Program, most time.Duration) (complete, ok bool) {
+func systematic(p *program, run control.Program, most time.Duration, whole bool) (complete, ok bool) {
 	tried := bounds
-	if p.all {
+	if p.all || whole {
 		tried, most = bounds[len(bounds)-1:], longest*most
 	}
 	for _, n := range tried {

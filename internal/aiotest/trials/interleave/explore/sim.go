@@ -32,8 +32,12 @@ const (
 )
 
 // A sim is a kernel of which the scheduler decides what it does.
+//
+// Its parts are objects of their own, so that what concerns different ones may change places.
 type sim struct {
-	control.Object
+	entry   control.Object // of io_submit(2): faults, inside
+	events  control.Object // the ring: due
+	eventfd control.Object // bell
 	faults
 	refused   bool // io_getevents(2) is
 	bell      bool
@@ -45,7 +49,7 @@ type sim struct {
 }
 
 func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
-	outcome, _ := k.Yielding("io_submit", nil, -1, func() uint { return k.outcomes(len(iocbs)) })
+	outcome, _ := k.entry.Yielding("io_submit", nil, -1, func() uint { return k.outcomes(len(iocbs)) })
 	n := len(iocbs)
 	switch outcome {
 	case answersAgain:
@@ -63,7 +67,7 @@ func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
 		for _, cb := range iocbs {
 			stuck = append(stuck, slotOf(cb))
 		}
-		k.Stuck("io_submit returns at last")
+		k.entry.Stuck("io_submit returns at last")
 		k.late(stuck)
 	}
 	for _, cb := range iocbs[:n] {
@@ -95,7 +99,7 @@ func (k *sim) outcomes(n int) uint {
 }
 
 func (k *sim) reap(events []libaio.Event) (int, error) {
-	k.Yielding("reap", nil, -1, nil)
+	k.events.Yielding("reap", nil, -1, nil)
 	return k.take(events), nil
 }
 
@@ -113,7 +117,7 @@ func (k *sim) take(events []libaio.Event) int {
 }
 
 func (k *sim) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
-	outcome, _ := k.Yielding("io_getevents", func() bool { return k.refused || len(k.due) >= least },
+	outcome, _ := k.events.Yielding("io_getevents", func() bool { return k.refused || len(k.due) >= least },
 		timeout, k.refusals)
 	if outcome == 1 {
 		k.refused = true
@@ -135,7 +139,7 @@ func (k *sim) refusals() uint {
 func (k *sim) watch(fn func()) {
 	for {
 		control.Forget(1)
-		k.Yielding("the poller", func() bool { return k.bell }, -1, nil)
+		k.eventfd.Yielding("the poller", func() bool { return k.bell }, -1, nil)
 		k.bell = false
 		fn()
 	}

@@ -5,9 +5,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/go-aio/aio/internal/aiotest/trials/interleave/control"
+	"github.com/go-aio/aio/libaio"
 )
 
 // A world is a queue on a kernel that the scheduler controls, and the calls that are made of it.
@@ -21,12 +23,15 @@ type world struct {
 	waiting map[string]bool
 }
 
+// none stands for a number of requests that no program has.
+const none = math.MaxInt64
+
 // buffer is the number of bytes of each request.
 const buffer = 8
 
 func newWorld(p *program, x *control.Execution) *world {
 	x.Procs, x.Reuse, x.Early = max(p.procs, 1), p.reuse, p.early
-	collectFrom, collectUntil, gatherFrom = 16, 8, 16
+	collectFrom, collectUntil, gatherFrom = none, none, none
 	if p.collects {
 		collectFrom, collectUntil = 1, 1
 	}
@@ -113,6 +118,16 @@ func (w *world) expect(n int, err error) {
 
 func (w *world) Actions() int { return len(w.k.inside) }
 
+func (w *world) Name(i int) uint64 { return number(w.k.inside[i]) }
+
+func (w *world) Objects(i int) [2]*control.Object {
+	objects := [2]*control.Object{&w.k.events}
+	if armed(w.k.inside[i]) {
+		objects[1] = &w.k.eventfd
+	}
+	return objects
+}
+
 func (w *world) Act(i int) { w.k.complete(i) }
 
 func (w *world) Describe(i int) string {
@@ -151,11 +166,30 @@ func hashLane(l *Lane) uint64 {
 	h := control.Mix(uint64(l.submitting), l.pushes)
 	h = control.Mix(h, uint64(l.patience)+truth(l.watched))
 	h = control.Mix(h, l.seen)
+	h = control.Mix(h, uint64(l.last))
 	for i := range l.pending.len() {
 		s := *l.pending.at(i)
 		h = control.Mix(h, number(s)+truth(armed(s)))
 		if s.group != nil {
 			h = control.Mix(h, truth(s.group.given))
+		}
+	}
+	return h
+}
+
+// hashBatch returns a hash of which slots these are, in which order.
+func hashBatch(slots []*slot) (h uint64) {
+	for _, s := range slots {
+		h = control.Mix(h, number(s))
+	}
+	return h
+}
+
+// hashEvents returns a hash of which requests these are of.
+func hashEvents(events []libaio.Event) (h uint64) {
+	for _, e := range events {
+		if e.Obj != nil {
+			h = control.Mix(h, number(slotOf(e.Obj)))
 		}
 	}
 	return h
