@@ -466,6 +466,19 @@ func (x *Execution) hash() uint64 {
 	return mix(h, x.world.Hash())
 }
 
+// shared returns a hash of the state without what goroutines have seen.
+func (x *Execution) shared() uint64 {
+	h := x.sum
+	for _, t := range x.tasks {
+		own := uint64(t.op.kind)
+		if t.op.object != nil {
+			own = mix(own, t.op.object.id)
+		}
+		h += mix(t.id, own)
+	}
+	return mix(h, x.world.Hash())
+}
+
 // mix returns a hash of a and b.
 func mix(a, b uint64) uint64 {
 	a = (a ^ b*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9

@@ -19,12 +19,14 @@ type Limits struct {
 	Preemptions int           // switches away from a goroutine that could go on; negative: any
 	Time        time.Duration // for all
 	Seed        uint64        // of Random
+	Exact       bool          // goroutines forget nothing, and nothing sleeps: for tests of these
 }
 
 // A Report says what has been explored.
 type Report struct {
 	Executions int
 	States     int // that differ
+	Shared     int // of States, as far as other goroutines can tell
 	Steps      int
 	Took       time.Duration
 	Expiries   int  // timeouts that passed because nothing else could go on
@@ -77,6 +79,7 @@ type explorer struct {
 	classes map[uint64]*class
 	fewest  map[uint64]uint8  // states seen with a bound, with the fewest preemptions
 	slept   map[uint64]uint32 // states seen without a bound, with the number of their sleep set
+	shared  map[uint64]struct{}
 	sets    sets
 	path    []branch
 	trail   []choice // of all moves, up to the last branch
@@ -96,12 +99,15 @@ type branch struct {
 func Explore(p Program, limits Limits) Report {
 	e := &explorer{program: p, limits: limits, classes: make(map[uint64]*class)}
 	started := time.Now()
-	defer func() { running = nil }()
+	exact = limits.Exact
+	defer func() { running, exact = nil, false }()
 	for {
+		e.shared = make(map[uint64]struct{})
 		e.fewest, e.slept = make(map[uint64]uint8), make(map[uint64]uint32)
 		e.sets, e.path, e.trail = sets{}, nil, nil
 		again := e.all(started)
 		e.report.States = len(e.fewest) + len(e.slept)
+		e.report.Shared = len(e.shared)
 		if e.report.Took = time.Since(started); !again {
 			return e.report
 		}
@@ -213,7 +219,7 @@ func (e *explorer) branch(x *Execution, moves []move, sleep []choice, preemption
 // choose makes the next move of b. It returns what sleeps then, and the number of preemptions.
 func (e *explorer) choose(x *Execution, b *branch) (sleep []choice, preemptions uint8) {
 	c := b.moves[b.next]
-	if e.limits.Preemptions < 0 {
+	if e.limits.Preemptions < 0 && !e.limits.Exact {
 		sleep = awake(b.sleep, c)
 		sleep = append(sleep, awake(b.moves[:b.next], c)...)
 	}
@@ -250,6 +256,7 @@ func (e *explorer) known(x *Execution, preemptions uint8) bool {
 // none.
 func (e *explorer) asleep(x *Execution, b *branch, sleep []choice) bool {
 	h := x.hash()
+	e.shared[x.shared()] = struct{}{}
 	number, seen := e.slept[h]
 	stored := e.sets.of(number)
 	left := b.moves[:0]

@@ -20,13 +20,13 @@ type Frame struct {
 	history, base uint64
 }
 
-// Exact makes goroutines forget nothing. It is for tests.
-var Exact bool
+// exact makes goroutines forget nothing.
+var exact bool
 
 // Enter begins a function.
 func Enter() Frame {
 	t := here()
-	if t == nil || Exact {
+	if t == nil || exact {
 		return Frame{}
 	}
 	if t.history == t.dressed {
@@ -56,7 +56,7 @@ func Leave(f Frame, results ...any) {
 // mutex guards that is locked, but its caller does not depend on what that was.
 func Forget(place uint64, values ...uint64) {
 	t := here()
-	if t == nil || Exact {
+	if t == nil || exact {
 		return
 	}
 	t.history = mix(t.base, place+2)

@@ -20,6 +20,7 @@ func main() {
 	random := flag.Duration("random", time.Second, "then try random orders for so long, unless all were tried")
 	seed := flag.Uint64("seed", 1, "the first of the random orders")
 	whole := flag.Bool("whole", false, "try all orders at once, not first those with few preemptions")
+	exact := flag.Bool("exact", false, "leave out nothing but states that are the same to the last bit")
 	first := flag.Bool("first", false, "end with the first failure")
 	flag.Parse()
 	failed := false
@@ -29,7 +30,7 @@ func main() {
 			continue
 		}
 		run := func(x *control.Execution) control.World { return newWorld(p, x) }
-		complete, ok := systematic(p, run, *each, *whole)
+		complete, ok := systematic(p, run, *each, *whole, *exact)
 		if ok && !complete {
 			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
 		}
@@ -48,13 +49,13 @@ const longest = 10
 
 // systematic tries all orders with few preemptions, and then with more, for so long. It returns
 // whether these were all orders that there are.
-func systematic(p *program, run control.Program, most time.Duration, whole bool) (complete, ok bool) {
+func systematic(p *program, run control.Program, most time.Duration, whole, exact bool) (complete, ok bool) {
 	tried := bounds
 	if p.all || whole {
 		tried, most = bounds[len(bounds)-1:], longest*most
 	}
 	for _, n := range tried {
-		r := control.Explore(run, control.Limits{Time: most, Preemptions: n})
+		r := control.Explore(run, control.Limits{Time: most, Preemptions: n, Exact: exact})
 		ok = show(p.name, bound(n), r)
 		if !ok || !r.Complete {
 			return false, ok
@@ -79,8 +80,8 @@ func show(name, how string, r control.Report) (ok bool) {
 	if !r.Complete {
 		end = " so far"
 	}
-	fmt.Printf("%s: %s: %d executions, %d states, %d steps, %d timeouts, %.1f s%s\n", name, how,
-		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds(), end)
+	fmt.Printf("%s: %s: %d executions, %d states, %d shared, %d steps, %d timeouts, %.1f s%s\n", name, how,
+		r.Executions, r.States, r.Shared, r.Steps, r.Expiries, r.Took.Seconds(), end)
 	if r.Err == nil {
 		return true
 	}
