@@ -12,6 +12,7 @@ type object struct {
 	id     uint64 // the same in all executions
 	value  uint64 // what it contributes to the hash; 0 if it has its zero value
 	class  *class
+	unseen bool // no goroutine looks at the value
 	name   string
 	number int
 }
@@ -62,6 +63,9 @@ func (o *object) init() *object {
 // set changes what o contributes to the hash.
 func (o *object) set(value uint64) {
 	x := o.in
+	if o.unseen {
+		return
+	}
 	if o.value != 0 {
 		x.sum -= mix(o.id, o.value)
 	}

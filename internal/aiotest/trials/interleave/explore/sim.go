@@ -41,8 +41,9 @@ type sim struct {
 	faults
 	refused   bool // io_getevents(2) is
 	bell      bool
-	inside    []*slot // taken and not complete
-	due       []*slot // complete
+	inside    []*slot        // taken and not complete
+	due       []*slot        // complete
+	past      map[*slot]bool // complete: how they are signalled does not matter any more
 	submitted map[*Lane]int64
 	taken     map[*Lane]int64 // events
 	late      func([]*slot)   // is called when a stuck io_submit(2) of these returns
@@ -76,6 +77,7 @@ func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
 			panic("a slot is submitted while it is in flight")
 		}
 		k.inside = append(k.inside, s)
+		delete(k.past, s)
 		k.submitted[s.lane]++
 	}
 	return n, nil
@@ -151,7 +153,10 @@ func (k *sim) state() string { return "" }
 
 func (k *sim) ring() { k.bell = true }
 
-func (k *sim) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }
+func (k *sim) arm(cb *libaio.IOCB) {
+	cb.SetEventfd(0)
+	delete(k.past, slotOf(cb))
+}
 
 func (k *sim) close() {}
 
@@ -160,6 +165,7 @@ func (k *sim) complete(i int) {
 	s := k.inside[i]
 	k.inside = slices.Delete(k.inside, i, i+1)
 	k.due = append(k.due, s)
+	k.past[s] = true
 	if armed(s) {
 		k.bell = true
 	}
@@ -191,6 +197,9 @@ func rawOf(s *slot) *raw { return (*raw)(unsafe.Pointer(&s.iocb)) }
 
 // armed reports whether the completion of s raises the eventfd.
 func armed(s *slot) bool { return rawOf(s).flags&1 != 0 }
+
+// arms returns 1 if the completion of s will raise the eventfd.
+func (k *sim) arms(s *slot) uint64 { return truth(armed(s) && !k.past[s]) }
 
 // callerOf returns the name of the goroutine that made the request. The offset is its number.
 func callerOf(s *slot) string { return callerName(int(rawOf(s).offset)) }

@@ -40,10 +40,13 @@ func newWorld(p *program, x *control.Execution) *world {
 	}
 	w := &world{x: x, program: p, waiting: make(map[string]bool)}
 	w.k = &sim{faults: p.faults, submitted: make(map[*Lane]int64), taken: make(map[*Lane]int64)}
+	w.k.past = make(map[*slot]bool)
 	w.q = newQueue(64, func(int) (kernel, error) { return w.k, nil })
 	w.k.late = w.late
 	x.Name("kernel", w.k)
 	x.Name("queue", w.q)
+	w.q.wakes.Unseen() // but for Stats
+	w.q.collects.Unseen()
 	w.q.dog.set.Store(true) // neither the watchdog nor looks at processors
 	w.q.busy.set.Store(true)
 	for range p.lanes() {
@@ -75,6 +78,7 @@ func newWorld(p *program, x *control.Execution) *world {
 func (w *world) lane() {
 	l := w.q.Lane()
 	w.x.Name(fmt.Sprintf("lane%d", len(w.q.lanes)), l)
+	l.refused.Unseen()
 	l.mu.Guard(func() uint64 { return hashLane(l) })
 }
 
@@ -149,7 +153,7 @@ func (w *world) Hash() uint64 {
 	h := w.k.hash()
 	sum := uint64(0)
 	for s := range w.slots {
-		sum += control.Mix(number(s), control.Mix(uint64(s.res), truth(s.quiet)+2*truth(armed(s))))
+		sum += control.Mix(number(s), control.Mix(uint64(s.res), truth(s.quiet)+2*w.k.arms(s)))
 	}
 	h = control.Mix(h, sum)
 	for _, l := range w.q.lanes {
@@ -163,9 +167,13 @@ func (w *world) Hash() uint64 {
 
 // hashLane returns a hash of what l.mu guards, but for counts that no goroutine looks at.
 func hashLane(l *Lane) uint64 {
-	h := control.Mix(uint64(l.submitting), l.pushes)
-	h = control.Mix(h, uint64(l.patience)+truth(l.watched))
-	h = control.Mix(h, l.seen)
+	h := control.Mix(uint64(l.submitting), uint64(l.patience)+truth(l.watched))
+	if l.watched {
+		h = control.Mix(h, l.seen)
+	}
+	if l.watched || l.submitting > 0 {
+		h = control.Mix(h, l.pushes) // a submitter compares it with what it was
+	}
 	h = control.Mix(h, uint64(l.last))
 	for i := range l.pending.len() {
 		s := *l.pending.at(i)
