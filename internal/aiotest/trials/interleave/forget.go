@@ -34,11 +34,23 @@ var forgettings = []forgetting{
 	{"group.go", "if g.relies = c.rely(1)", ""},
 	{"collect.go", "q.collect(events, nil)\n		}\n	})", ""},
 	{"collect.go", "if q.enough(g) && q.collector.release()", "uint64(idle), uint64(most)"},
+	{"collect.go", "n, wait := q.target(g)", "uint64(idle), uint64(most)"},
 	{"collect.go", "q.collects.Add(1)", "uint64(idle), uint64(most), uint64(n), uint64(wait)"},
+	{
+		"collect.go", "q.deliver(events[:got])",
+		"uint64(idle), uint64(most), uint64(got), uint64(left), hashEvents(events[:got])",
+	},
+	{"collect.go", "own := int64(got)", "uint64(idle), uint64(most), uint64(got), uint64(left)"},
+	// deliver begins with what its argument is.
+	{"collect.go", "q.deliver(b.events[:n])", ""},
+	{"collect.go", "now := q.now()", "hashEvents(events)"},
 	{"collect.go", "s := slotOf(events[i].Obj)", "uint64(i), hashEvents(events)"},
+	{"collect.go", "q.inKernel.Add(-int64(len(events)))", "uint64(len(events))"},
 	{"submit.go", "if own != nil && (own.isDone()", ""},
-	{"submit.go", "all := l.push(b)", "before, hashBatch(b.slots)"},
-	{"submit.go", "l.q.look(b)", "before, uint64(truth(all))"},
+	// World knows before.
+	{"submit.go", "all := l.push(b)", "pushes(l, before), hashBatch(b.slots)"},
+	{"submit.go", "l.q.look(b)", "truth(all)"},
+	{"submit.go", "l.pushes++", "pushed(), truth(all), truth(others)"},
 	{"submit.go", "n, err := l.q.kernel.Submit", "hashBatch(slots)"},
 }
 

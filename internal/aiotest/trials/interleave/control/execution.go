@@ -225,6 +225,14 @@ func Running() string {
 	return ""
 }
 
+// Self returns the number of the goroutine that runs, or 0.
+func Self() uint64 {
+	if t := here(); t != nil {
+		return t.id
+	}
+	return 0
+}
+
 // Yielding is a call that a World makes of its own: it goes on once ready returns true, or the
 // timeout has passed if it is not negative. It returns the outcome that the scheduler has chosen,
 // and whether the timeout has passed.

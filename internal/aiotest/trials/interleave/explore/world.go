@@ -23,6 +23,27 @@ type world struct {
 	waiting map[string]bool
 }
 
+// A submission is a goroutine's call of push, and what Lane.pushes was before.
+type submission struct {
+	lane   *Lane
+	before uint64
+}
+
+// submissions are those under way, by the number of the goroutine.
+var submissions map[uint64]submission
+
+// pushes notes that the goroutine that runs is about to call push.
+func pushes(l *Lane, before uint64) uint64 {
+	submissions[control.Self()] = submission{l, before}
+	return 0
+}
+
+// pushed notes that it has returned, and that the lane's lock is held again.
+func pushed() uint64 {
+	delete(submissions, control.Self())
+	return 0
+}
+
 // none stands for a number of requests that no program has.
 const none = math.MaxInt64
 
@@ -40,6 +61,7 @@ func newWorld(p *program, x *control.Execution) *world {
 	}
 	w := &world{x: x, program: p, waiting: make(map[string]bool)}
 	w.k = &sim{faults: p.faults, submitted: make(map[*Lane]int64), taken: make(map[*Lane]int64)}
+	submissions = make(map[uint64]submission)
 	w.k.past = make(map[*slot]bool)
 	w.q = newQueue(64, func(int) (kernel, error) { return w.k, nil })
 	w.k.late = w.late
@@ -168,12 +190,15 @@ func (w *world) Hash() uint64 {
 // hashLane returns a hash of what l.mu guards, but for counts that no goroutine looks at.
 func hashLane(l *Lane) uint64 {
 	h := control.Mix(uint64(l.submitting), uint64(l.patience)+truth(l.watched))
-	if l.watched {
-		h = control.Mix(h, l.seen)
+	// Of pushes it only matters whether it is what it was. If it is not, it will never be.
+	h = control.Mix(h, truth(l.watched && l.pushes != l.seen))
+	sum := uint64(0)
+	for task, s := range submissions {
+		if s.lane == l {
+			sum += control.Mix(task, truth(l.pushes != s.before))
+		}
 	}
-	if l.watched || l.submitting > 0 {
-		h = control.Mix(h, l.pushes) // a submitter compares it with what it was
-	}
+	h = control.Mix(h, sum)
 	h = control.Mix(h, uint64(l.last))
 	for i := range l.pending.len() {
 		s := *l.pending.at(i)
