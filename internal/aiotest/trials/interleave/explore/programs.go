@@ -27,6 +27,7 @@ var (
 	do    = caller{}
 	other = caller{lane: 1} // a Do on another lane
 	group = caller{group: 2}
+	small = caller{group: 1}
 )
 
 var programs = []program{
@@ -36,6 +37,13 @@ var programs = []program{
 	{name: "two Do gather", all: true, callers: []caller{do, do}, procs: 2, gathers: true},
 	{name: "two Do, the reaper collects", all: true, callers: []caller{do, do}, procs: 2, collects: true},
 	{name: "group alone", all: true, callers: []caller{group}},
+	{name: "group of one and Do, one P", callers: []caller{small, do}},
+	{name: "group of one and Do", callers: []caller{small, do}, procs: 2},
+	{name: "group of one and Do, the reaper collects", callers: []caller{small, do}, procs: 2, collects: true},
+	{name: "two groups of one", callers: []caller{small, small}, procs: 2},
+	{name: "group of one and Do, EAGAIN", callers: []caller{small, do}, procs: 2, faults: faults{again: 1}},
+	{name: "group of one and Do, one is stuck", callers: []caller{small, do}, faults: faults{stuck: 1}},
+	{name: "group of one and Do, io_getevents is refused", callers: []caller{small, do}, procs: 2, faults: faults{refuse: true}},
 	{name: "group and Do", callers: []caller{group, do}, procs: 2},
 	{name: "group and Do, a timeout passes early", callers: []caller{group, do}, procs: 2, early: 1},
 	{name: "group and Do, the reaper collects", callers: []caller{group, do}, procs: 2, collects: true},

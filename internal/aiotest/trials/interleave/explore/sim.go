@@ -44,6 +44,8 @@ type sim struct {
 	inside    []*slot        // taken and not complete
 	due       []*slot        // complete
 	past      map[*slot]bool // complete: how they are signalled does not matter any more
+	entered   map[*slot]bool // taken at some time
+	distinct  []int          // of inside: those that are not like one before
 	submitted map[*Lane]int64
 	taken     map[*Lane]int64 // events
 	late      func([]*slot)   // is called when a stuck io_submit(2) of these returns
@@ -77,6 +79,7 @@ func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
 			panic("a slot is submitted while it is in flight")
 		}
 		k.inside = append(k.inside, s)
+		k.entered[s] = true
 		delete(k.past, s)
 		k.submitted[s.lane]++
 	}
@@ -111,8 +114,7 @@ func (k *sim) take(events []libaio.Event) int {
 	for i, s := range k.due[:n] {
 		events[i] = libaio.Event{Obj: &s.iocb, Res: buffer}
 		k.taken[s.lane]++
-		control.Observe(number(s))
-		control.Observe(truth(s.quiet))
+		control.Observe(k.like(s))
 	}
 	k.due = slices.Delete(k.due, 0, n)
 	return n
@@ -160,8 +162,28 @@ func (k *sim) arm(cb *libaio.IOCB) {
 
 func (k *sim) close() {}
 
-// complete puts the event of the request inside[i] into the ring.
+// completions returns the number of completions that may come next and are not alike.
+func (k *sim) completions() int {
+	k.distinct = k.distinct[:0]
+next:
+	for i, s := range k.inside {
+		for _, j := range k.distinct {
+			if k.like(s) == k.like(k.inside[j]) {
+				continue next
+			}
+		}
+		k.distinct = append(k.distinct, i)
+	}
+	return len(k.distinct)
+}
+
+// next returns the request of completion i.
+func (k *sim) next(i int) *slot { return k.inside[k.distinct[i]] }
+
+// complete puts the event of completion i into the ring.
 func (k *sim) complete(i int) {
+	k.completions()
+	i = k.distinct[i]
 	s := k.inside[i]
 	k.inside = slices.Delete(k.inside, i, i+1)
 	k.due = append(k.due, s)
@@ -176,11 +198,11 @@ func (k *sim) hash() uint64 {
 		uint64(k.short)<<8+uint64(k.stuck))
 	inside := uint64(0) // in no order
 	for _, s := range k.inside {
-		inside += control.Mix(number(s), 5)
+		inside += control.Mix(k.like(s), 5)
 	}
 	h = control.Mix(h, inside)
 	for _, s := range k.due {
-		h = control.Mix(h, number(s))
+		h = control.Mix(h, k.like(s))
 	}
 	return h
 }
@@ -197,6 +219,16 @@ func rawOf(s *slot) *raw { return (*raw)(unsafe.Pointer(&s.iocb)) }
 
 // armed reports whether the completion of s raises the eventfd.
 func armed(s *slot) bool { return rawOf(s).flags&1 != 0 }
+
+// like returns a number that s has in common with those that may stand in its place. In the kernel
+// one request of a group is like another: the queue only counts them.
+func (k *sim) like(s *slot) uint64 {
+	n := number(s)
+	if s.group != nil && k.entered[s] {
+		n = number(s.group.slots[0]) + 1
+	}
+	return control.Mix(n, truth(s.quiet)+2*k.arms(s))
+}
 
 // arms returns 1 if the completion of s will raise the eventfd.
 func (k *sim) arms(s *slot) uint64 { return truth(armed(s) && !k.past[s]) }

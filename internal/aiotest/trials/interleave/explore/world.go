@@ -62,7 +62,7 @@ func newWorld(p *program, x *control.Execution) *world {
 	w := &world{x: x, program: p, waiting: make(map[string]bool)}
 	w.k = &sim{faults: p.faults, submitted: make(map[*Lane]int64), taken: make(map[*Lane]int64)}
 	submissions = make(map[uint64]submission)
-	w.k.past = make(map[*slot]bool)
+	w.k.past, w.k.entered = make(map[*slot]bool), make(map[*slot]bool)
 	w.q = newQueue(64, func(int) (kernel, error) { return w.k, nil })
 	w.k.late = w.late
 	x.Name("kernel", w.k)
@@ -142,13 +142,13 @@ func (w *world) expect(n int, err error) {
 	}
 }
 
-func (w *world) Actions() int { return len(w.k.inside) }
+func (w *world) Actions() int { return w.k.completions() }
 
-func (w *world) Name(i int) uint64 { return number(w.k.inside[i]) }
+func (w *world) Name(i int) uint64 { return w.k.like(w.k.next(i)) }
 
 func (w *world) Objects(i int) [2]*control.Object {
 	objects := [2]*control.Object{&w.k.events}
-	if armed(w.k.inside[i]) {
+	if armed(w.k.next(i)) {
 		objects[1] = &w.k.eventfd
 	}
 	return objects
@@ -157,7 +157,7 @@ func (w *world) Objects(i int) [2]*control.Object {
 func (w *world) Act(i int) { w.k.complete(i) }
 
 func (w *world) Describe(i int) string {
-	return "the request of " + callerOf(w.k.inside[i]) + " is complete"
+	return "the request of " + callerOf(w.k.next(i)) + " is complete"
 }
 
 func (w *world) Waits() bool { return w.calls > 0 }
@@ -175,7 +175,7 @@ func (w *world) Hash() uint64 {
 	h := w.k.hash()
 	sum := uint64(0)
 	for s := range w.slots {
-		sum += control.Mix(number(s), control.Mix(uint64(s.res), truth(s.quiet)+2*w.k.arms(s)))
+		sum += control.Mix(w.k.like(s), uint64(s.res))
 	}
 	h = control.Mix(h, sum)
 	for _, l := range w.q.lanes {
@@ -222,7 +222,7 @@ func hashBatch(slots []*slot) (h uint64) {
 func hashEvents(events []libaio.Event) (h uint64) {
 	for _, e := range events {
 		if e.Obj != nil {
-			h = control.Mix(h, number(slotOf(e.Obj)))
+			h = control.Mix(h, slotOf(e.Obj).lane.q.kernel.(*sim).like(slotOf(e.Obj)))
 		}
 	}
 	return h
