@@ -7,8 +7,6 @@ package control
 import (
 	"errors"
 	"fmt"
-	"iter"
-	"runtime/debug"
 )
 
 // A World is what surrounds the goroutines of one execution: the kernel, and what is expected.
@@ -54,8 +52,10 @@ type Execution struct {
 	now     int64
 	sum     uint64 // of the contributions of all objects
 	moves   []move
-	idle    bool // no goroutine can go on, and the environment has nothing to do
-	changed bool // a class is not what earlier executions took it for
+	trail   []choice // that the execution follows
+	at      int      // in trail
+	idle    bool     // no goroutine can go on, and the environment has nothing to do
+	changed bool     // a class is not what earlier executions took it for
 	err     error
 	trace   func(line string)
 	steps   int
@@ -69,9 +69,8 @@ type task struct {
 	id       uint64
 	name     string
 	parent   *Execution
-	next     func() (struct{}, bool)
-	stop     func()
-	yield    func(struct{}) bool
+	worker   *worker
+	killed   bool
 	op       op
 	outcome  int
 	deadline int64 // of op; never if it has none
@@ -139,8 +138,6 @@ type move struct {
 	early   bool // something else can go on
 }
 
-type killed struct{}
-
 // Go starts a goroutine.
 func Go(fn func()) { spawn("", fn) }
 
@@ -163,15 +160,7 @@ func spawn(name string, fn func()) *task {
 		t.name = name
 	}
 	t.history = t.id
-	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		defer func() {
-			if r := recover(); r != nil && r != any(killed{}) {
-				x.fail(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-			}
-		}()
-		fn()
-	})
+	t.worker = begins(t, fn)
 	x.tasks = append(x.tasks, t)
 	return t
 }
@@ -196,7 +185,10 @@ func (t *task) point(o op) {
 	if t.parent.trace != nil {
 		t.where = caller()
 	}
-	if !t.yield(struct{}{}) {
+	if !t.parent.next(t) {
+		t.worker.yield(struct{}{})
+	}
+	if t.killed {
 		panic(killed{})
 	}
 	t.deadline = never
@@ -391,12 +383,11 @@ func (x *Execution) make(m move) {
 
 func (x *Execution) resume(t *task) {
 	x.current = t
-	_, more := t.next()
+	t.worker.next()
 	x.current = nil
-	if more {
+	if !t.ended {
 		return
 	}
-	t.ended = true
 	for i := range x.tasks {
 		if x.tasks[i] == t {
 			x.tasks = append(x.tasks[:i], x.tasks[i+1:]...)
@@ -409,7 +400,8 @@ func (x *Execution) resume(t *task) {
 func (x *Execution) end() {
 	x.current = nil
 	for _, t := range x.tasks {
-		t.stop()
+		t.killed = true
+		t.worker.next()
 	}
 	x.tasks = nil
 }

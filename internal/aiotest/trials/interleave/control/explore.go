@@ -154,9 +154,7 @@ func (e *explorer) back() bool {
 
 // one runs one execution: along the trail, and then on to a state that has been seen, or to the end.
 func (e *explorer) one(x *Execution) error {
-	for _, c := range e.trail {
-		x.follow(c)
-	}
+	x.retrace(e.trail)
 	var sleep []choice
 	var preemptions uint8
 	if n := len(e.path); n > 0 {
@@ -279,9 +277,7 @@ func (e *explorer) asleep(x *Execution, b *branch, sleep []choice) bool {
 func (e *explorer) replay() (lines []string) {
 	x := begin(e.program, e.classes, func(line string) { lines = append(lines, line) })
 	defer x.end()
-	for _, c := range e.trail {
-		x.follow(c)
-	}
+	x.retrace(e.trail)
 	return lines
 }
 

@@ -44,6 +44,34 @@ func (x *Execution) choice(m move) choice {
 	return c
 }
 
+// retrace makes the moves of a trail.
+func (x *Execution) retrace(trail []choice) {
+	x.trail = trail
+	for x.at < len(trail) {
+		x.at++
+		x.follow(trail[x.at-1])
+	}
+}
+
+// next makes the next move of the trail if it is that of t, which runs and goes on then. That is
+// quicker than to stop t and to resume it.
+func (x *Execution) next(t *task) bool {
+	if x.at == len(x.trail) || x.trail[x.at].task != t.id {
+		return false
+	}
+	c := &x.trail[x.at]
+	x.at++
+	x.steps++
+	t.outcome = c.outcome
+	if c.branch {
+		x.last = t
+	}
+	if x.trace != nil {
+		x.trace(x.about(t, c.outcome))
+	}
+	return true
+}
+
 // follow makes the move that c stands for.
 func (x *Execution) follow(c choice) {
 	m := move{outcome: c.outcome, time: c.time, early: c.early}
