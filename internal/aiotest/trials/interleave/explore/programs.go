@@ -46,6 +46,8 @@ var programs = []program{
 	{name: "group of one and Do, io_getevents is refused", callers: []caller{small, do}, procs: 2, faults: faults{refuse: true}},
 	{name: "group and Do", callers: []caller{group, do}, procs: 2},
 	{name: "group and Do, a timeout passes early", callers: []caller{group, do}, procs: 2, early: 1},
+	{name: "group of one and Do, a timeout passes early", callers: []caller{small, do}, procs: 2, early: 1},
+	{name: "group of one and Do, two timeouts pass early", callers: []caller{small, do}, procs: 2, early: 2},
 	{name: "group and Do, the reaper collects", callers: []caller{group, do}, procs: 2, collects: true},
 	{name: "two groups", callers: []caller{group, group}, procs: 2},
 	{name: "three Do, the reaper collects", callers: []caller{do, do, do}, procs: 2, collects: true},

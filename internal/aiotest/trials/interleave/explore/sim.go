@@ -178,13 +178,15 @@ next:
 }
 
 // next returns the request of completion i.
-func (k *sim) next(i int) *slot { return k.inside[k.distinct[i]] }
+func (k *sim) next(i int) *slot {
+	k.completions()
+	return k.inside[k.distinct[i]]
+}
 
 // complete puts the event of completion i into the ring.
 func (k *sim) complete(i int) {
-	k.completions()
+	s := k.next(i)
 	i = k.distinct[i]
-	s := k.inside[i]
 	k.inside = slices.Delete(k.inside, i, i+1)
 	k.due = append(k.due, s)
 	k.past[s] = true
