@@ -30,14 +30,12 @@ func (n *number[T]) point(k kind, value T) *task {
 	return t
 }
 
-// Unseen says that no goroutine looks at the value, so that it is no part of the state.
-func (n *number[T]) Unseen() { n.unseen = true }
+// Omit says that the value is no part of the state: no goroutine looks at it, or World.Hash has what
+// matters of it.
+func (n *number[T]) Omit() { n.omitted = true }
 
 // Load loads the value.
 func (n *number[T]) Load() T {
-	if n.unseen && here() != nil {
-		panic("a goroutine looks at what none looks at")
-	}
 	if t := n.point(opLoad, 0); t != nil {
 		t.see(uint64(n.v))
 	}

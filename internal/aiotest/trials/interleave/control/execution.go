@@ -425,6 +425,14 @@ func (x *Execution) Blocked(fn func(name, what string)) {
 	}
 }
 
+// HeldTogether returns the most mutexes that a goroutine has locked.
+func (x *Execution) HeldTogether() (most int) {
+	for _, t := range x.tasks {
+		most = max(most, len(t.holds))
+	}
+	return most
+}
+
 // Adding returns the sum of what goroutines are just about to add to v and do not look at.
 func (x *Execution) Adding(v *Int64) (sum int64) {
 	for _, t := range x.tasks {

@@ -8,13 +8,13 @@ import (
 
 // An object is what goroutines share: a mutex, an atomic variable, a channel.
 type object struct {
-	in     *Execution
-	id     uint64 // the same in all executions
-	value  uint64 // what it contributes to the hash; 0 if it has its zero value
-	class  *class
-	unseen bool // no goroutine looks at the value
-	name   string
-	number int
+	in      *Execution
+	id      uint64 // the same in all executions
+	value   uint64 // what it contributes to the hash; 0 if it has its zero value
+	class   *class
+	omitted bool // the value is no part of the state
+	name    string
+	number  int
 }
 
 // An Object is one that a World has.
@@ -63,7 +63,7 @@ func (o *object) init() *object {
 // set changes what o contributes to the hash.
 func (o *object) set(value uint64) {
 	x := o.in
-	if o.unseen {
+	if o.omitted {
 		return
 	}
 	if o.value != 0 {

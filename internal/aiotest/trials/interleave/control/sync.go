@@ -15,6 +15,14 @@ func (m *Mutex) Guard(fn func() uint64) { m.guards = fn }
 // Locked reports whether a goroutine has locked m.
 func (m *Mutex) Locked() bool { return m.locked }
 
+// Holds returns the number of mutexes that the goroutine that runs has locked.
+func Holds() int {
+	if t := here(); t != nil {
+		return len(t.holds)
+	}
+	return 0
+}
+
 // Lock locks m.
 func (m *Mutex) Lock() {
 	t := here()

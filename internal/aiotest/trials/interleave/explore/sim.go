@@ -52,6 +52,7 @@ type sim struct {
 }
 
 func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
+	checkCall(iocbs)
 	outcome, _ := k.entry.Yielding("io_submit", nil, -1, func() uint { return k.outcomes(len(iocbs)) })
 	n := len(iocbs)
 	switch outcome {
@@ -86,6 +87,27 @@ func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
 	return n, nil
 }
 
+// checkCall checks what one io_submit(2) carries, and that it may be called.
+func checkCall(iocbs []*libaio.IOCB) {
+	first := slotOf(iocbs[0])
+	for _, cb := range iocbs {
+		switch s := slotOf(cb); {
+		case s.lane != first.lane:
+			panic("one io_submit carries requests of two lanes")
+		case s.group != first.group:
+			panic("one io_submit carries requests of a group and others")
+		}
+	}
+	checkUnlocked()
+}
+
+// checkUnlocked checks that a system call is made without a lock.
+func checkUnlocked() {
+	if control.Holds() > 0 {
+		panic("a system call is made with a mutex locked")
+	}
+}
+
 func (k *sim) outcomes(n int) uint {
 	set := uint(1 << takesAll)
 	if k.again > 0 {
@@ -104,6 +126,7 @@ func (k *sim) outcomes(n int) uint {
 }
 
 func (k *sim) reap(events []libaio.Event) (int, error) {
+	checkUnlocked()
 	k.events.Yielding("reap", nil, -1, nil)
 	return k.take(events), nil
 }
@@ -121,6 +144,7 @@ func (k *sim) take(events []libaio.Event) int {
 }
 
 func (k *sim) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
+	checkUnlocked()
 	outcome, _ := k.events.Yielding("io_getevents", func() bool { return k.refused || len(k.due) >= least },
 		timeout, k.refusals)
 	if outcome == 1 {

@@ -19,7 +19,9 @@ type world struct {
 	q       *Queue
 	k       *sim
 	groups  []*Group
+	opened  int // times that the kernel was
 	calls   int // that have not returned
+	errors  int // that calls have returned
 	waiting map[string]bool
 }
 
@@ -63,12 +65,16 @@ func newWorld(p *program, x *control.Execution) *world {
 	w.k = &sim{faults: p.faults, submitted: make(map[*Lane]int64), taken: make(map[*Lane]int64)}
 	submissions = make(map[uint64]submission)
 	w.k.past, w.k.entered = make(map[*slot]bool), make(map[*slot]bool)
-	w.q = newQueue(64, func(int) (kernel, error) { return w.k, nil })
+	w.q = newQueue(64, func(int) (kernel, error) {
+		w.opened++
+		return w.k, nil
+	})
 	w.k.late = w.late
 	x.Name("kernel", w.k)
 	x.Name("queue", w.q)
-	w.q.wakes.Unseen() // but for Stats
-	w.q.collects.Unseen()
+	w.q.wakes.Omit() // they are for Stats only
+	w.q.collects.Omit()
+	w.q.hungNoted.Omit()    // see Hash
 	w.q.dog.set.Store(true) // neither the watchdog nor looks at processors
 	w.q.busy.set.Store(true)
 	for range p.lanes() {
@@ -100,7 +106,7 @@ func newWorld(p *program, x *control.Execution) *world {
 func (w *world) lane() {
 	l := w.q.Lane()
 	w.x.Name(fmt.Sprintf("lane%d", len(w.q.lanes)), l)
-	l.refused.Unseen()
+	l.refused.Omit()
 	l.mu.Guard(func() uint64 { return hashLane(l) })
 }
 
@@ -130,14 +136,13 @@ func (w *world) owner(c caller, r Request) func() {
 	}
 }
 
-// expect checks a result.
+// expect checks a result. Each answer of the kernel that is an error is that of one request.
 func (w *world) expect(n int, err error) {
-	f := w.program.faults
-	switch {
-	case err == nil && n == buffer:
-	case err == ErrUnavailable && f.again > 0:
-	case err != nil && f.invalid > 0:
-	default:
+	if err == nil && n == buffer {
+		return
+	}
+	w.errors++
+	if f, left := w.program.faults, w.k.faults; w.errors > f.again-left.again+f.invalid-left.invalid {
 		panic(fmt.Sprintf("a request returned %d, %v", n, err))
 	}
 }
@@ -173,6 +178,8 @@ func (w *world) slots(yield func(*slot) bool) {
 
 func (w *world) Hash() uint64 {
 	h := w.k.hash()
+	// Whether a device hangs depends on the time since this was looked at.
+	h = control.Mix(h, uint64(min(w.x.Now()-w.q.hungNoted.Load(), int64(hungAfter))))
 	sum := uint64(0)
 	for s := range w.slots {
 		sum += control.Mix(w.k.like(s), uint64(s.res))
@@ -234,6 +241,12 @@ func (w *world) Check() error {
 		if err := w.checkLane(l); err != nil {
 			return fmt.Errorf("lane %d: %w", i+1, err)
 		}
+	}
+	switch {
+	case w.opened > 1:
+		return fmt.Errorf("the kernel was opened %d times", w.opened)
+	case w.x.HeldTogether() > 1:
+		return errors.New("a goroutine has locked a mutex while it has another")
 	}
 	return w.checkCollector()
 }
