@@ -152,7 +152,11 @@ func (r *rewriter) goStmt(n *ast.GoStmt) {
 		r.refuse(n)
 		return
 	}
-	r.cut(n.Go, n.Call.Fun.Pos(), "control.Go(")
+	start := "control.Go("
+	if strings.HasSuffix(r.text(n.Call.Fun), "Fn") { // a field
+		start = "control.GoAt(&"
+	}
+	r.cut(n.Go, n.Call.Fun.Pos(), start)
 	r.cut(n.Call.Fun.End(), n.Call.End(), ")")
 }
 

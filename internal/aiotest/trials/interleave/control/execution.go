@@ -7,6 +7,8 @@ package control
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"unsafe"
 )
 
 // A World is what surrounds the goroutines of one execution: the kernel, and what is expected.
@@ -35,10 +37,9 @@ type World interface {
 
 // An Execution is one run of a program.
 type Execution struct {
-	Procs   int  // as GOMAXPROCS(0) returns it
-	Reuse   bool // pools give back what was put into them
-	Early   int  // times that a timeout may pass although something else can go on
-	Expiry  int  // times that a timeout has passed because nothing else could go on
+	Procs   int // as GOMAXPROCS(0) returns it
+	Early   int // times that a timeout may pass although something else can go on
+	Expiry  int // times that a timeout has passed because nothing else could go on
 	world   World
 	tasks   []*task
 	timers  []*Timer
@@ -71,6 +72,7 @@ type task struct {
 	parent   *Execution
 	worker   *worker
 	killed   bool
+	alike    bool // another may have had the same id
 	op       op
 	outcome  int
 	deadline int64 // of op; never if it has none
@@ -140,6 +142,28 @@ type move struct {
 
 // Go starts a goroutine.
 func Go(fn func()) { spawn("", fn) }
+
+// GoAt starts a goroutine that runs *fn, which is memory that has a name (Execution.Name). The name
+// of the goroutine says nothing of the one that has started it, which makes no difference.
+func GoAt(fn *func()) {
+	x := running
+	o := object{}
+	x.nameAt(&o, uintptr(unsafe.Pointer(fn)))
+	spawn("", *fn).rename(o.id, o.String())
+}
+
+// rename gives t the first free number of those of a kind.
+func (t *task) rename(kind uint64, name string) {
+	x := t.parent
+	for n := uint64(1); ; n++ {
+		id := mix(kind, n)
+		if !slices.ContainsFunc(x.tasks, func(u *task) bool { return u.id == id }) {
+			t.id, t.history, t.alike = id, id, true
+			t.name = fmt.Sprintf("%s %d", name, n)
+			return
+		}
+	}
+}
 
 // Start starts a goroutine that has a name.
 func (x *Execution) Start(name string, fn func()) { spawn(name, fn) }
@@ -299,7 +323,7 @@ func (x *Execution) possible() []move {
 
 // patience is the number of timeouts after which a call that is stuck goes on, too: other goroutines
 // may look every now and then whether it does.
-const patience = 64
+const patience = 16
 
 func (x *Execution) appendLast(moves []move) []move {
 	for _, t := range x.tasks {

@@ -41,16 +41,13 @@ func (o *object) init() *object {
 		return o
 	}
 	o.in = x
-	at := uintptr(unsafe.Pointer(o))
-	for i := range x.areas {
-		if a := &x.areas[i]; at >= a.from && at < a.to {
-			o.id = mix(uint64(i)+1000, uint64(at-a.from))
-			o.name = a.name
-			o.number = int(at - a.from)
-			return o
-		}
+	if x.nameAt(o, uintptr(unsafe.Pointer(o))) {
+		return o
 	}
 	if t := x.current; t != nil {
+		if t.alike {
+			panic("its objects would not have names of their own")
+		}
 		t.made++
 		o.id, o.name, o.number = mix(t.id, uint64(t.made)+1<<32), t.name+"'s", -t.made
 	} else {
@@ -58,6 +55,20 @@ func (o *object) init() *object {
 		o.id, o.name, o.number = mix(2, uint64(x.made)), "", -x.made
 	}
 	return o
+}
+
+// nameAt names o after the area in which an address is, if there is one.
+func (x *Execution) nameAt(o *object, at uintptr) bool {
+	for i := range x.areas {
+		if a := &x.areas[i]; at >= a.from && at < a.to {
+			o.in = x
+			o.id = mix(uint64(i)+1000, uint64(at-a.from))
+			o.name = a.name
+			o.number = int(at - a.from)
+			return true
+		}
+	}
+	return false
 }
 
 // set changes what o contributes to the hash.

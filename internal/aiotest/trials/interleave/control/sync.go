@@ -1,6 +1,9 @@
 package control
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 // A Mutex is a sync.Mutex.
 type Mutex struct {
@@ -65,9 +68,10 @@ func (m *Mutex) guarded() uint64 {
 	return m.value
 }
 
-// A Pool is a sync.Pool. It gives back the latest item, if the execution wants reuse.
+// A Pool is a sync.Pool. It gives back the latest item if Reuse is set, and else none.
 type Pool struct {
-	New func() any
+	New   func() any
+	Reuse bool
 
 	object
 	items []any
@@ -85,10 +89,11 @@ func (p *Pool) All() []any {
 func (p *Pool) begin(what string) *task {
 	if p.in != running {
 		p.items, p.all, p.value, p.class = nil, nil, 0, nil
-		p.init()
+		// It is a global variable, which has its address for the life of the process.
+		p.in, p.id, p.name = running, mix(6, uint64(uintptr(unsafe.Pointer(p)))), "pool"
 	}
 	t := here()
-	if t != nil && running.Reuse {
+	if t != nil && p.Reuse {
 		t.point(op{kind: opWrite, object: &p.object, what: what})
 	}
 	return t
@@ -111,7 +116,7 @@ func (p *Pool) Get() any {
 // Put gives an item back.
 func (p *Pool) Put(item any) {
 	t := p.begin("put of pool")
-	if t == nil || !running.Reuse {
+	if t == nil || !p.Reuse {
 		return
 	}
 	p.items = append(p.items, item)

@@ -53,7 +53,7 @@ const none = math.MaxInt64
 const buffer = 8
 
 func newWorld(p *program, x *control.Execution) *world {
-	x.Procs, x.Reuse, x.Early = max(p.procs, 1), p.reuse, p.early
+	x.Procs, x.Early, slots.Reuse = max(p.procs, 1), p.early, p.reuse
 	collectFrom, collectUntil, gatherFrom = none, none, none
 	if p.collects {
 		collectFrom, collectUntil = 1, 1
