@@ -22,24 +22,24 @@ var planted = []bug{
 	},
 	// The token is taken by take, and one goroutine has it at a time.
 	{
-		"take looks, and then takes", "two groups of one", "collect.go",
+		"take looks, and then takes", "two small groups", "collect.go",
 		`return c.word.CompareAndSwap(0, token) }`,
 		`if c.word.Load() != 0 { return false }; c.word.Store(token); return true }`,
 	},
 	// It passes from one goroutine to another by a go statement only.
 	{
-		"the token is left to the reaper", "group of one and Do", "collect.go",
+		"the token is left to the reaper", "small group and Do, one P", "collect.go",
 		"	go q.collector.collectFn()\n}", "	q.kernel.ring()\n}",
 	},
 	// A goroutine that has given it up looks at the ring once more.
 	{
-		"the ring is not looked at after the token was given up", "group of one and Do", "collect.go",
+		"the ring is not looked at after the token was given up", "small group and Do, one P", "collect.go",
 		"	}\n	q.drain(events)\n}\n", "	}\n}\n",
 	},
 	// A group whose requests are not done has an owner that is about to submit or to collect, has the
 	// token, or relies on the goroutine that has it.
 	{
-		"the owner of a group does not rely on the goroutine that collects", "two groups of one", "group.go",
+		"the owner of a group does not rely on the goroutine that collects", "two small groups", "group.go",
 		`		if g.relies = c.rely(1); !g.relies {
 			collects = c.take()
 		}
@@ -47,15 +47,15 @@ var planted = []bug{
 `,
 	},
 	{
-		"the owner that hands the token over does not rely", "two timeouts pass early", "collect.go",
+		"the owner that hands the token over does not rely", "small group and Do, two timeouts", "collect.go",
 		"	g.relies = q.collector.rely(1)\n", "",
 	},
 	{
-		"a group that is done is relied on for ever", "two groups of one", "group.go",
+		"a group that is done is relied on for ever", "two small groups", "group.go",
 		"		q.collector.unrely(1)\n	}\n	g.done", "	}\n	g.done",
 	},
 	{
-		"the owner takes the token before it submits", "group of one and Do, one is stuck", "group.go",
+		"the owner takes the token before it submits", "small group and Do, one is stuck", "group.go",
 		"	l.mu.Lock()\n	g.given = false\n",
 		"	if g.quiet && l.q.collector.take() {\n		defer l.q.collector.release()\n	}\n	l.mu.Lock()\n	g.given = false\n",
 	},
@@ -74,11 +74,11 @@ var planted = []bug{
 	},
 	{
 		"a submitter that makes its call leaves requests without the timer",
-		"two Do and a group of one, one P", "submit.go",
+		"two Do and a small group, one P", "submit.go",
 		"	if l.pending.len() > 0 {\n		l.watch(l.stuckAfter)\n	}\n	l.mu.Unlock()\n}", "	l.mu.Unlock()\n}",
 	},
 	{
-		"a relief that finds its lane stuck does not set the timer again", "one is stuck", "submit.go",
+		"a relief that finds its lane stuck does not set the timer again", "three Do, one is stuck", "submit.go",
 		"		l.watch(l.stuckAfter)\n		if !stuck", "		if !stuck",
 	},
 	{
@@ -91,7 +91,7 @@ var planted = []bug{
 		"	l.mu.Lock()\n	l.pending.push(s)\n", "	l = l.q.lanes[0]\n	l.mu.Lock()\n	l.pending.push(s)\n",
 	},
 	{
-		"a group shares a call", "two Do and a group of one, one P", "submit.go",
+		"a group shares a call", "two Do and a small group, one P", "submit.go",
 		"	case s.group != b.slots[0].group:\n		return false\n", "",
 	},
 	// Lane.mu is never held across a system call, nor with another lock.
@@ -100,7 +100,7 @@ var planted = []bug{
 		"		l.unlock()\n		all := l.push(b)\n", "		all := l.push(b)\n		l.unlock()\n",
 	},
 	{
-		"two locks at once", "a timeout passes early", "queue.go",
+		"two locks at once", "small group and Do, a timeout", "queue.go",
 		"	lanes := q.lanes\n	q.mu.Unlock()\n	for _, l := range lanes {\n",
 		"	lanes := q.lanes\n	defer q.mu.Unlock()\n	for _, l := range lanes {\n",
 	},
@@ -110,7 +110,7 @@ var planted = []bug{
 		"	l.submitting--\n", "",
 	},
 	{
-		"a submitter whose request is done leaves those of others", "three Do", "submit.go",
+		"a submitter whose request is done leaves those of others", "three Do$", "submit.go",
 		"			go l.submitFn()\n			return\n", "			return\n",
 	},
 	// A request that the kernel does not take is refused, alone.
@@ -120,7 +120,7 @@ var planted = []bug{
 	},
 	// The goroutine that waits for a request owns its slot once it is done.
 	{
-		"a slot is changed after its owner has it", "slots are used again", "collect.go",
+		"a slot is changed after its owner has it", "Do twice and Do", "collect.go",
 		"		q.clearQuiet(s)\n		l.delivered.Add(1)\n		l.moves()\n		s.finish(events[i].Res)\n",
 		"		s.finish(events[i].Res)\n		q.clearQuiet(s)\n		l.delivered.Add(1)\n		l.moves()\n",
 	},

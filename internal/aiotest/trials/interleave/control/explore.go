@@ -20,6 +20,7 @@ type Limits struct {
 	Time        time.Duration // for all
 	Seed        uint64        // of Random
 	Exact       bool          // goroutines forget nothing, and nothing sleeps: for tests of these
+	Shared      bool          // count Report.Shared
 }
 
 // A Report says what has been explored.
@@ -254,7 +255,9 @@ func (e *explorer) known(x *Execution, preemptions uint8) bool {
 // none.
 func (e *explorer) asleep(x *Execution, b *branch, sleep []choice) bool {
 	h := x.hash()
-	e.shared[x.shared()] = struct{}{}
+	if e.limits.Shared {
+		e.shared[x.shared()] = struct{}{}
+	}
 	number, seen := e.slept[h]
 	stored := e.sets.of(number)
 	left := b.moves[:0]

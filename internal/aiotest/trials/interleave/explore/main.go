@@ -8,59 +8,91 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest/trials/interleave/control"
 )
 
+var (
+	only   = flag.String("only", "", "run programs whose name matches this `regexp`")
+	list   = flag.Bool("list", false, "list the programs")
+	most   = flag.Duration("most", time.Hour, "the longest that all orders of a small program take")
+	each   = flag.Duration("each", 10*time.Second, "how long orders of one larger program are tried")
+	random = flag.Duration("random", time.Second, "how long random orders of one larger program are tried")
+	seed   = flag.Uint64("seed", 1, "the first of the random orders")
+	first  = flag.Bool("first", false, "end with the first failure")
+	exact  = flag.Bool("exact", false, "try all orders of small programs that lead to different states, "+
+		"and all orders of independent steps; count the states of shared memory")
+	shared = flag.Bool("shared", false, "count the states of shared memory")
+)
+
 func main() {
-	only := flag.String("only", "", "run programs whose name has this `text`")
-	each := flag.Duration("each", 10*time.Second, "the longest that orders of one program are tried")
-	random := flag.Duration("random", time.Second, "then try random orders for so long, unless all were tried")
-	seed := flag.Uint64("seed", 1, "the first of the random orders")
-	whole := flag.Bool("whole", false, "try all orders at once, not first those with few preemptions")
-	exact := flag.Bool("exact", false, "leave out nothing but states that are the same to the last bit")
-	first := flag.Bool("first", false, "end with the first failure")
 	flag.Parse()
+	pattern := regexp.MustCompile(*only)
 	failed := false
 	for i := range programs {
 		p := &programs[i]
-		if !strings.Contains(p.name, *only) || failed && *first {
-			continue
+		switch {
+		case !pattern.MatchString(p.name) || failed && *first:
+		case *list:
+			fmt.Println(p.name)
+		default:
+			run := func(x *control.Execution) control.World { return newWorld(p, x) }
+			failed = !try(p, run) || failed
 		}
-		run := func(x *control.Execution) control.World { return newWorld(p, x) }
-		complete, ok := systematic(p, run, *each, *whole, *exact)
-		if ok && !complete {
-			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
-		}
-		failed = failed || !ok
 	}
 	if failed {
 		os.Exit(1)
 	}
 }
 
+// try tries the orders of p.
+func try(p *program, run control.Program) (ok bool) {
+	switch {
+	case p.all:
+		return all(p, run)
+	case p.large:
+		return some(p, run)
+	}
+	complete, ok := bounded(p, run)
+	if ok && !complete {
+		ok = some(p, run)
+	}
+	return ok
+}
+
+// all tries all orders of p, and fails if there is not the time.
+func all(p *program, run control.Program) (ok bool) {
+	limits := control.Limits{Time: *most, Preemptions: -1, Exact: *exact, Shared: *shared || *exact}
+	r := control.Explore(run, limits)
+	ok = show(p.name, "all orders", r)
+	if ok && !r.Complete {
+		fmt.Printf("FAIL %s: these are not all orders\n", p.name)
+	}
+	return ok && r.Complete
+}
+
+// some tries random orders of p.
+func some(p *program, run control.Program) (ok bool) {
+	return show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
+}
+
 // bounds are tried one after the other. The last is none.
 var bounds = []int{0, 1, 2, 3, 4, 5, -1}
 
-// longest is how much longer all orders of a program may take, if they are few enough.
-const longest = 10
-
-// systematic tries all orders with few preemptions, and then with more, for so long. It returns
-// whether these were all orders that there are.
-func systematic(p *program, run control.Program, most time.Duration, whole, exact bool) (complete, ok bool) {
-	tried := bounds
-	if p.all || whole {
-		tried, most = bounds[len(bounds)-1:], longest*most
-	}
-	for _, n := range tried {
-		r := control.Explore(run, control.Limits{Time: most, Preemptions: n, Exact: exact})
+// bounded tries all orders with few preemptions, and then with more, as long as there is time. It
+// returns whether these were all orders that there are.
+func bounded(p *program, run control.Program) (complete, ok bool) {
+	left := *each
+	for _, n := range bounds {
+		r := control.Explore(run, control.Limits{Time: left, Preemptions: n})
 		ok = show(p.name, bound(n), r)
 		if !ok || !r.Complete {
 			return false, ok
 		}
-		most -= r.Took
+		left -= r.Took
 	}
 	return true, true
 }
@@ -69,19 +101,21 @@ func bound(n int) string {
 	if n < 0 {
 		return "all orders"
 	}
-	return fmt.Sprintf("%d preemptions", n)
+	return fmt.Sprintf("all orders with %d preemptions", n)
 }
 
 // mostLines bounds what is shown of a schedule.
 const mostLines = 300
 
 func show(name, how string, r control.Report) (ok bool) {
-	end := ""
 	if !r.Complete {
-		end = " so far"
+		how = strings.Replace(how, "all orders", "not all orders", 1)
 	}
-	fmt.Printf("%s: %s: %d executions, %d states, %d shared, %d steps, %d timeouts, %.1f s%s\n", name, how,
-		r.Executions, r.States, r.Shared, r.Steps, r.Expiries, r.Took.Seconds(), end)
+	fmt.Printf("%s: %s: %d executions, %d states, %d steps, %d timeouts, %.1f s\n", name, how,
+		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds())
+	if r.Shared > 0 {
+		fmt.Printf("%s: %d states of shared memory\n", name, r.Shared)
+	}
 	if r.Err == nil {
 		return true
 	}
