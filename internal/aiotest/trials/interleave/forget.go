@@ -63,22 +63,31 @@ var constant = []struct{ file, old, new string }{
 	{"submit.go", "l.inKernel() < gatherFrom", "gatherFrom == none || l.inKernel() < gatherFrom"},
 }
 
-// forget inserts what makes goroutines forget, as far as the text of a file has its places: a bug
-// may have changed them.
-func forget(name, text string) string {
-	for _, c := range constant {
-		if c.file == name {
-			text = strings.Replace(text, c.old, c.new, 1)
+// forget inserts what makes goroutines forget into the files, and removes constant comparisons. With
+// a bug the text may lack a place, without one it must have all.
+func forget(sources map[string]string, b bug) error {
+	missing := func(file, text string) error {
+		if b == (bug{}) && strings.Count(sources[file], text) != 1 {
+			return fmt.Errorf("%s does not have once: %s", file, text)
 		}
+		return nil
+	}
+	for _, c := range constant {
+		if err := missing(c.file, c.old); err != nil {
+			return err
+		}
+		sources[c.file] = strings.Replace(sources[c.file], c.old, c.new, 1)
 	}
 	for i, f := range forgettings {
-		if f.file != name || strings.Count(text, f.before) != 1 {
-			continue
+		if err := missing(f.file, f.before); err != nil {
+			return err
 		}
-		call := fmt.Sprintf("control.Forget(%d, %s); ", i+100, f.values)
-		text = strings.Replace(text, f.before, call+f.before, 1)
+		if strings.Count(sources[f.file], f.before) == 1 {
+			call := fmt.Sprintf("control.Forget(%d, %s); ", i, f.values)
+			sources[f.file] = strings.Replace(sources[f.file], f.before, call+f.before, 1)
+		}
 	}
-	return text
+	return nil
 }
 
 // numbered are the types of which control.Leave knows a number for each value.

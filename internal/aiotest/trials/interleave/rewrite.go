@@ -39,13 +39,9 @@ type rewriter struct {
 // rewrite returns the source of a package main that is like the one of the files given by name, but
 // for what package control stands in for. Lines keep their numbers.
 func rewrite(sources map[string]string) (map[string]string, error) {
-	r := &rewriter{
-		files: token.NewFileSet(), sources: make(map[string]string), channels: make(map[string]bool),
-	}
+	r := &rewriter{files: token.NewFileSet(), sources: sources, channels: make(map[string]bool)}
 	parsed := make(map[string]*ast.File)
 	for name, text := range sources {
-		text = forget(name, text)
-		r.sources[name] = text
 		f, err := parser.ParseFile(r.files, name, text, 0)
 		if err != nil {
 			return nil, err
@@ -63,7 +59,7 @@ func rewrite(sources map[string]string) (map[string]string, error) {
 		if r.err != nil {
 			return nil, r.err
 		}
-		out[name] = r.apply(r.sources[name])
+		out[name] = r.apply(sources[name])
 	}
 	return out, nil
 }

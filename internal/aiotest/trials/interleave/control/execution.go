@@ -77,6 +77,7 @@ type task struct {
 	outcome  int
 	deadline int64 // of op; never if it has none
 	expired  bool
+	stuckAt  int    // Expiry when op began, if it is stuck
 	history  uint64 // a hash of what the goroutine has seen, see Enter
 	base     uint64 // history when the function began that it is in
 	bare     uint64 // history after the latest Forget, without what mutexes guard
@@ -266,7 +267,9 @@ func (o *Object) Yielding(
 
 // Stuck goes on when nothing else can.
 func (o *Object) Stuck(what string) {
-	here().point(op{kind: opCall, object: o.init(), last: true, what: what})
+	t := here()
+	t.stuckAt = t.parent.Expiry
+	t.point(op{kind: opCall, object: o.init(), last: true, what: what})
 }
 
 func (t *task) enabled() bool {
@@ -306,8 +309,8 @@ func (x *Execution) possible() []move {
 	d, timer := x.earliest()
 	passes := d != never && (timer == nil || x.world.Waits())
 	x.idle = len(x.moves) == 0
-	if x.idle && x.Expiry >= patience {
-		x.moves = x.appendLast(x.moves)
+	if x.idle {
+		x.moves = x.appendLast(x.moves, patience)
 	}
 	if x.idle && len(x.moves) > 0 {
 		return x.moves
@@ -316,7 +319,7 @@ func (x *Execution) possible() []move {
 		x.moves = append(x.moves, move{time: true, early: !x.idle})
 	}
 	if len(x.moves) == 0 {
-		x.moves = x.appendLast(x.moves)
+		x.moves = x.appendLast(x.moves, 0)
 	}
 	return x.moves
 }
@@ -325,9 +328,10 @@ func (x *Execution) possible() []move {
 // may look every now and then whether it does.
 const patience = 16
 
-func (x *Execution) appendLast(moves []move) []move {
+// appendLast appends the moves of calls that are stuck since at least so many timeouts.
+func (x *Execution) appendLast(moves []move, timeouts int) []move {
 	for _, t := range x.tasks {
-		if t.op.last {
+		if t.op.last && x.Expiry-t.stuckAt >= timeouts {
 			moves = t.appendMoves(moves)
 		}
 	}
@@ -475,7 +479,7 @@ func (x *Execution) hash() uint64 {
 	h := x.sum + mix(uint64(x.Early), 7)
 	for _, t := range x.tasks {
 		if t.op.last {
-			h += uint64(x.Expiry)
+			h += mix(t.id, uint64(x.Expiry-t.stuckAt))
 		}
 		own := mix(t.history, uint64(t.op.kind))
 		if t.op.object != nil {

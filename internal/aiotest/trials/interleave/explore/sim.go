@@ -164,9 +164,12 @@ func (k *sim) refusals() uint {
 	return 1
 }
 
+// thePoller is a place of control.Forget, as are the numbers from 0 on.
+const thePoller = 1000
+
 func (k *sim) watch(fn func()) {
 	for {
-		control.Forget(1)
+		control.Forget(thePoller)
 		k.eventfd.Yielding("the poller", func() bool { return k.bell }, -1, nil)
 		k.bell = false
 		fn()

@@ -185,7 +185,9 @@ func (w *world) Hash() uint64 {
 		sum += control.Mix(w.k.like(s), uint64(s.res))
 	}
 	h = control.Mix(h, sum)
+	h = control.Mix(h, uint64(w.errors)<<8+uint64(w.opened))
 	for _, l := range w.q.lanes {
+		h = control.Mix(h, uint64(w.k.submitted[l])<<8+uint64(w.k.taken[l]))
 		h = control.Mix(h, hashLane(l))
 	}
 	for _, g := range w.groups {
