@@ -34,7 +34,7 @@ func TestPlanted(t *testing.T) {
 			said := run(t, explorerWith(t, b), false, "-first", "-only="+b.programs)
 			_, failure, _ := strings.Cut(said, "FAIL ")
 			failure, _, _ = strings.Cut(failure, "\n")
-			t.Log(failure)
+			t.Log("found by " + failure)
 		})
 	}
 }

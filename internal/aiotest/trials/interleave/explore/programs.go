@@ -45,6 +45,8 @@ var programs = []program{
 	{name: "two Do, the reaper collects, EAGAIN", all: true, callers: []caller{do, do}, procs: 2, collects: true, faults: faults{again: 1}},
 	{name: "two Do, io_getevents is refused", all: true, callers: []caller{do, do}, procs: 2, collects: true, faults: faults{refuse: true}},
 	{name: "two lanes, one is stuck", all: true, callers: []caller{do, other}, procs: 2, faults: faults{stuck: 1}},
+	{name: "two lanes, EAGAIN", all: true, callers: []caller{do, other}, procs: 2, faults: faults{again: 1}},
+	{name: "two lanes, a small group and Do, one is stuck", all: true, callers: []caller{small, other}, procs: 2, faults: faults{stuck: 1}},
 	{name: "three Do, one is stuck", all: true, callers: []caller{do, do, do}, faults: faults{stuck: 1}},
 	{name: "three Do", all: true, callers: []caller{do, do, do}, procs: 2},
 	{name: "three Do, the reaper collects", all: true, callers: []caller{do, do, do}, procs: 2, collects: true},
