@@ -55,16 +55,16 @@ var forgettings = []forgetting{
 }
 
 // constant are comparisons whose outcome is the same in all orders, if there are fewer requests in
-// the kernel than they ask for. Then the counters need not be read, and it does not matter when they
-// change. World sets the variables to none.
+// the kernel than they ask for. Then the counters need not be read, and it does not matter when
+// they change. World sets the variables to none.
 var constant = []struct{ file, old, new string }{
 	{"collect.go", "q.moving() >= collectFrom", "collectFrom != none && q.moving() >= collectFrom"},
 	{"collect.go", "q.moving() < collectUntil", "collectUntil == none || q.moving() < collectUntil"},
 	{"submit.go", "l.inKernel() < gatherFrom", "gatherFrom == none || l.inKernel() < gatherFrom"},
 }
 
-// forget inserts what makes goroutines forget into the files, and removes constant comparisons. With
-// a bug the text may lack a place, without one it must have all.
+// forget inserts what makes goroutines forget into the files, and removes constant comparisons.
+// With a bug the text may lack a place, without one it must have all.
 func forget(sources map[string]string, b bug) error {
 	missing := func(file, text string) error {
 		if b == (bug{}) && strings.Count(sources[file], text) != 1 {
@@ -105,8 +105,8 @@ func (r *rewriter) scopes(name string, f *ast.File) {
 	}
 }
 
-// scope makes a function begin with control.Enter and end with control.Leave, if a number stands for
-// each of its results.
+// scope makes a function begin with control.Enter and end with control.Leave, if a number stands
+// for each of its results.
 func (r *rewriter) scope(n *ast.FuncDecl) {
 	if n.Body == nil || slices.Contains(leaving, n.Name.Name) {
 		return

@@ -36,8 +36,8 @@ var planted = []bug{
 		"the ring is not looked at after the token was given up", "small group and Do, one P", "collect.go",
 		"	}\n	q.drain(events)\n}\n", "	}\n}\n",
 	},
-	// A group whose requests are not done has an owner that is about to submit or to collect, has the
-	// token, or relies on the goroutine that has it.
+	// A group whose requests are not done has an owner that is about to submit or to collect, has
+	// the token, or relies on the goroutine that has it.
 	{
 		"the owner of a group does not rely on the goroutine that collects", "two small groups", "group.go",
 		`		if g.relies = c.rely(1); !g.relies {

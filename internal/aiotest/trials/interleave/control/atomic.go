@@ -30,8 +30,8 @@ func (n *number[T]) point(k kind, value T) *task {
 	return t
 }
 
-// Omit says that the value is no part of the state: no goroutine looks at it, or World.Hash has what
-// matters of it.
+// Omit says that the value is no part of the state: no goroutine looks at it, or World.Hash has
+// what matters of it.
 func (n *number[T]) Omit() { n.omitted = true }
 
 // Load loads the value.

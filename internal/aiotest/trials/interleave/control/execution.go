@@ -324,8 +324,8 @@ func (x *Execution) possible() []move {
 	return x.moves
 }
 
-// patience is the number of timeouts after which a call that is stuck goes on, too: other goroutines
-// may look every now and then whether it does.
+// patience is the number of timeouts after which a call that is stuck goes on, too: other
+// goroutines may look every now and then whether it does.
 const patience = 16
 
 // appendLast appends the moves of calls that are stuck since at least so many timeouts.

@@ -153,7 +153,8 @@ func (e *explorer) back() bool {
 	return false
 }
 
-// one runs one execution: along the trail, and then on to a state that has been seen, or to the end.
+// one runs one execution: along the trail, and then on to a state that has been seen, or to the
+// end.
 func (e *explorer) one(x *Execution) error {
 	x.retrace(e.trail)
 	var sleep []choice
@@ -251,8 +252,8 @@ func (e *explorer) known(x *Execution, preemptions uint8) bool {
 	return false
 }
 
-// asleep leaves in b the moves that need to be tried at the state of x. It returns true if there are
-// none.
+// asleep leaves in b the moves that need to be tried at the state of x. It returns true if there
+// are none.
 func (e *explorer) asleep(x *Execution, b *branch, sleep []choice) bool {
 	h := x.hash()
 	if e.limits.Shared {
