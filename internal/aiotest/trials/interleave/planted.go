@@ -120,9 +120,9 @@ var planted = []bug{
 	},
 	// The goroutine that waits for a request owns its slot once it is done.
 	{
-		"a slot is changed after its owner has it", "Do twice and Do", "collect.go",
-		"		q.clearQuiet(s)\n		l.delivered.Add(1)\n		l.moves()\n		s.finish(events[i].Res)\n",
-		"		s.finish(events[i].Res)\n		q.clearQuiet(s)\n		l.delivered.Add(1)\n		l.moves()\n",
+		"a slot is given back before its request is done", "Do twice and Do", "lane.go",
+		"	<-s.done\n	n, err := s.result()\n	s.free()\n",
+		"	s.free()\n	<-s.done\n	n, err := s.result()\n",
 	},
 	// The kernel is set by the first request, and never changes.
 	{
