@@ -83,6 +83,7 @@ type task struct {
 	bare     uint64 // history after the latest Forget, without what mutexes guard
 	dressed  uint64 // and with that
 	holds    []*Mutex
+	locks    int // mutexes that it has locked so far
 	spawned  int
 	made     int
 	ended    bool
@@ -168,6 +169,17 @@ func (t *task) rename(kind uint64, name string) {
 
 // Start starts a goroutine that has a name.
 func (x *Execution) Start(name string, fn func()) { spawn(name, fn) }
+
+// StartAlike starts a goroutine that does the same as the one that was started before it, and is
+// after that to lock its first mutex. The orders in which it is before lead to the same, with the
+// names exchanged.
+func (x *Execution) StartAlike(name string, fn func()) {
+	before := x.tasks[len(x.tasks)-1]
+	spawn(name, func() {
+		here().point(op{ready: func() bool { return before.locks > 0 || before.ended }})
+		fn()
+	})
+}
 
 func spawn(name string, fn func()) *task {
 	x := running

@@ -36,6 +36,7 @@ func (m *Mutex) Lock() {
 	t.point(op{kind: opLock, object: m.init(), mutex: m})
 	m.locked = true
 	t.holds = append(t.holds, m)
+	t.locks++
 	t.see(m.guarded())
 	m.set(t.id | 1)
 }

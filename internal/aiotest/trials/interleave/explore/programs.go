@@ -76,8 +76,10 @@ var programs = []program{
 	{name: "two Do and a small group, one P", all: true, callers: []caller{do, do, small}},
 	{name: "two Do and a small group", all: true, callers: []caller{do, do, small}, procs: 2},
 	{name: "two Do and a small group, one is stuck", all: true, callers: []caller{do, do, small}, faults: faults{stuck: 1}},
-	{name: "two Do and a small group, EAGAIN", all: true, callers: []caller{do, do, small}, procs: 2, faults: faults{again: 1}},
-	{name: "two Do and a small group, EINVAL and a short submit", all: true, callers: []caller{do, do, small}, procs: 2, faults: faults{invalid: 1, short: 1}},
+	{name: "two Do and a small group, EINVAL", all: true, callers: []caller{do, do, small}, procs: 2, faults: faults{invalid: 1}},
+	{name: "three Do, EAGAIN", all: true, callers: []caller{do, do, do}, procs: 2, faults: faults{again: 1}},
+	{name: "two Do and a small group, one P, EAGAIN", all: true, callers: []caller{do, do, small}, faults: faults{again: 1}},
+	{name: "two Do and a small group, EAGAIN", callers: []caller{do, do, small}, procs: 2, faults: faults{again: 1}},
 
 	{name: "a crowd", large: true, callers: crowd, procs: 2, collects: true, gathers: true},
 	{name: "a crowd, faults", large: true, callers: crowd, procs: 2, reuse: true, faults: faults{again: 3, invalid: 2, short: 2}},

@@ -92,7 +92,11 @@ func newWorld(p *program, x *control.Execution) *world {
 		if c.group > 0 {
 			run = w.owner(c, r)
 		}
-		x.Start(name, func() {
+		start := x.Start
+		if i > 0 && c == p.callers[i-1] {
+			start = x.StartAlike
+		}
+		start(name, func() {
 			for range max(c.times, 1) {
 				run()
 			}
