@@ -37,29 +37,31 @@ type World interface {
 
 // An Execution is one run of a program.
 type Execution struct {
-	Procs   int // as GOMAXPROCS(0) returns it
-	Early   int // times that a timeout may pass although something else can go on
-	Expiry  int // times that a timeout has passed because nothing else could go on
-	world   World
-	tasks   []*task
-	timers  []*Timer
-	areas   []area
-	classes map[uint64]*class
-	every   bool // no operation goes on at once for its class
-	current *task
-	last    *task // the latest that took a step that matters to others
-	spawned int
-	made    int
-	now     int64
-	sum     uint64 // of the contributions of all objects
-	moves   []move
-	trail   []choice // that the execution follows
-	at      int      // in trail
-	idle    bool     // no goroutine can go on, and the environment has nothing to do
-	changed bool     // a class is not what earlier executions took it for
-	err     error
-	trace   func(line string)
-	steps   int
+	Procs     int // as GOMAXPROCS(0) returns it
+	Early     int // times that a timeout may pass although something else can go on
+	Expiry    int // times that a timeout has passed because nothing else could go on
+	world     World
+	tasks     []*task
+	timers    []*Timer
+	areas     []area
+	classes   map[uint64]*class
+	every     bool // no operation goes on at once for its class
+	current   *task
+	last      *task // the latest that took a step that matters to others
+	spawned   int
+	made      int
+	now       int64
+	sum       uint64 // of the contributions of all objects
+	moves     []move
+	trail     []choice // that the execution follows
+	at        int      // in trail
+	retracing bool
+	window    bool // since the latest timeout no other goroutine has been able to go on
+	idle      bool // no goroutine can go on, and the environment has nothing to do
+	changed   bool // a class is not what earlier executions took it for
+	err       error
+	trace     func(line string)
+	steps     int
 }
 
 // running is the execution under way. There is one at a time.
@@ -406,13 +408,14 @@ func (x *Execution) pass(early bool) {
 
 // make makes a move.
 func (x *Execution) make(m move) {
-	x.steps++
+	x.step(m.task)
 	if x.trace != nil {
 		x.trace(x.describe(m))
 	}
 	switch {
 	case m.time:
 		x.pass(m.early)
+		x.window = !m.early
 	case m.task == nil:
 		x.world.Act(m.action)
 	default:

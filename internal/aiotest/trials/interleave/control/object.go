@@ -119,6 +119,9 @@ func field(t reflect.Type, offset uintptr) string {
 // what depends on the order, then a goroutine that is about to use the object goes on at once, and
 // no other order is tried: the state is the same. If that turns out to be wrong, exploration begins
 // anew.
+//
+// What a goroutine does after a timeout does not count, as long as no other has been able to go on
+// since. At the timeout none was, so no operation can change places with these.
 type class struct {
 	user             uint64 // the id of the goroutine that uses it
 	shared           bool   // there are several
@@ -164,8 +167,41 @@ func (x *Execution) free(t *task) bool {
 
 // classify records what t does.
 func (x *Execution) classify(t *task, o op) {
+	if x.retracing {
+		return // it has been recorded
+	}
 	c := x.classOf(o.object)
 	before := *c
+	c.record(t, o)
+	switch {
+	case *c == before:
+	case x.window:
+		*c = before
+	case before.free() != c.free() || before.severalReceivers != c.severalReceivers:
+		x.changed = true
+	}
+}
+
+// step notes that t is about to take a step.
+func (x *Execution) step(t *task) {
+	x.steps++
+	if x.window {
+		x.window = x.alone(t)
+	}
+}
+
+// alone reports whether nothing can happen but what t does.
+func (x *Execution) alone(t *task) bool {
+	for _, u := range x.tasks {
+		if u != t && u.enabled() {
+			return false
+		}
+	}
+	return x.Early == 0 && x.world.Actions() == 0
+}
+
+// record adds to c what t does.
+func (c *class) record(t *task, o op) {
 	switch {
 	case c.user == 0:
 		c.user = t.id
@@ -192,8 +228,5 @@ func (x *Execution) classify(t *task, o op) {
 	case opUnlock:
 	default:
 		c.writes = true
-	}
-	if before.free() != c.free() || before.severalReceivers != c.severalReceivers {
-		x.changed = true
 	}
 }

@@ -46,11 +46,12 @@ func (x *Execution) choice(m move) choice {
 
 // retrace makes the moves of a trail.
 func (x *Execution) retrace(trail []choice) {
-	x.trail = trail
+	x.trail, x.retracing = trail, true
 	for x.at < len(trail) {
 		x.at++
 		x.follow(trail[x.at-1])
 	}
+	x.retracing = false
 }
 
 // next makes the next move of the trail if it is that of t, which runs and goes on then. That is
@@ -61,7 +62,7 @@ func (x *Execution) next(t *task) bool {
 	}
 	c := &x.trail[x.at]
 	x.at++
-	x.steps++
+	x.step(t)
 	t.outcome = c.outcome
 	if c.branch {
 		x.last = t
