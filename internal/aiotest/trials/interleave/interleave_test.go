@@ -11,11 +11,12 @@ import (
 )
 
 var (
-	each   = flag.Duration("each", 4*time.Second, "how long orders of one larger program are tried")
+	each   = flag.Duration("each", 4*time.Second, "how long orders of one long program are tried")
 	random = flag.Duration("random", 2*time.Second, "how long random orders of one larger program are tried")
 )
 
-// TestOrders runs the queue in all orders of small programs, and in some of larger ones.
+// TestOrders runs the queue in all orders of small programs, and in some of larger ones. By command,
+// -args -each 1m tries all orders of long programs, too, and takes minutes for each.
 func TestOrders(t *testing.T) {
 	explorer := explorerWith(t, bug{})
 	for _, name := range strings.Split(strings.TrimSpace(run(t, explorer, true, "-list")), "\n") {

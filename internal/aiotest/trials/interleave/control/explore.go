@@ -23,6 +23,9 @@ type Limits struct {
 	Shared      bool          // count Report.Shared
 }
 
+// Any as a bound on preemptions is none.
+const Any = -1
+
 // A Report says what has been explored.
 type Report struct {
 	Executions int

@@ -18,8 +18,9 @@ import (
 var (
 	only   = flag.String("only", "", "run programs whose name matches this `regexp`")
 	list   = flag.Bool("list", false, "list the programs")
-	most   = flag.Duration("most", time.Hour, "the longest that all orders of a small program take")
-	each   = flag.Duration("each", 10*time.Second, "how long orders of one larger program are tried")
+	most   = flag.Duration("most", time.Hour, "the longest that all orders of one program take")
+	each   = flag.Duration("each", 10*time.Second, "how long orders of one long program are tried; "+
+		"from a minute on, all of them")
 	random = flag.Duration("random", time.Second, "how long random orders of one larger program are tried")
 	seed   = flag.Uint64("seed", 1, "the first of the random orders")
 	first  = flag.Bool("first", false, "end with the first failure")
@@ -48,24 +49,23 @@ func main() {
 	}
 }
 
+// long is how long the orders of one program are tried if those of long programs are to be all.
+const long = time.Minute
+
 // try tries the orders of p.
 func try(p *program, run control.Program) (ok bool) {
 	switch {
-	case p.all:
+	case p.all || p.long && *each >= long:
 		return all(p, run)
 	case p.large:
 		return some(p, run)
 	}
-	complete, ok := bounded(p, run)
-	if ok && !complete {
-		ok = some(p, run)
-	}
-	return ok
+	return bounded(p, run) && some(p, run)
 }
 
 // all tries all orders of p, and fails if there is not the time.
 func all(p *program, run control.Program) (ok bool) {
-	limits := control.Limits{Time: *most, Preemptions: -1, Exact: *exact, Shared: *shared || *exact}
+	limits := control.Limits{Time: *most, Preemptions: control.Any, Exact: *exact, Shared: *shared || *exact}
 	r := control.Explore(run, limits)
 	ok = show(p.name, "all orders", r)
 	if ok && !r.Complete {
@@ -79,29 +79,17 @@ func some(p *program, run control.Program) (ok bool) {
 	return show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
 }
 
-// bounds are tried one after the other. The last is none.
-var bounds = []int{0, 1, 2, 3, 4, 5, -1}
-
-// bounded tries all orders with few preemptions, and then with more, as long as there is time. It
-// returns whether these were all orders that there are.
-func bounded(p *program, run control.Program) (complete, ok bool) {
+// bounded tries all orders with few preemptions, and then with more, as long as there is time.
+func bounded(p *program, run control.Program) (ok bool) {
 	left := *each
-	for _, n := range bounds {
+	for n := 0; ; n++ {
 		r := control.Explore(run, control.Limits{Time: left, Preemptions: n})
-		ok = show(p.name, bound(n), r)
+		ok = show(p.name, fmt.Sprintf("all orders with %d preemptions", n), r)
 		if !ok || !r.Complete {
-			return false, ok
+			return ok
 		}
 		left -= r.Took
 	}
-	return true, true
-}
-
-func bound(n int) string {
-	if n < 0 {
-		return "all orders"
-	}
-	return fmt.Sprintf("all orders with %d preemptions", n)
 }
 
 // mostLines bounds what is shown of a schedule.

@@ -11,6 +11,7 @@ type program struct {
 	gathers  bool // a submitter gathers from 1 request on
 	cold     bool // the first request opens the kernel
 	all      bool // all orders are few enough
+	long     bool // they take minutes, or hours
 	large    bool // only random orders are tried
 	reuse    bool // slots are used again
 	early    int  // timeouts that may pass early
@@ -76,10 +77,12 @@ var programs = []program{
 	{name: "two Do and a small group, one P", all: true, callers: []caller{do, do, small}},
 	{name: "two Do and a small group", all: true, callers: []caller{do, do, small}, procs: 2},
 	{name: "two Do and a small group, one is stuck", all: true, callers: []caller{do, do, small}, faults: faults{stuck: 1}},
-	{name: "two Do and a small group, EINVAL", all: true, callers: []caller{do, do, small}, procs: 2, faults: faults{invalid: 1}},
+	{name: "two Do and a small group, one P, EINVAL", all: true, callers: []caller{do, do, small}, faults: faults{invalid: 1}},
 	{name: "three Do, EAGAIN", all: true, callers: []caller{do, do, do}, procs: 2, faults: faults{again: 1}},
-	{name: "two Do and a small group, one P, EAGAIN", all: true, callers: []caller{do, do, small}, faults: faults{again: 1}},
-	{name: "two Do and a small group, EAGAIN", callers: []caller{do, do, small}, procs: 2, faults: faults{again: 1}},
+
+	{name: "two Do and a small group, EINVAL", long: true, callers: []caller{do, do, small}, procs: 2, faults: faults{invalid: 1}},
+	{name: "two Do and a small group, one P, EAGAIN", long: true, callers: []caller{do, do, small}, faults: faults{again: 1}},
+	{name: "two Do and a small group, EAGAIN", long: true, callers: []caller{do, do, small}, procs: 2, faults: faults{again: 1}},
 
 	{name: "a crowd", large: true, callers: crowd, procs: 2, collects: true, gathers: true},
 	{name: "a crowd, faults", large: true, callers: crowd, procs: 2, reuse: true, faults: faults{again: 3, invalid: 2, short: 2}},
