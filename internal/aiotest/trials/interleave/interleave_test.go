@@ -18,6 +18,7 @@ var (
 // TestOrders runs the queue in all orders of small programs, and in some of larger ones. By command,
 // -args -each 1m tries all orders of long programs, too, and takes minutes for each.
 func TestOrders(t *testing.T) {
+	t.Parallel()
 	explorer := explorerWith(t, bug{})
 	for _, name := range strings.Split(strings.TrimSpace(run(t, explorer, true, "-list")), "\n") {
 		t.Run(name, func(t *testing.T) {
@@ -29,6 +30,7 @@ func TestOrders(t *testing.T) {
 
 // TestPlanted checks that some order shows each planted bug.
 func TestPlanted(t *testing.T) {
+	t.Parallel()
 	for _, b := range planted {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
@@ -43,9 +45,11 @@ func TestPlanted(t *testing.T) {
 // TestForgetting checks that exploration leaves out no state of shared memory: there are as many if
 // goroutines forget nothing, and no order of independent steps is left out.
 func TestForgetting(t *testing.T) {
+	t.Parallel()
 	explorer := explorerWith(t, bug{})
 	for _, name := range []string{
 		"two Do, one P", "two Do", "two Do gather", "two Do open the kernel", "two lanes, one is stuck",
+		"two Do, EAGAIN", "small group and Do",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

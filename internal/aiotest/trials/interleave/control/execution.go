@@ -320,8 +320,8 @@ func (x *Execution) possible() []move {
 	for i := range x.world.Actions() {
 		x.moves = append(x.moves, move{action: i})
 	}
-	d, timer := x.earliest()
-	passes := d != never && (timer == nil || x.world.Waits())
+	d, _ := x.earliest()
+	passes := d != never
 	x.idle = len(x.moves) == 0
 	if x.idle {
 		x.moves = x.appendLast(x.moves, patience)
@@ -364,7 +364,8 @@ func (t *task) appendMoves(moves []move) []move {
 	return moves
 }
 
-// earliest returns the next deadline, and its timer, or nil if a goroutine waits for it.
+// earliest returns the next deadline, and its timer, or nil if a goroutine waits for it. Once all
+// calls have returned, timers do not matter.
 func (x *Execution) earliest() (int64, *Timer) {
 	var timer *Timer
 	d := int64(never)
@@ -372,6 +373,9 @@ func (x *Execution) earliest() (int64, *Timer) {
 		if t.deadline < d && !t.expired {
 			d = t.deadline
 		}
+	}
+	if !x.world.Waits() {
+		return d, nil
 	}
 	for _, t := range x.timers {
 		if t.armed && t.deadline < d {

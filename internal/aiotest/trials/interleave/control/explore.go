@@ -290,10 +290,12 @@ func (e *explorer) replay() (lines []string) {
 
 // Random runs p in random orders. The goroutine that has the highest priority goes on, and a few
 // times in each execution the one that runs gets the lowest (probabilistic concurrency testing).
+//
+// A seed stands for the same order each time.
 func Random(p Program, limits Limits) (report Report) {
 	defer func() { running = nil }()
 	started := time.Now()
-	length := 100
+	length := steps(p)
 	for seed := limits.Seed; report.Took < limits.Time; seed++ {
 		x := begin(p, nil, nil)
 		err := x.random(seed, length)
@@ -308,10 +310,20 @@ func Random(p Program, limits Limits) (report Report) {
 			x.end()
 			break
 		}
-		length = max(length, x.steps)
 		report.Took = time.Since(started)
 	}
 	return report
+}
+
+// steps returns about how many steps an execution of p has.
+func steps(p Program) (most int) {
+	for seed := range uint64(8) {
+		x := begin(p, nil, nil)
+		x.random(seed, 100)
+		x.end()
+		most = max(most, x.steps)
+	}
+	return most
 }
 
 // lowered is how often the goroutine that runs gets the lowest priority.

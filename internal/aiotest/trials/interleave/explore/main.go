@@ -16,10 +16,10 @@ import (
 )
 
 var (
-	only   = flag.String("only", "", "run programs whose name matches this `regexp`")
-	list   = flag.Bool("list", false, "list the programs")
-	most   = flag.Duration("most", time.Hour, "the longest that all orders of one program take")
-	each   = flag.Duration("each", 10*time.Second, "how long orders of one long program are tried; "+
+	only = flag.String("only", "", "run programs whose name matches this `regexp`")
+	list = flag.Bool("list", false, "list the programs")
+	most = flag.Duration("most", time.Hour, "the longest that all orders of one program take")
+	each = flag.Duration("each", 10*time.Second, "how long orders of one long program are tried; "+
 		"from a minute on, all of them")
 	random = flag.Duration("random", time.Second, "how long random orders of one larger program are tried")
 	seed   = flag.Uint64("seed", 1, "the first of the random orders")
@@ -108,7 +108,7 @@ func show(name, how string, r control.Report) (ok bool) {
 		return true
 	}
 	if over := len(r.Schedule) - mostLines; over > 0 {
-		r.Schedule = append(r.Schedule[:mostLines], fmt.Sprintf("and %d more", over))
+		r.Schedule = append([]string{fmt.Sprintf("after %d more", over)}, r.Schedule[over:]...)
 	}
 	fmt.Printf("FAIL %s: %v\n\t%s\n", name, r.Err, strings.Join(r.Schedule, "\n\t"))
 	return false
