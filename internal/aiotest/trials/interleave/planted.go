@@ -55,7 +55,7 @@ var planted = []bug{
 		"		q.collector.unrely(1)\n	}\n	g.done", "	}\n	g.done",
 	},
 	{
-		"the owner takes the token before it submits", "small group and Do, one is stuck", "group.go",
+		"the owner takes the token before it submits", "^small group and Do, one is stuck", "group.go",
 		"	l.mu.Lock()\n	g.given = false\n",
 		"	if g.quiet && l.q.collector.take() {\n		defer l.q.collector.release()\n	}\n	l.mu.Lock()\n	g.given = false\n",
 	},
@@ -74,7 +74,7 @@ var planted = []bug{
 	},
 	{
 		"a submitter that makes its call leaves requests without the timer",
-		"two Do and a small group, one P", "submit.go",
+		"two Do and a small group, one P, EAGAIN", "submit.go",
 		"	if l.pending.len() > 0 {\n		l.watch(l.stuckAfter)\n	}\n	l.mu.Unlock()\n}", "	l.mu.Unlock()\n}",
 	},
 	{
@@ -91,7 +91,7 @@ var planted = []bug{
 		"	l.mu.Lock()\n	l.pending.push(s)\n", "	l = l.q.lanes[0]\n	l.mu.Lock()\n	l.pending.push(s)\n",
 	},
 	{
-		"a group shares a call", "two Do and a small group, one P", "submit.go",
+		"a group shares a call", "two Do and a small group, one P$", "submit.go",
 		"	case s.group != b.slots[0].group:\n		return false\n", "",
 	},
 	// Lane.mu is never held across a system call, nor with another lock.
