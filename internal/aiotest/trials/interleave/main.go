@@ -1,17 +1,21 @@
-// Interleave runs the queue of this library in all orders of small programs, or in many.
+// Interleave runs the queue of this library in all orders of small programs, and in many of larger
+// ones.
 //
-//	go -C internal/aiotest/trials run ./interleave -each 10m -random 10m
+//	go -C internal/aiotest/trials run ./interleave
+//	go -C internal/aiotest/trials run ./interleave -each 1h -random 1h
 //
 // It makes a copy of package internal/queue in which each operation on shared memory lets a
 // scheduler choose the goroutine that goes on (package control), and builds it with the programs
 // in explore. The tree does not change: the copy is an overlay (go help build).
 //
-// Exploration leaves out orders that lead to a state that it has seen. A state is a hash of all
-// memory that goroutines share, and of all that each goroutine has seen since it began. Plain memory
-// is assumed to be free of races, which the race detector checks.
+// Exploration leaves out orders that lead to a state that it has seen, and orders of steps that do
+// not matter to each other. A state is a hash of all memory that goroutines share, and of what each
+// goroutine has seen and not forgotten (forget.go says where it forgets). Plain memory is assumed
+// to be free of races, which the race detector checks.
 //
-// Orders with few preemptions come first: switches away from a goroutine that could go on. The
-// output says up to which bound all orders of a program were tried, or that these were all.
+// Of a program that has too many orders, those with few preemptions come first: switches away from
+// a goroutine that could go on. Random orders follow. The output says up to which bound all orders
+// of a program were tried, or that these were all.
 package main
 
 import (
@@ -66,6 +70,9 @@ func assemble(dir string, b bug) (string, error) {
 	aio := strings.TrimSpace(string(module))
 	sources, err := read(filepath.Join(aio, "internal/queue"), b)
 	if err != nil {
+		return "", err
+	}
+	if err := forget(sources, b); err != nil {
 		return "", err
 	}
 	rewritten, err := rewrite(sources)

@@ -29,6 +29,7 @@ type edit struct {
 // A rewriter collects the edits of one file.
 type rewriter struct {
 	files    *token.FileSet
+	sources  map[string]string
 	channels map[string]bool // names of fields of a channel type, in all files
 	edits    []edit
 	tail     string // follows the last line
@@ -38,7 +39,7 @@ type rewriter struct {
 // rewrite returns the source of a package main that is like the one of the files given by name, but
 // for what package control stands in for. Lines keep their numbers.
 func rewrite(sources map[string]string) (map[string]string, error) {
-	r := &rewriter{files: token.NewFileSet(), channels: make(map[string]bool)}
+	r := &rewriter{files: token.NewFileSet(), sources: sources, channels: make(map[string]bool)}
 	parsed := make(map[string]*ast.File)
 	for name, text := range sources {
 		f, err := parser.ParseFile(r.files, name, text, 0)
@@ -53,6 +54,7 @@ func rewrite(sources map[string]string) (map[string]string, error) {
 		r.edits, r.tail = nil, ""
 		r.replace(f.Name, "main")
 		r.imports(f)
+		r.scopes(name, f)
 		ast.Inspect(f, r.rewriteNode)
 		if r.err != nil {
 			return nil, r.err
@@ -146,7 +148,11 @@ func (r *rewriter) goStmt(n *ast.GoStmt) {
 		r.refuse(n)
 		return
 	}
-	r.cut(n.Go, n.Call.Fun.Pos(), "control.Go(")
+	start := "control.Go("
+	if strings.HasSuffix(r.text(n.Call.Fun), "Fn") { // a field
+		start = "control.GoAt(&"
+	}
+	r.cut(n.Go, n.Call.Fun.Pos(), start)
 	r.cut(n.Call.Fun.End(), n.Call.End(), ")")
 }
 

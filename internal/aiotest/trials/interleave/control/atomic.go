@@ -30,6 +30,10 @@ func (n *number[T]) point(k kind, value T) *task {
 	return t
 }
 
+// Omit says that the value is no part of the state: no goroutine looks at it, or World.Hash has
+// what matters of it.
+func (n *number[T]) Omit() { n.omitted = true }
+
 // Load loads the value.
 func (n *number[T]) Load() T {
 	if t := n.point(opLoad, 0); t != nil {
@@ -40,7 +44,7 @@ func (n *number[T]) Load() T {
 
 // Store stores v.
 func (n *number[T]) Store(v T) {
-	n.point(opWrite, v)
+	n.point(opStore, v)
 	n.change(v)
 }
 

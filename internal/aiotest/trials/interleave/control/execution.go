@@ -7,16 +7,20 @@ package control
 import (
 	"errors"
 	"fmt"
-	"iter"
-	"runtime/debug"
+	"slices"
+	"unsafe"
 )
 
 // A World is what surrounds the goroutines of one execution: the kernel, and what is expected.
 type World interface {
 	// Actions returns the number of things that may happen in the environment now.
 	Actions() int
-	// Act makes one of them happen, and describes it if it is asked to.
+	// Name returns a number that names one of them, whatever else there is.
+	Name(action int) uint64
+	// Act makes it happen.
 	Act(action int)
+	// Objects returns what it changes.
+	Objects(action int) [2]*Object
 	// Describe describes it.
 	Describe(action int) string
 	// Hash returns a hash of all plain memory, and of the environment.
@@ -33,28 +37,31 @@ type World interface {
 
 // An Execution is one run of a program.
 type Execution struct {
-	Procs   int  // as GOMAXPROCS(0) returns it
-	Reuse   bool // pools give back what was put into them
-	Early   int  // times that a timeout may pass although something else can go on
-	Expiry  int  // times that a timeout has passed because nothing else could go on
-	world   World
-	tasks   []*task
-	timers  []*Timer
-	areas   []area
-	classes map[uint64]*class
-	every   bool // no operation goes on at once for its class
-	current *task
-	last    *task // the latest that took a step that matters to others
-	spawned int
-	made    int
-	now     int64
-	sum     uint64 // of the contributions of all objects
-	moves   []move
-	idle    bool // no goroutine can go on, and the environment has nothing to do
-	changed bool // a class is not what earlier executions took it for
-	err     error
-	trace   func(line string)
-	steps   int
+	Procs     int // as GOMAXPROCS(0) returns it
+	Early     int // times that a timeout may pass although something else can go on
+	Expiry    int // times that a timeout has passed because nothing else could go on
+	world     World
+	tasks     []*task
+	timers    []*Timer
+	areas     []area
+	classes   map[uint64]*class
+	every     bool // no operation goes on at once for its class
+	current   *task
+	last      *task // the latest that took a step that matters to others
+	spawned   int
+	made      int
+	now       int64
+	sum       uint64 // of the contributions of all objects
+	moves     []move
+	trail     []choice // that the execution follows
+	at        int      // in trail
+	retracing bool
+	window    bool // since the latest timeout no other goroutine has been able to go on
+	idle      bool // no goroutine can go on, and the environment has nothing to do
+	changed   bool // a class is not what earlier executions took it for
+	err       error
+	trace     func(line string)
+	steps     int
 }
 
 // running is the execution under way. There is one at a time.
@@ -65,14 +72,20 @@ type task struct {
 	id       uint64
 	name     string
 	parent   *Execution
-	next     func() (struct{}, bool)
-	stop     func()
-	yield    func(struct{}) bool
+	worker   *worker
+	killed   bool
+	alike    bool // another may have had the same id
 	op       op
 	outcome  int
 	deadline int64 // of op; never if it has none
 	expired  bool
-	history  uint64 // a hash of all that the goroutine has seen
+	stuckAt  int    // Expiry when op began, if it is stuck
+	history  uint64 // a hash of what the goroutine has seen, see Enter
+	base     uint64 // history when the function began that it is in
+	bare     uint64 // history after the latest Forget, without what mutexes guard
+	dressed  uint64 // and with that
+	holds    []*Mutex
+	locks    int // mutexes that it has locked so far
 	spawned  int
 	made     int
 	ended    bool
@@ -99,8 +112,9 @@ type kind uint8
 const (
 	opNone kind = iota // concerns no other goroutine
 	opLoad
-	opAdd   // the result is not used
-	opWrite // stores, or compares and swaps
+	opAdd // the result is not used
+	opStore
+	opWrite // what it writes depends on the value
 	opLock
 	opUnlock
 	opSend
@@ -111,7 +125,7 @@ const (
 )
 
 var kinds = [...]string{
-	"start or yield", "load", "add", "write", "lock", "unlock", "send", "receive", "len", "sleep", "call",
+	"start or yield", "load", "add", "store", "write", "lock", "unlock", "send", "receive", "len", "sleep", "call",
 }
 
 // A waiter is a channel of any type.
@@ -127,15 +141,47 @@ type move struct {
 	outcome int
 	action  int
 	time    bool
+	early   bool // something else can go on
 }
-
-type killed struct{}
 
 // Go starts a goroutine.
 func Go(fn func()) { spawn("", fn) }
 
+// GoAt starts a goroutine that runs *fn, which is memory that has a name (Execution.Name). The name
+// of the goroutine says nothing of the one that has started it, which makes no difference.
+func GoAt(fn *func()) {
+	x := running
+	o := object{}
+	x.nameAt(&o, uintptr(unsafe.Pointer(fn)))
+	spawn("", *fn).rename(o.id, o.String())
+}
+
+// rename gives t the first free number of those of a kind.
+func (t *task) rename(kind uint64, name string) {
+	x := t.parent
+	for n := uint64(1); ; n++ {
+		id := mix(kind, n)
+		if !slices.ContainsFunc(x.tasks, func(u *task) bool { return u.id == id }) {
+			t.id, t.history, t.alike = id, id, true
+			t.name = fmt.Sprintf("%s %d", name, n)
+			return
+		}
+	}
+}
+
 // Start starts a goroutine that has a name.
 func (x *Execution) Start(name string, fn func()) { spawn(name, fn) }
+
+// StartAlike starts a goroutine that does the same as the one that was started before it, and is
+// after that to lock its first mutex. The orders in which it is before lead to the same, with the
+// names exchanged.
+func (x *Execution) StartAlike(name string, fn func()) {
+	before := x.tasks[len(x.tasks)-1]
+	spawn(name, func() {
+		here().point(op{ready: func() bool { return before.locks > 0 || before.ended }})
+		fn()
+	})
+}
 
 func spawn(name string, fn func()) *task {
 	x := running
@@ -153,15 +199,7 @@ func spawn(name string, fn func()) *task {
 		t.name = name
 	}
 	t.history = t.id
-	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		defer func() {
-			if r := recover(); r != nil && r != any(killed{}) {
-				x.fail(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-			}
-		}()
-		fn()
-	})
+	t.worker = begins(t, fn)
 	x.tasks = append(x.tasks, t)
 	return t
 }
@@ -186,7 +224,10 @@ func (t *task) point(o op) {
 	if t.parent.trace != nil {
 		t.where = caller()
 	}
-	if !t.yield(struct{}{}) {
+	if !t.parent.next(t) {
+		t.worker.yield(struct{}{})
+	}
+	if t.killed {
 		panic(killed{})
 	}
 	t.deadline = never
@@ -215,11 +256,12 @@ func Running() string {
 	return ""
 }
 
-// Forget says that the goroutine that runs has no state but for where it is, which is named.
-func Forget(place uint64) {
+// Self returns the number of the goroutine that runs, or 0.
+func Self() uint64 {
 	if t := here(); t != nil {
-		t.history = mix(t.id, place)
+		return t.id
 	}
+	return 0
 }
 
 // Yielding is a call that a World makes of its own: it goes on once ready returns true, or the
@@ -239,7 +281,9 @@ func (o *Object) Yielding(
 
 // Stuck goes on when nothing else can.
 func (o *Object) Stuck(what string) {
-	here().point(op{kind: opCall, object: o.init(), last: true, what: what})
+	t := here()
+	t.stuckAt = t.parent.Expiry
+	t.point(op{kind: opCall, object: o.init(), last: true, what: what})
 }
 
 func (t *task) enabled() bool {
@@ -276,31 +320,32 @@ func (x *Execution) possible() []move {
 	for i := range x.world.Actions() {
 		x.moves = append(x.moves, move{action: i})
 	}
-	d, timer := x.earliest()
-	passes := d != never && (timer == nil || x.world.Waits())
+	d, _ := x.earliest()
+	passes := d != never
 	x.idle = len(x.moves) == 0
-	if x.idle && x.Expiry >= patience {
-		x.moves = x.appendLast(x.moves)
+	if x.idle {
+		x.moves = x.appendLast(x.moves, patience)
 	}
 	if x.idle && len(x.moves) > 0 {
 		return x.moves
 	}
 	if passes && (x.idle || x.Early > 0) {
-		x.moves = append(x.moves, move{time: true})
+		x.moves = append(x.moves, move{time: true, early: !x.idle})
 	}
 	if len(x.moves) == 0 {
-		x.moves = x.appendLast(x.moves)
+		x.moves = x.appendLast(x.moves, 0)
 	}
 	return x.moves
 }
 
-// patience is the number of timeouts after which a call that is stuck goes on, too: other goroutines
-// may look every now and then whether it does.
-const patience = 64
+// patience is the number of timeouts after which a call that is stuck goes on, too: other
+// goroutines may look every now and then whether it does.
+const patience = 16
 
-func (x *Execution) appendLast(moves []move) []move {
+// appendLast appends the moves of calls that are stuck since at least so many timeouts.
+func (x *Execution) appendLast(moves []move, timeouts int) []move {
 	for _, t := range x.tasks {
-		if t.op.last {
+		if t.op.last && x.Expiry-t.stuckAt >= timeouts {
 			moves = t.appendMoves(moves)
 		}
 	}
@@ -319,7 +364,8 @@ func (t *task) appendMoves(moves []move) []move {
 	return moves
 }
 
-// earliest returns the next deadline, and its timer, or nil if a goroutine waits for it.
+// earliest returns the next deadline, and its timer, or nil if a goroutine waits for it. Once all
+// calls have returned, timers do not matter.
 func (x *Execution) earliest() (int64, *Timer) {
 	var timer *Timer
 	d := int64(never)
@@ -327,6 +373,9 @@ func (x *Execution) earliest() (int64, *Timer) {
 		if t.deadline < d && !t.expired {
 			d = t.deadline
 		}
+	}
+	if !x.world.Waits() {
+		return d, nil
 	}
 	for _, t := range x.timers {
 		if t.armed && t.deadline < d {
@@ -363,13 +412,14 @@ func (x *Execution) pass(early bool) {
 
 // make makes a move.
 func (x *Execution) make(m move) {
-	x.steps++
+	x.step(m.task)
 	if x.trace != nil {
 		x.trace(x.describe(m))
 	}
 	switch {
 	case m.time:
-		x.pass(!x.idle)
+		x.pass(m.early)
+		x.window = !m.early
 	case m.task == nil:
 		x.world.Act(m.action)
 	default:
@@ -380,12 +430,11 @@ func (x *Execution) make(m move) {
 
 func (x *Execution) resume(t *task) {
 	x.current = t
-	_, more := t.next()
+	t.worker.next()
 	x.current = nil
-	if more {
+	if !t.ended {
 		return
 	}
-	t.ended = true
 	for i := range x.tasks {
 		if x.tasks[i] == t {
 			x.tasks = append(x.tasks[:i], x.tasks[i+1:]...)
@@ -398,7 +447,8 @@ func (x *Execution) resume(t *task) {
 func (x *Execution) end() {
 	x.current = nil
 	for _, t := range x.tasks {
-		t.stop()
+		t.killed = true
+		t.worker.next()
 	}
 	x.tasks = nil
 }
@@ -422,6 +472,14 @@ func (x *Execution) Blocked(fn func(name, what string)) {
 	}
 }
 
+// HeldTogether returns the most mutexes that a goroutine has locked.
+func (x *Execution) HeldTogether() (most int) {
+	for _, t := range x.tasks {
+		most = max(most, len(t.holds))
+	}
+	return most
+}
+
 // Adding returns the sum of what goroutines are just about to add to v and do not look at.
 func (x *Execution) Adding(v *Int64) (sum int64) {
 	for _, t := range x.tasks {
@@ -440,7 +498,7 @@ func (x *Execution) hash() uint64 {
 	h := x.sum + mix(uint64(x.Early), 7)
 	for _, t := range x.tasks {
 		if t.op.last {
-			h += uint64(x.Expiry)
+			h += mix(t.id, uint64(x.Expiry-t.stuckAt))
 		}
 		own := mix(t.history, uint64(t.op.kind))
 		if t.op.object != nil {
@@ -459,6 +517,19 @@ func (x *Execution) hash() uint64 {
 		if t.armed {
 			h += mix(uint64(i)+100, uint64(t.deadline-x.now))
 		}
+	}
+	return mix(h, x.world.Hash())
+}
+
+// shared returns a hash of the state without what goroutines have seen.
+func (x *Execution) shared() uint64 {
+	h := x.sum
+	for _, t := range x.tasks {
+		own := uint64(t.op.kind)
+		if t.op.object != nil {
+			own = mix(own, t.op.object.id)
+		}
+		h += mix(t.id, own)
 	}
 	return mix(h, x.world.Hash())
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,12 +19,18 @@ type Limits struct {
 	Preemptions int           // switches away from a goroutine that could go on; negative: any
 	Time        time.Duration // for all
 	Seed        uint64        // of Random
+	Exact       bool          // goroutines forget nothing, and nothing sleeps: for tests of these
+	Shared      bool          // count Report.Shared
 }
+
+// Any as a bound on preemptions is none.
+const Any = -1
 
 // A Report says what has been explored.
 type Report struct {
 	Executions int
 	States     int // that differ
+	Shared     int // of States, as far as other goroutines can tell
 	Steps      int
 	Took       time.Duration
 	Expiries   int  // timeouts that passed because nothing else could go on
@@ -57,29 +64,54 @@ func (x *Execution) check() error {
 	return x.world.Check()
 }
 
-// A branch is a state with several moves, of which one has been chosen.
-type branch struct{ chosen, of int }
-
 // An explorer goes through all executions, depth first. It does not go on from a state that it has
 // seen.
+//
+// Moves that are independent lead to the same state in either order, and one order is enough. So
+// there is a sleep set at each state: moves that need not be tried, because what they lead to is
+// tried elsewhere. It has the moves that were tried before, at this state and at those that led to
+// it, as far as they are independent of all moves since. A state may be reached again with another
+// sleep set. What slept the first time, and does not now, is tried then (Godefroid, Holzmann and
+// Pirottin, "State-space caching revisited", 1992). So each state is still reached, and Check sees
+// all of them.
+//
+// With a bound on preemptions nothing sleeps: what a move leads to may have been tried elsewhere
+// with more preemptions, and so not as far.
 type explorer struct {
 	program Program
 	limits  Limits
 	classes map[uint64]*class
-	seen    map[uint64]uint8 // with the fewest preemptions
+	fewest  map[uint64]uint8  // states seen with a bound, with the fewest preemptions
+	slept   map[uint64]uint32 // states seen without a bound, with the number of their sleep set
+	shared  map[uint64]struct{}
+	sets    sets
 	path    []branch
+	trail   []choice // of all moves, up to the last branch
 	report  Report
+}
+
+// A branch is a state with several moves, of which those before next have been tried.
+type branch struct {
+	moves       []choice
+	next        int
+	sleep       []choice
+	at          int // in trail
+	preemptions uint8
 }
 
 // Explore runs p in all orders within the limits, until there is an error.
 func Explore(p Program, limits Limits) Report {
 	e := &explorer{program: p, limits: limits, classes: make(map[uint64]*class)}
 	started := time.Now()
-	defer func() { running = nil }()
+	exact = limits.Exact
+	defer func() { running, exact = nil, false }()
 	for {
-		e.seen, e.path = make(map[uint64]uint8), nil
+		e.shared = make(map[uint64]struct{})
+		e.fewest, e.slept = make(map[uint64]uint8), make(map[uint64]uint32)
+		e.sets, e.path, e.trail = sets{}, nil, nil
 		again := e.all(started)
-		e.report.States = len(e.seen)
+		e.report.States = len(e.fewest) + len(e.slept)
+		e.report.Shared = len(e.shared)
 		if e.report.Took = time.Since(started); !again {
 			return e.report
 		}
@@ -103,60 +135,58 @@ func (e *explorer) all(started time.Time) (again bool) {
 		if x.changed {
 			return true
 		}
-		n := len(e.path)
-		for n > 0 && e.path[n-1].chosen+1 == e.path[n-1].of {
-			n--
-		}
-		e.path = e.path[:n]
-		if n == 0 {
+		if !e.back() {
 			e.report.Complete = true
 			return false
 		}
 		if e.report.Executions&0xff == 0 && time.Since(started) > e.limits.Time {
 			return false
 		}
-		e.path[n-1].chosen++
 	}
 }
 
-// one runs one execution: along e.path, and then on to a state that has been seen, or to the end.
+// back goes back to the last branch that has a move left. It returns false if there is none.
+func (e *explorer) back() bool {
+	for n := len(e.path); n > 0; n-- {
+		if b := &e.path[n-1]; b.next < len(b.moves) {
+			e.path, e.trail = e.path[:n], e.trail[:b.at]
+			return true
+		}
+	}
+	return false
+}
+
+// one runs one execution: along the trail, and then on to a state that has been seen, or to the
+// end.
 func (e *explorer) one(x *Execution) error {
+	x.retrace(e.trail)
+	var sleep []choice
 	var preemptions uint8
-	for at := 0; ; {
+	if n := len(e.path); n > 0 {
+		sleep, preemptions = e.choose(x, &e.path[n-1])
+		if err := x.check(); err != nil {
+			return err
+		}
+	}
+	for {
 		moves := x.possible()
 		if len(moves) == 0 {
 			return x.ending()
 		}
 		if len(moves) == 1 {
-			x.make(moves[0])
-			if at < len(e.path) {
-				continue
-			}
-			if err := x.check(); err != nil {
-				return err
-			}
-			continue
-		}
-		if moves = e.bounded(x, moves, preemptions); len(moves) == 0 {
-			return nil // all ways on are beyond the bound
-		}
-		if at == len(e.path) {
-			if e.known(x, preemptions) {
+			c := x.choice(moves[0])
+			if c.in(sleep) {
 				return nil
 			}
-			e.path = append(e.path, branch{0, len(moves)})
-		}
-		m := moves[e.path[at].chosen]
-		at++
-		if e.limits.Preemptions >= 0 && x.preempts(m) {
-			preemptions++
-		}
-		if m.task != nil {
-			x.last = m.task
-		}
-		x.make(m)
-		if at < len(e.path) {
-			continue
+			sleep = awake(sleep, c)
+			e.trail = append(e.trail, c)
+			x.make(moves[0])
+		} else {
+			b := e.branch(x, moves, sleep, preemptions)
+			if b == nil {
+				return nil
+			}
+			sleep, preemptions = e.choose(x, b)
 		}
 		if err := x.check(); err != nil {
 			return err
@@ -164,53 +194,108 @@ func (e *explorer) one(x *Execution) error {
 	}
 }
 
+// branch returns a new branch at the state of x, or nil if there is nothing to try.
+func (e *explorer) branch(x *Execution, moves []move, sleep []choice, preemptions uint8) *branch {
+	b := branch{at: len(e.trail), preemptions: preemptions}
+	bounded := e.limits.Preemptions >= 0
+	for _, m := range moves {
+		c := x.choice(m)
+		c.branch = true
+		if bounded && x.preempts(m) {
+			if int(preemptions) == e.limits.Preemptions {
+				continue
+			}
+			c.preempts = true
+		}
+		b.moves = append(b.moves, c)
+	}
+	if len(b.moves) == 0 {
+		return nil // all ways on are beyond the bound
+	}
+	if bounded && e.known(x, preemptions) || !bounded && e.asleep(x, &b, sleep) {
+		return nil
+	}
+	e.path = append(e.path, b)
+	return &e.path[len(e.path)-1]
+}
+
+// choose makes the next move of b. It returns what sleeps then, and the number of preemptions.
+func (e *explorer) choose(x *Execution, b *branch) (sleep []choice, preemptions uint8) {
+	c := b.moves[b.next]
+	if e.limits.Preemptions < 0 && !e.limits.Exact {
+		sleep = awake(b.sleep, c)
+		sleep = append(sleep, awake(b.moves[:b.next], c)...)
+	}
+	preemptions = b.preemptions
+	if c.preempts {
+		preemptions++
+	}
+	b.next++
+	e.trail = append(e.trail, c)
+	x.follow(c)
+	return sleep, preemptions
+}
+
 // preempts reports whether m takes the processor from a goroutine that could go on.
 func (x *Execution) preempts(m move) bool {
 	return m.task != nil && m.task != x.last && x.last != nil && !x.last.ended && x.last.enabled()
 }
 
-// bounded returns those of the moves that the bound on preemptions allows.
-func (e *explorer) bounded(x *Execution, moves []move, preemptions uint8) []move {
-	if e.limits.Preemptions < 0 || int(preemptions) < e.limits.Preemptions {
-		return moves
-	}
-	kept := moves[:0]
-	for _, m := range moves {
-		if !x.preempts(m) {
-			kept = append(kept, m)
-		}
-	}
-	return kept
-}
-
-// known reports whether the state of x has been seen, and notes it.
+// known reports whether the state of x has been seen with no more preemptions, and notes it.
 func (e *explorer) known(x *Execution, preemptions uint8) bool {
 	h := x.hash()
-	if e.limits.Preemptions >= 0 && x.last != nil {
+	if x.last != nil {
 		h = mix(h, x.last.id)
 	}
-	fewest, ok := e.seen[h]
+	fewest, ok := e.fewest[h]
 	if ok && fewest <= preemptions {
 		return true
 	}
-	e.seen[h] = preemptions
+	e.fewest[h] = preemptions
 	return false
 }
 
-// replay returns the schedule of e.path, and of what follows from it.
+// asleep leaves in b the moves that need to be tried at the state of x. It returns true if there
+// are none.
+func (e *explorer) asleep(x *Execution, b *branch, sleep []choice) bool {
+	h := x.hash()
+	if e.limits.Shared {
+		e.shared[x.shared()] = struct{}{}
+	}
+	number, seen := e.slept[h]
+	stored := e.sets.of(number)
+	left := b.moves[:0]
+	for _, c := range b.moves {
+		if !c.in(sleep) && (!seen || slices.Contains(stored, c.key)) {
+			left = append(left, c)
+		}
+	}
+	b.moves = left
+	for _, c := range sleep {
+		if !seen || slices.Contains(stored, c.key) {
+			b.sleep = append(b.sleep, c)
+		}
+	}
+	e.slept[h] = e.sets.number(b.sleep)
+	return len(left) == 0
+}
+
+// replay returns the schedule of e.trail, and of what follows from it.
 func (e *explorer) replay() (lines []string) {
 	x := begin(e.program, e.classes, func(line string) { lines = append(lines, line) })
 	defer x.end()
-	e.one(x)
+	x.retrace(e.trail)
 	return lines
 }
 
 // Random runs p in random orders. The goroutine that has the highest priority goes on, and a few
 // times in each execution the one that runs gets the lowest (probabilistic concurrency testing).
+//
+// A seed stands for the same order each time.
 func Random(p Program, limits Limits) (report Report) {
 	defer func() { running = nil }()
 	started := time.Now()
-	length := 100
+	length := steps(p)
 	for seed := limits.Seed; report.Took < limits.Time; seed++ {
 		x := begin(p, nil, nil)
 		err := x.random(seed, length)
@@ -225,10 +310,20 @@ func Random(p Program, limits Limits) (report Report) {
 			x.end()
 			break
 		}
-		length = max(length, x.steps)
 		report.Took = time.Since(started)
 	}
 	return report
+}
+
+// steps returns about how many steps an execution of p has.
+func steps(p Program) (most int) {
+	for seed := range uint64(8) {
+		x := begin(p, nil, nil)
+		x.random(seed, 100)
+		x.end()
+		most = max(most, x.steps)
+	}
+	return most
 }
 
 // lowered is how often the goroutine that runs gets the lowest priority.

@@ -8,12 +8,13 @@ import (
 
 // An object is what goroutines share: a mutex, an atomic variable, a channel.
 type object struct {
-	in     *Execution
-	id     uint64 // the same in all executions
-	value  uint64 // what it contributes to the hash; 0 if it has its zero value
-	class  *class
-	name   string
-	number int
+	in      *Execution
+	id      uint64 // the same in all executions
+	value   uint64 // what it contributes to the hash; 0 if it has its zero value
+	class   *class
+	omitted bool // the value is no part of the state
+	name    string
+	number  int
 }
 
 // An Object is one that a World has.
@@ -40,16 +41,13 @@ func (o *object) init() *object {
 		return o
 	}
 	o.in = x
-	at := uintptr(unsafe.Pointer(o))
-	for i := range x.areas {
-		if a := &x.areas[i]; at >= a.from && at < a.to {
-			o.id = mix(uint64(i)+1000, uint64(at-a.from))
-			o.name = a.name
-			o.number = int(at - a.from)
-			return o
-		}
+	if x.nameAt(o, uintptr(unsafe.Pointer(o))) {
+		return o
 	}
 	if t := x.current; t != nil {
+		if t.alike {
+			panic("its objects would not have names of their own")
+		}
 		t.made++
 		o.id, o.name, o.number = mix(t.id, uint64(t.made)+1<<32), t.name+"'s", -t.made
 	} else {
@@ -59,9 +57,26 @@ func (o *object) init() *object {
 	return o
 }
 
+// nameAt names o after the area in which an address is, if there is one.
+func (x *Execution) nameAt(o *object, at uintptr) bool {
+	for i := range x.areas {
+		if a := &x.areas[i]; at >= a.from && at < a.to {
+			o.in = x
+			o.id = mix(uint64(i)+1000, uint64(at-a.from))
+			o.name = a.name
+			o.number = int(at - a.from)
+			return true
+		}
+	}
+	return false
+}
+
 // set changes what o contributes to the hash.
 func (o *object) set(value uint64) {
 	x := o.in
+	if o.omitted {
+		return
+	}
 	if o.value != 0 {
 		x.sum -= mix(o.id, o.value)
 	}
@@ -104,6 +119,9 @@ func field(t reflect.Type, offset uintptr) string {
 // what depends on the order, then a goroutine that is about to use the object goes on at once, and
 // no other order is tried: the state is the same. If that turns out to be wrong, exploration begins
 // anew.
+//
+// What a goroutine does after a timeout does not count, as long as no other has been able to go on
+// since. At the timeout none was, so no operation can change places with these.
 type class struct {
 	user             uint64 // the id of the goroutine that uses it
 	shared           bool   // there are several
@@ -149,8 +167,41 @@ func (x *Execution) free(t *task) bool {
 
 // classify records what t does.
 func (x *Execution) classify(t *task, o op) {
+	if x.retracing {
+		return // it has been recorded
+	}
 	c := x.classOf(o.object)
 	before := *c
+	c.record(t, o)
+	switch {
+	case *c == before:
+	case x.window:
+		*c = before
+	case before.free() != c.free() || before.severalReceivers != c.severalReceivers:
+		x.changed = true
+	}
+}
+
+// step notes that t is about to take a step.
+func (x *Execution) step(t *task) {
+	x.steps++
+	if x.window {
+		x.window = x.alone(t)
+	}
+}
+
+// alone reports whether nothing can happen but what t does.
+func (x *Execution) alone(t *task) bool {
+	for _, u := range x.tasks {
+		if u != t && u.enabled() {
+			return false
+		}
+	}
+	return x.Early == 0 && x.world.Actions() == 0
+}
+
+// record adds to c what t does.
+func (c *class) record(t *task, o op) {
 	switch {
 	case c.user == 0:
 		c.user = t.id
@@ -162,6 +213,12 @@ func (x *Execution) classify(t *task, o op) {
 		c.loads = true
 	case opAdd:
 		c.adds = true
+	case opStore:
+		if uint64(o.value) == o.object.value {
+			c.loads = true // it may change places with loads, and with others like it
+		} else {
+			c.writes = true
+		}
 	case opReceive, opLen:
 		if c.receiver != 0 && c.receiver != t.id {
 			c.severalReceivers = true
@@ -171,8 +228,5 @@ func (x *Execution) classify(t *task, o op) {
 	case opUnlock:
 	default:
 		c.writes = true
-	}
-	if before.free() != c.free() || before.severalReceivers != c.severalReceivers {
-		x.changed = true
 	}
 }

@@ -1,5 +1,10 @@
 package control
 
+import (
+	"slices"
+	"unsafe"
+)
+
 // A Mutex is a sync.Mutex.
 type Mutex struct {
 	object
@@ -13,6 +18,14 @@ func (m *Mutex) Guard(fn func() uint64) { m.guards = fn }
 // Locked reports whether a goroutine has locked m.
 func (m *Mutex) Locked() bool { return m.locked }
 
+// Holds returns the number of mutexes that the goroutine that runs has locked.
+func Holds() int {
+	if t := here(); t != nil {
+		return len(t.holds)
+	}
+	return 0
+}
+
 // Lock locks m.
 func (m *Mutex) Lock() {
 	t := here()
@@ -22,11 +35,9 @@ func (m *Mutex) Lock() {
 	}
 	t.point(op{kind: opLock, object: m.init(), mutex: m})
 	m.locked = true
-	if m.guards != nil {
-		t.see(m.guards())
-	} else {
-		t.see(m.value)
-	}
+	t.holds = append(t.holds, m)
+	t.locks++
+	t.see(m.guarded())
 	m.set(t.id | 1)
 }
 
@@ -42,6 +53,7 @@ func (m *Mutex) Unlock() {
 		panic("unlock of an unlocked mutex")
 	}
 	m.locked = false
+	t.holds = slices.DeleteFunc(t.holds, func(h *Mutex) bool { return h == m })
 	if m.guards != nil {
 		m.set(0)
 	} else {
@@ -49,9 +61,18 @@ func (m *Mutex) Unlock() {
 	}
 }
 
-// A Pool is a sync.Pool. It gives back the latest item, if the execution wants reuse.
+// guarded returns a hash of what m guards. Without guards that is what its last holder had seen.
+func (m *Mutex) guarded() uint64 {
+	if m.guards != nil {
+		return m.guards()
+	}
+	return m.value
+}
+
+// A Pool is a sync.Pool. It gives back the latest item if Reuse is set, and else none.
 type Pool struct {
-	New func() any
+	New   func() any
+	Reuse bool
 
 	object
 	items []any
@@ -69,10 +90,11 @@ func (p *Pool) All() []any {
 func (p *Pool) begin(what string) *task {
 	if p.in != running {
 		p.items, p.all, p.value, p.class = nil, nil, 0, nil
-		p.init()
+		// It is a global variable, which has its address for the life of the process.
+		p.in, p.id, p.name = running, mix(6, uint64(uintptr(unsafe.Pointer(p)))), "pool"
 	}
 	t := here()
-	if t != nil && running.Reuse {
+	if t != nil && p.Reuse {
 		t.point(op{kind: opWrite, object: &p.object, what: what})
 	}
 	return t
@@ -95,7 +117,7 @@ func (p *Pool) Get() any {
 // Put gives an item back.
 func (p *Pool) Put(item any) {
 	t := p.begin("put of pool")
-	if t == nil || !running.Reuse {
+	if t == nil || !p.Reuse {
 		return
 	}
 	p.items = append(p.items, item)

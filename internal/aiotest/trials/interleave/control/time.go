@@ -1,6 +1,9 @@
 package control
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What follows has the names of package time.
 type (
@@ -73,7 +76,7 @@ func (t *Timer) Pending() bool { return t.armed || t.task != nil && !t.task.ende
 func (t *Timer) run() {
 	t.armed = false
 	t.task = spawn("", t.fn)
-	t.task.name += " (timer)"
+	t.task.rename(mix(5, uint64(slices.Index(running.timers, t))), "timer")
 }
 
 // Gosched is runtime.Gosched.

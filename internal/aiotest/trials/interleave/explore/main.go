@@ -8,83 +8,107 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-aio/aio/internal/aiotest/trials/interleave/control"
 )
 
+var (
+	only = flag.String("only", "", "run programs whose name matches this `regexp`")
+	list = flag.Bool("list", false, "list the programs")
+	most = flag.Duration("most", time.Hour, "the longest that all orders of one program take")
+	each = flag.Duration("each", 10*time.Second, "how long orders of one long program are tried; "+
+		"from a minute on, all of them")
+	random = flag.Duration("random", time.Second, "how long random orders of one larger program are tried")
+	seed   = flag.Uint64("seed", 1, "the first of the random orders")
+	first  = flag.Bool("first", false, "end with the first failure")
+	exact  = flag.Bool("exact", false, "try all orders of small programs that lead to different states, "+
+		"and all orders of independent steps; count the states of shared memory")
+	shared = flag.Bool("shared", false, "count the states of shared memory")
+)
+
 func main() {
-	only := flag.String("only", "", "run programs whose name has this `text`")
-	each := flag.Duration("each", 10*time.Second, "the longest that orders of one program are tried")
-	random := flag.Duration("random", time.Second, "then try random orders for so long, unless all were tried")
-	seed := flag.Uint64("seed", 1, "the first of the random orders")
-	first := flag.Bool("first", false, "end with the first failure")
 	flag.Parse()
+	pattern := regexp.MustCompile(*only)
 	failed := false
 	for i := range programs {
 		p := &programs[i]
-		if !strings.Contains(p.name, *only) || failed && *first {
-			continue
+		switch {
+		case !pattern.MatchString(p.name) || failed && *first:
+		case *list:
+			fmt.Println(p.name)
+		default:
+			run := func(x *control.Execution) control.World { return newWorld(p, x) }
+			failed = !try(p, run) || failed
 		}
-		run := func(x *control.Execution) control.World { return newWorld(p, x) }
-		complete, ok := systematic(p, run, *each)
-		if ok && !complete {
-			ok = show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
-		}
-		failed = failed || !ok
 	}
 	if failed {
 		os.Exit(1)
 	}
 }
 
-// bounds are tried one after the other. The last is none.
-var bounds = []int{0, 1, 2, 3, 4, 5, -1}
+// long is how long the orders of one program are tried if those of long programs are to be all.
+const long = time.Minute
 
-// longest is how much longer all orders of a program may take, if they are few enough.
-const longest = 10
-
-// systematic tries all orders with few preemptions, and then with more, for so long. It returns
-// whether these were all orders that there are.
-func systematic(p *program, run control.Program, most time.Duration) (complete, ok bool) {
-	tried := bounds
-	if p.all {
-		tried, most = bounds[len(bounds)-1:], longest*most
+// try tries the orders of p.
+func try(p *program, run control.Program) (ok bool) {
+	switch {
+	case p.all || p.long && *each >= long:
+		return all(p, run)
+	case p.large:
+		return some(p, run)
 	}
-	for _, n := range tried {
-		r := control.Explore(run, control.Limits{Time: most, Preemptions: n})
-		ok = show(p.name, bound(n), r)
-		if !ok || !r.Complete {
-			return false, ok
-		}
-		most -= r.Took
-	}
-	return true, true
+	return bounded(p, run) && some(p, run)
 }
 
-func bound(n int) string {
-	if n < 0 {
-		return "all orders"
+// all tries all orders of p, and fails if there is not the time.
+func all(p *program, run control.Program) (ok bool) {
+	limits := control.Limits{Time: *most, Preemptions: control.Any, Exact: *exact, Shared: *shared || *exact}
+	r := control.Explore(run, limits)
+	ok = show(p.name, "all orders", r)
+	if ok && !r.Complete {
+		fmt.Printf("FAIL %s: these are not all orders\n", p.name)
 	}
-	return fmt.Sprintf("%d preemptions", n)
+	return ok && r.Complete
+}
+
+// some tries random orders of p.
+func some(p *program, run control.Program) (ok bool) {
+	return show(p.name, "random orders", control.Random(run, control.Limits{Time: *random, Seed: *seed}))
+}
+
+// bounded tries all orders with few preemptions, and then with more, as long as there is time.
+func bounded(p *program, run control.Program) (ok bool) {
+	left := *each
+	for n := 0; ; n++ {
+		r := control.Explore(run, control.Limits{Time: left, Preemptions: n})
+		ok = show(p.name, fmt.Sprintf("all orders with %d preemptions", n), r)
+		if !ok || !r.Complete {
+			return ok
+		}
+		left -= r.Took
+	}
 }
 
 // mostLines bounds what is shown of a schedule.
 const mostLines = 300
 
 func show(name, how string, r control.Report) (ok bool) {
-	end := ""
 	if !r.Complete {
-		end = " so far"
+		how = strings.Replace(how, "all orders", "not all orders", 1)
 	}
-	fmt.Printf("%s: %s: %d executions, %d states, %d steps, %d timeouts, %.1f s%s\n", name, how,
-		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds(), end)
+	fmt.Printf("%s: %s: %d executions, %d states, %d steps, %d timeouts, %.1f s\n", name, how,
+		r.Executions, r.States, r.Steps, r.Expiries, r.Took.Seconds())
+	if r.Shared > 0 {
+		fmt.Printf("%s: %d states of shared memory\n", name, r.Shared)
+	}
 	if r.Err == nil {
 		return true
 	}
 	if over := len(r.Schedule) - mostLines; over > 0 {
-		r.Schedule = append(r.Schedule[:mostLines], fmt.Sprintf("and %d more", over))
+		r.Schedule = append([]string{fmt.Sprintf("after %d more", over)}, r.Schedule[over:]...)
 	}
 	fmt.Printf("FAIL %s: %v\n\t%s\n", name, r.Err, strings.Join(r.Schedule, "\n\t"))
 	return false

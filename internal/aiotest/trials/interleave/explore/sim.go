@@ -32,20 +32,28 @@ const (
 )
 
 // A sim is a kernel of which the scheduler decides what it does.
+//
+// Its parts are objects of their own, so that what concerns different ones may change places.
 type sim struct {
-	control.Object
+	entry   control.Object // of io_submit(2): faults, inside
+	events  control.Object // the ring: due
+	eventfd control.Object // bell
 	faults
 	refused   bool // io_getevents(2) is
 	bell      bool
-	inside    []*slot // taken and not complete
-	due       []*slot // complete
+	inside    []*slot        // taken and not complete
+	due       []*slot        // complete
+	past      map[*slot]bool // complete: how they are signalled does not matter any more
+	entered   map[*slot]bool // taken at some time
+	distinct  []int          // of inside: those that are not like one before
 	submitted map[*Lane]int64
 	taken     map[*Lane]int64 // events
 	late      func([]*slot)   // is called when a stuck io_submit(2) of these returns
 }
 
 func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
-	outcome, _ := k.Yielding("io_submit", nil, -1, func() uint { return k.outcomes(len(iocbs)) })
+	checkCall(iocbs)
+	outcome, _ := k.entry.Yielding("io_submit", nil, -1, func() uint { return k.outcomes(len(iocbs)) })
 	n := len(iocbs)
 	switch outcome {
 	case answersAgain:
@@ -63,7 +71,7 @@ func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
 		for _, cb := range iocbs {
 			stuck = append(stuck, slotOf(cb))
 		}
-		k.Stuck("io_submit returns at last")
+		k.entry.Stuck("io_submit returns at last")
 		k.late(stuck)
 	}
 	for _, cb := range iocbs[:n] {
@@ -72,9 +80,32 @@ func (k *sim) Submit(iocbs ...*libaio.IOCB) (int, error) {
 			panic("a slot is submitted while it is in flight")
 		}
 		k.inside = append(k.inside, s)
+		k.entered[s] = true
+		delete(k.past, s)
 		k.submitted[s.lane]++
 	}
 	return n, nil
+}
+
+// checkCall checks what one io_submit(2) carries, and that it may be called.
+func checkCall(iocbs []*libaio.IOCB) {
+	first := slotOf(iocbs[0])
+	for _, cb := range iocbs {
+		switch s := slotOf(cb); {
+		case s.lane != first.lane:
+			panic("one io_submit carries requests of two lanes")
+		case s.group != first.group:
+			panic("one io_submit carries requests of a group and others")
+		}
+	}
+	checkUnlocked()
+}
+
+// checkUnlocked checks that a system call is made without a lock.
+func checkUnlocked() {
+	if control.Holds() > 0 {
+		panic("a system call is made with a mutex locked")
+	}
 }
 
 func (k *sim) outcomes(n int) uint {
@@ -95,7 +126,8 @@ func (k *sim) outcomes(n int) uint {
 }
 
 func (k *sim) reap(events []libaio.Event) (int, error) {
-	k.Yielding("reap", nil, -1, nil)
+	checkUnlocked()
+	k.events.Yielding("reap", nil, -1, nil)
 	return k.take(events), nil
 }
 
@@ -105,15 +137,15 @@ func (k *sim) take(events []libaio.Event) int {
 	for i, s := range k.due[:n] {
 		events[i] = libaio.Event{Obj: &s.iocb, Res: buffer}
 		k.taken[s.lane]++
-		control.Observe(number(s))
-		control.Observe(truth(s.quiet))
+		control.Observe(k.like(s))
 	}
 	k.due = slices.Delete(k.due, 0, n)
 	return n
 }
 
 func (k *sim) collect(least int, events []libaio.Event, timeout time.Duration) (int, error) {
-	outcome, _ := k.Yielding("io_getevents", func() bool { return k.refused || len(k.due) >= least },
+	checkUnlocked()
+	outcome, _ := k.events.Yielding("io_getevents", func() bool { return k.refused || len(k.due) >= least },
 		timeout, k.refusals)
 	if outcome == 1 {
 		k.refused = true
@@ -132,10 +164,13 @@ func (k *sim) refusals() uint {
 	return 1
 }
 
+// thePoller is a place of control.Forget, as are the numbers from 0 on.
+const thePoller = 1000
+
 func (k *sim) watch(fn func()) {
 	for {
-		control.Forget(1)
-		k.Yielding("the poller", func() bool { return k.bell }, -1, nil)
+		control.Forget(thePoller)
+		k.eventfd.Yielding("the poller", func() bool { return k.bell }, -1, nil)
 		k.bell = false
 		fn()
 	}
@@ -147,15 +182,41 @@ func (k *sim) state() string { return "" }
 
 func (k *sim) ring() { k.bell = true }
 
-func (k *sim) arm(cb *libaio.IOCB) { cb.SetEventfd(0) }
+func (k *sim) arm(cb *libaio.IOCB) {
+	cb.SetEventfd(0)
+	delete(k.past, slotOf(cb))
+}
 
 func (k *sim) close() {}
 
-// complete puts the event of the request inside[i] into the ring.
+// completions returns the number of completions that may come next and are not alike.
+func (k *sim) completions() int {
+	k.distinct = k.distinct[:0]
+next:
+	for i, s := range k.inside {
+		for _, j := range k.distinct {
+			if k.like(s) == k.like(k.inside[j]) {
+				continue next
+			}
+		}
+		k.distinct = append(k.distinct, i)
+	}
+	return len(k.distinct)
+}
+
+// next returns the request of completion i.
+func (k *sim) next(i int) *slot {
+	k.completions()
+	return k.inside[k.distinct[i]]
+}
+
+// complete puts the event of completion i into the ring.
 func (k *sim) complete(i int) {
-	s := k.inside[i]
+	s := k.next(i)
+	i = k.distinct[i]
 	k.inside = slices.Delete(k.inside, i, i+1)
 	k.due = append(k.due, s)
+	k.past[s] = true
 	if armed(s) {
 		k.bell = true
 	}
@@ -166,11 +227,11 @@ func (k *sim) hash() uint64 {
 		uint64(k.short)<<8+uint64(k.stuck))
 	inside := uint64(0) // in no order
 	for _, s := range k.inside {
-		inside += control.Mix(number(s), 5)
+		inside += control.Mix(k.like(s), 5)
 	}
 	h = control.Mix(h, inside)
 	for _, s := range k.due {
-		h = control.Mix(h, number(s))
+		h = control.Mix(h, k.like(s))
 	}
 	return h
 }
@@ -187,6 +248,19 @@ func rawOf(s *slot) *raw { return (*raw)(unsafe.Pointer(&s.iocb)) }
 
 // armed reports whether the completion of s raises the eventfd.
 func armed(s *slot) bool { return rawOf(s).flags&1 != 0 }
+
+// like returns a number that s has in common with those that may stand in its place. In the kernel
+// one request of a group is like another: the queue only counts them.
+func (k *sim) like(s *slot) uint64 {
+	n := number(s)
+	if s.group != nil && k.entered[s] {
+		n = number(s.group.slots[0]) + 1
+	}
+	return control.Mix(n, truth(s.quiet)+2*k.arms(s))
+}
+
+// arms returns 1 if the completion of s will raise the eventfd.
+func (k *sim) arms(s *slot) uint64 { return truth(armed(s) && !k.past[s]) }
 
 // callerOf returns the name of the goroutine that made the request. The offset is its number.
 func callerOf(s *slot) string { return callerName(int(rawOf(s).offset)) }

@@ -5,9 +5,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/go-aio/aio/internal/aiotest/trials/interleave/control"
+	"github.com/go-aio/aio/libaio"
 )
 
 // A world is a queue on a kernel that the scheduler controls, and the calls that are made of it.
@@ -17,16 +19,42 @@ type world struct {
 	q       *Queue
 	k       *sim
 	groups  []*Group
+	opened  int // times that the kernel was
 	calls   int // that have not returned
+	errors  int // that calls have returned
 	waiting map[string]bool
 }
+
+// A submission is a goroutine's call of push, and what Lane.pushes was before.
+type submission struct {
+	lane   *Lane
+	before uint64
+}
+
+// submissions are those under way, by the number of the goroutine.
+var submissions map[uint64]submission
+
+// pushes notes that the goroutine that runs is about to call push.
+func pushes(l *Lane, before uint64) uint64 {
+	submissions[control.Self()] = submission{l, before}
+	return 0
+}
+
+// pushed notes that it has returned, and that the lane's lock is held again.
+func pushed() uint64 {
+	delete(submissions, control.Self())
+	return 0
+}
+
+// none stands for a number of requests that no program has.
+const none = math.MaxInt64
 
 // buffer is the number of bytes of each request.
 const buffer = 8
 
 func newWorld(p *program, x *control.Execution) *world {
-	x.Procs, x.Reuse, x.Early = max(p.procs, 1), p.reuse, p.early
-	collectFrom, collectUntil, gatherFrom = 16, 8, 16
+	x.Procs, x.Early, slots.Reuse = max(p.procs, 1), p.early, p.reuse
+	collectFrom, collectUntil, gatherFrom = none, none, none
 	if p.collects {
 		collectFrom, collectUntil = 1, 1
 	}
@@ -35,10 +63,18 @@ func newWorld(p *program, x *control.Execution) *world {
 	}
 	w := &world{x: x, program: p, waiting: make(map[string]bool)}
 	w.k = &sim{faults: p.faults, submitted: make(map[*Lane]int64), taken: make(map[*Lane]int64)}
-	w.q = newQueue(64, func(int) (kernel, error) { return w.k, nil })
+	submissions = make(map[uint64]submission)
+	w.k.past, w.k.entered = make(map[*slot]bool), make(map[*slot]bool)
+	w.q = newQueue(64, func(int) (kernel, error) {
+		w.opened++
+		return w.k, nil
+	})
 	w.k.late = w.late
 	x.Name("kernel", w.k)
 	x.Name("queue", w.q)
+	w.q.wakes.Omit() // they are for Stats only
+	w.q.collects.Omit()
+	w.q.hungNoted.Omit()    // see Hash
 	w.q.dog.set.Store(true) // neither the watchdog nor looks at processors
 	w.q.busy.set.Store(true)
 	for range p.lanes() {
@@ -56,7 +92,11 @@ func newWorld(p *program, x *control.Execution) *world {
 		if c.group > 0 {
 			run = w.owner(c, r)
 		}
-		x.Start(name, func() {
+		start := x.Start
+		if i > 0 && c == p.callers[i-1] {
+			start = x.StartAlike
+		}
+		start(name, func() {
 			for range max(c.times, 1) {
 				run()
 			}
@@ -70,6 +110,7 @@ func newWorld(p *program, x *control.Execution) *world {
 func (w *world) lane() {
 	l := w.q.Lane()
 	w.x.Name(fmt.Sprintf("lane%d", len(w.q.lanes)), l)
+	l.refused.Omit()
 	l.mu.Guard(func() uint64 { return hashLane(l) })
 }
 
@@ -99,24 +140,33 @@ func (w *world) owner(c caller, r Request) func() {
 	}
 }
 
-// expect checks a result.
+// expect checks a result. Each answer of the kernel that is an error is that of one request.
 func (w *world) expect(n int, err error) {
-	f := w.program.faults
-	switch {
-	case err == nil && n == buffer:
-	case err == ErrUnavailable && f.again > 0:
-	case err != nil && f.invalid > 0:
-	default:
+	if err == nil && n == buffer {
+		return
+	}
+	w.errors++
+	if f, left := w.program.faults, w.k.faults; w.errors > f.again-left.again+f.invalid-left.invalid {
 		panic(fmt.Sprintf("a request returned %d, %v", n, err))
 	}
 }
 
-func (w *world) Actions() int { return len(w.k.inside) }
+func (w *world) Actions() int { return w.k.completions() }
+
+func (w *world) Name(i int) uint64 { return w.k.like(w.k.next(i)) }
+
+func (w *world) Objects(i int) [2]*control.Object {
+	objects := [2]*control.Object{&w.k.events}
+	if armed(w.k.next(i)) {
+		objects[1] = &w.k.eventfd
+	}
+	return objects
+}
 
 func (w *world) Act(i int) { w.k.complete(i) }
 
 func (w *world) Describe(i int) string {
-	return "the request of " + callerOf(w.k.inside[i]) + " is complete"
+	return "the request of " + callerOf(w.k.next(i)) + " is complete"
 }
 
 func (w *world) Waits() bool { return w.calls > 0 }
@@ -132,12 +182,16 @@ func (w *world) slots(yield func(*slot) bool) {
 
 func (w *world) Hash() uint64 {
 	h := w.k.hash()
+	// Whether a device hangs depends on the time since this was looked at.
+	h = control.Mix(h, uint64(min(w.x.Now()-w.q.hungNoted.Load(), int64(hungAfter))))
 	sum := uint64(0)
 	for s := range w.slots {
-		sum += control.Mix(number(s), control.Mix(uint64(s.res), truth(s.quiet)+2*truth(armed(s))))
+		sum += control.Mix(w.k.like(s), uint64(s.res))
 	}
 	h = control.Mix(h, sum)
+	h = control.Mix(h, uint64(w.errors)<<8+uint64(w.opened))
 	for _, l := range w.q.lanes {
+		h = control.Mix(h, uint64(w.k.submitted[l])<<8+uint64(w.k.taken[l]))
 		h = control.Mix(h, hashLane(l))
 	}
 	for _, g := range w.groups {
@@ -148,14 +202,40 @@ func (w *world) Hash() uint64 {
 
 // hashLane returns a hash of what l.mu guards, but for counts that no goroutine looks at.
 func hashLane(l *Lane) uint64 {
-	h := control.Mix(uint64(l.submitting), l.pushes)
-	h = control.Mix(h, uint64(l.patience)+truth(l.watched))
-	h = control.Mix(h, l.seen)
+	h := control.Mix(uint64(l.submitting), uint64(l.patience)+truth(l.watched))
+	// Of pushes it only matters whether it is what it was. If it is not, it will never be.
+	h = control.Mix(h, truth(l.watched && l.pushes != l.seen))
+	sum := uint64(0)
+	for task, s := range submissions {
+		if s.lane == l {
+			sum += control.Mix(task, truth(l.pushes != s.before))
+		}
+	}
+	h = control.Mix(h, sum)
+	h = control.Mix(h, uint64(l.last))
 	for i := range l.pending.len() {
 		s := *l.pending.at(i)
 		h = control.Mix(h, number(s)+truth(armed(s)))
 		if s.group != nil {
 			h = control.Mix(h, truth(s.group.given))
+		}
+	}
+	return h
+}
+
+// hashBatch returns a hash of which slots these are, in which order.
+func hashBatch(slots []*slot) (h uint64) {
+	for _, s := range slots {
+		h = control.Mix(h, number(s))
+	}
+	return h
+}
+
+// hashEvents returns a hash of which requests these are of.
+func hashEvents(events []libaio.Event) (h uint64) {
+	for _, e := range events {
+		if e.Obj != nil {
+			h = control.Mix(h, slotOf(e.Obj).lane.q.kernel.(*sim).like(slotOf(e.Obj)))
 		}
 	}
 	return h
@@ -167,6 +247,12 @@ func (w *world) Check() error {
 		if err := w.checkLane(l); err != nil {
 			return fmt.Errorf("lane %d: %w", i+1, err)
 		}
+	}
+	switch {
+	case w.opened > 1:
+		return fmt.Errorf("the kernel was opened %d times", w.opened)
+	case w.x.HeldTogether() > 1:
+		return errors.New("a goroutine has locked a mutex while it has another")
 	}
 	return w.checkCollector()
 }
