@@ -48,7 +48,7 @@ const (
 	holdsNone   = "(lost||"
 )
 
-// planted are configurations with a bug. The last is none: it shows what the comment of IDLE says.
+// planted are configurations with a bug.
 var planted = []configuration{
 	{"the token is given up although a request relies on it", "-DCROWD=1 -DBUG_RELEASE", collectorOK, false},
 	{"arm looks at the token, and then counts", "-DCROWD=1 -DBUG_ARM", hasToken, false},
@@ -63,5 +63,5 @@ var planted = []configuration{
 	{"the owner of a group takes the token before it submits", "-DDOS=1 -DGROUPS=1 -DSTUCK=1 -DBUG_FIRST", "invalid end state", false},
 	{"sweep ends although a request relies on it", "-DCROWD=1 -DREFUSED=1 -DBUG_SWEEP", holdsNone, false},
 	{"who collects polls for ever", "-DPROCS=2 -DSTUCK=1 -DCROWD=1 -DTIMER=0 -DBUG_IDLE", "non-progress cycle", true},
-	{"no bug: who has the token may keep it until the next event", "-DDOS=0 -DGROUPS=1 -DIDLE", "(word==0)", false},
+	{"who has the token waits for the next event for ever", "-DDOS=0 -DGROUPS=1 -DBUG_FOREVER", "(word==0)", false},
 }

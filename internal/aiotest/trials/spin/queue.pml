@@ -278,6 +278,13 @@ inline look() {
 
 /* kernel.collect: (*Context).GetEvents that waits. The number of events that it waits for, which is
    target's, is left to chance. The owner of a group has a timeout, others only if not idle. */
+/* A wait of a second ends. If requests rely on this goroutine it only waits again. */
+#ifdef BUG_FOREVER
+#define TIMEOUT false
+#else
+#define TIMEOUT (word == 1)
+#endif
+
 inline getEvents() {
 	atomic { /* tryReap */
 		if :: inCall == 0 -> got = ring; ring = 0 :: else fi
@@ -290,13 +297,13 @@ inline getEvents() {
 		:: filter -> err = (got == 0)
 		:: atomic { !filter -> inCall++ };
 end_inCall:		if
-			:: atomic { ring > 0 || group != NONE || idle == 0 ->
+			:: atomic { ring > 0 || group != NONE || idle == 0 || TIMEOUT ->
 				got = got | ring; ring = 0; inCall-- }
 			:: atomic { filter -> err = (got == 0); inCall-- } /* after EINTR */
 			fi
 		fi
 #else
-end_inCall:	atomic { ring > 0 || group != NONE || idle == 0 -> got = got | ring; ring = 0 }
+end_inCall:	atomic { ring > 0 || group != NONE || idle == 0 || TIMEOUT -> got = got | ring; ring = 0 }
 #endif
 	fi
 }
@@ -670,14 +677,12 @@ end:	do
 	od
 }
 
-/* When nothing can go on, the queue holds on to nothing, unless a request is lost. A goroutine may
-   have the token still, and wait for the next event: IDLE is the claim that none does. */
+/* When nothing can go on, the queue holds on to nothing, unless a request is lost, and no goroutine
+   has the token. */
 proctype end() {
 	timeout;
 	assert(lost || (inside | ring | pendings | submitting | inKernel | relying | stalled) == 0);
-#ifdef IDLE
 	assert(lost || word == 0)
-#endif
 }
 
 init {
