@@ -1,5 +1,5 @@
 // The linters that .ci/run uses, pinned, in a module of their own so that users of the
-// library never see them: go tool -modfile=internal/tools/go.mod NAME.
+// library never see them: go tool -modfile=internal/tools/go.mod NAME. And what .ci/vet builds.
 module github.com/go-aio/aio/internal/tools
 
 go 1.26.0
@@ -10,6 +10,8 @@ tool (
 	honnef.co/go/tools/cmd/staticcheck
 	mvdan.cc/gofumpt
 )
+
+require golang.org/x/tools v0.52.0
 
 require (
 	4d63.com/gocheckcompilerdirectives v1.4.0 // indirect
@@ -217,7 +219,6 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
-	golang.org/x/tools v0.52.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/ini.v1 v1.67.0 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
