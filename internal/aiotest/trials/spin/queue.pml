@@ -277,8 +277,8 @@ inline look() {
 }
 
 /* kernel.collect: (*Context).GetEvents that waits. The number of events that it waits for, which is
-   target's, is left to chance. The owner of a group has a timeout, others only if not idle. */
-/* A wait of a second ends. If requests rely on this goroutine it only waits again. */
+   target's, is left to chance. All waits have a timeout. The longest, of a second, passes here only
+   if no request relies on this goroutine: otherwise it would just wait again. */
 #ifdef BUG_FOREVER
 #define TIMEOUT false
 #else
@@ -377,7 +377,7 @@ inline collect() {
 #ifdef BUG_IDLE
 			:: else
 #else
-			:: else -> idle++
+			:: else -> idle = (group == NONE -> 1 : idle + 1) /* only 0 counts for others */
 #endif
 			fi
 		}
