@@ -49,7 +49,7 @@ func TestForgetting(t *testing.T) {
 	explorer := explorerWith(t, bug{})
 	for _, name := range []string{
 		"two Do, one P", "two Do", "two Do gather", "two Do open the kernel", "two lanes, one is stuck",
-		"two Do, EAGAIN", "small group and Do",
+		"two Do, EAGAIN", "small group and Do", "group and Do",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
