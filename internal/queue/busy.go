@@ -5,6 +5,7 @@ package queue
 import (
 	"math/bits"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -15,6 +16,9 @@ import (
 // compute. So while requests are under way, the queue looks every few milliseconds how long a
 // goroutine that yields has to wait. If that is long, time and again, processors are busy, and
 // callers had better make system calls. See Queue.Busy.
+//
+// Such a yield takes long itself. It is not needed if the process has used all of its processors
+// since the last look, and made few requests.
 //
 // How long a goroutine yields tells nothing while many make system calls: each of these keeps a
 // processor for a while too. So processors stop being busy for a trial, after a time that doubles
@@ -31,8 +35,10 @@ const (
 	flowEvery  = 50 * time.Microsecond // unless there has been a request for each of these
 	lateOf     = 4                     // processors are busy if of so many yields
 	lateEnough = 2                     // so many are late, or one in a trial
+	fullFrom   = 90                    // percent of all processors that are all of them
 	trialAfter = time.Millisecond      // by then the system calls under way are over
 	leastBusy  = 200 * time.Millisecond
+	fullBusy   = time.Second // the least if the process has used all processors
 	mostBusy   = 2 * time.Second
 )
 
@@ -46,13 +52,18 @@ type busyState struct {
 	set   atomic.Bool // a look is due, or under way
 	timer *time.Timer // runs lookBusy
 
+	arranged time.Duration // when the look was, since epoch
+	spent    time.Duration // processor time that the process had used when the look was arranged
+
 	late  uint8         // a bit for each of the last looks, whether it was late
 	looks int           // since the trial began
 	seen  int64         // requests made, as of the last look
 	busy  time.Duration // how long processors are busy, until the next trial
 	trial time.Time     // the last trial, or zero
 
-	gosched func() // runtime.Gosched, but for tests
+	gosched func()               // runtime.Gosched, but for tests
+	used    func() time.Duration // processorTime, but for tests
+	procs   func() int32         // GOMAXPROCS
 }
 
 // Busy reports whether processors are busy, so that a request is done sooner as a system call of
@@ -78,8 +89,30 @@ func isLate(took time.Duration, requests int64) bool {
 func (q *Queue) watchBusy() {
 	b := &q.busy
 	if !b.set.Load() && b.set.CompareAndSwap(false, true) {
-		b.timer.Reset(lookEvery)
+		b.arrange(lookEvery)
 	}
+}
+
+// arrange makes the timer run the next look, and notes what full compares.
+func (b *busyState) arrange(after time.Duration) {
+	b.arranged, b.spent = sinceEpoch(), b.used()
+	b.timer.Reset(after)
+}
+
+// full reports whether the process has used all of its processors since arrange, and has made few
+// requests since the last look.
+func (b *busyState) full(made int64) bool {
+	took, used := sinceEpoch()-b.arranged, b.used()-b.spent
+	return isLate(took, made-b.seen) && used >= took*time.Duration(b.procs())*fullFrom/100
+}
+
+// processorTime returns the processor time that the process has used, by getrusage(2).
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // lookBusy is what the timer runs.
@@ -89,7 +122,7 @@ func (q *Queue) lookBusy() {
 		q.busy.set.Store(false)
 		return
 	}
-	q.busy.timer.Reset(again)
+	q.busy.arrange(again)
 }
 
 // look looks once, and returns after how long to look again, or 0 for not at all. made
@@ -104,7 +137,11 @@ func (b *busyState) look(made func() int64, active int64, now time.Time) time.Du
 		b.yields.Store(0)
 		return 0
 	}
+	full := b.full(before)
 	b.seen = before
+	if full {
+		return b.enter(now, fullBusy)
+	}
 	b.looks++
 	b.late <<= 1
 	if took := b.yield(before); isLate(took, made()-b.from.Load()) {
@@ -117,7 +154,7 @@ func (b *busyState) look(made func() int64, active int64, now time.Time) time.Du
 	if bits.OnesCount8(b.late&(1<<lateOf-1)) < enough {
 		return lookEvery
 	}
-	return b.enter(now)
+	return b.enter(now, leastBusy)
 }
 
 // try begins a trial. Its first yield is late from when it is due, because timers are late too.
@@ -135,12 +172,12 @@ func (b *busyState) try(made, active int64, now time.Time) time.Duration {
 	return trialAfter
 }
 
-// enter makes processors busy, and returns for how long.
-func (b *busyState) enter(now time.Time) time.Duration {
+// enter makes processors busy, and returns for how long: at least the given time.
+func (b *busyState) enter(now time.Time, least time.Duration) time.Duration {
 	if b.trial.IsZero() || now.Sub(b.trial) > mostBusy {
-		b.busy = leastBusy
+		b.busy = least
 	} else {
-		b.busy = min(2*b.busy, mostBusy)
+		b.busy = min(max(2*b.busy, least), mostBusy)
 	}
 	b.on.Store(true)
 	return b.busy

@@ -12,6 +12,8 @@ import (
 // newBusyState returns a busyState whose yields take as long as took returns.
 func newBusyState(took func() time.Duration) *busyState {
 	b := new(busyState)
+	b.used = func() time.Duration { return 0 }
+	b.procs = func() int32 { return 2 }
 	calls := 0
 	b.gosched = func() {
 		if calls++; calls%2 == 1 { // a look yields twice
@@ -94,6 +96,43 @@ func TestBusyIsTried(t *testing.T) {
 	look()
 	if again := look(); again != leastBusy {
 		t.Errorf("busy long after the last trial: again after %v, want %v", again, leastBusy)
+	}
+}
+
+// Processors are busy at once if the process has used nearly all of them, and made few requests.
+func TestBusyFull(t *testing.T) {
+	const requests = int64(2 * lateFrom / flowEvery)
+	for _, c := range []struct {
+		name     string
+		used     time.Duration // of 2 * 2 * lateFrom
+		requests int64
+		want     time.Duration
+	}{
+		{"all", 4 * lateFrom, requests / 2, fullBusy},
+		{"one processor", 2 * lateFrom, requests / 2, lookEvery},
+		{"a crowd", 4 * lateFrom, 4 * requests, lookEvery},
+	} {
+		b := newBusyState(func() time.Duration { return 0 })
+		b.used = func() time.Duration { return c.used }
+		b.arranged = sinceEpoch() - 2*lateFrom
+		if again := b.look(given(c.requests), 1, time.Now()); again != c.want {
+			t.Errorf("%s: again after %v, want %v", c.name, again, c.want)
+		}
+		if on := b.on.Load(); on != (c.want == fullBusy) {
+			t.Errorf("%s: busy %t", c.name, on)
+		}
+	}
+	// What is found again and again lasts longer.
+	b := newBusyState(func() time.Duration { return 0 })
+	b.used = func() time.Duration { return time.Hour }
+	now := time.Now()
+	for n, want := range []time.Duration{fullBusy, mostBusy, mostBusy} {
+		b.arranged = sinceEpoch() - lateFrom
+		if again := b.look(given(int64(2*n+1)), 1, now); again != want {
+			t.Errorf("again after %v, want %v", again, want)
+		}
+		now = now.Add(want)
+		b.look(given(int64(2*n+1)), 1, now) // a trial
 	}
 }
 

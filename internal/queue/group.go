@@ -71,6 +71,7 @@ func (l *Lane) Run(g *Group) {
 		g.done, g.events = make(chan struct{}, 1), make([]libaio.Event, maxEvents)
 	}
 	l.active.Add(1) // a group occupies one thread in the kernel at most; see TrySync
+	l.q.watchBusy()
 	g.quiet, g.relies = !l.q.collector.refused.Load(), false
 	g.left.Store(int64(n) + 1)
 	l.mu.Lock()

@@ -70,6 +70,7 @@ func (l *Lane) Do(r Request) (int, error) {
 		return 0, ErrUnavailable
 	}
 	l.active.Add(1)
+	l.q.watchBusy()
 	s := slots.Get().(*slot)
 	s.lane = l
 	s.prepare(r)
@@ -90,7 +91,6 @@ func (l *Lane) Do(r Request) (int, error) {
 func (l *Lane) enter(n int) bool {
 	l.submitted += int64(n)
 	l.q.guard()
-	l.q.watchBusy()
 	if l.submitting >= int(l.q.procs.Load()) {
 		l.watch(l.stuckAfter)
 		l.mu.Unlock()

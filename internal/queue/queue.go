@@ -81,6 +81,7 @@ func newQueue(depth int, open func(int) (kernel, error)) *Queue {
 	q := &Queue{depth: depth, open: open}
 	q.collector.collectFn = q.collectDetached
 	q.dog.every, q.busy.gosched = patrolEvery, runtime.Gosched
+	q.busy.used, q.busy.procs = processorTime, q.procs.Load
 	q.dog.timer, q.busy.timer = stopped(q.patrol), stopped(q.lookBusy)
 	return q
 }
