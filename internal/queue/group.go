@@ -52,7 +52,7 @@ const groupFirst = 4
 func (g *Group) Add(r Request) {
 	s := slots.Get().(*slot)
 	s.group, s.index = g, len(g.slots)
-	s.prepare(r)
+	s.prepare(&r)
 	g.slots = append(g.slots, s)
 }
 

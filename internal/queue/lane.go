@@ -39,6 +39,7 @@ type Lane struct {
 	pending    fifo[*slot] // requests that are in no submitter's batch
 	submitting int         // goroutines in submit, at most procs but for relieve
 	pushes     uint64      // batches that have been submitted
+	spares     []*batch    // that no submitter uses, at most one for each P
 	relief     *time.Timer // runs relieve
 	watched    bool        // it is set
 	patience   time.Duration
@@ -73,7 +74,7 @@ func (l *Lane) Do(r Request) (int, error) {
 	l.q.watchBusy()
 	s := slots.Get().(*slot)
 	s.lane = l
-	s.prepare(r)
+	s.prepare(&r)
 	l.mu.Lock()
 	l.pending.push(s)
 	if l.enter(1) {

@@ -193,7 +193,7 @@ func (q *Queue) each(yield func(*Lane) bool) {
 }
 
 // prepare fills the control block of s with r.
-func (s *slot) prepare(r Request) {
+func (s *slot) prepare(r *Request) {
 	cb := &s.iocb
 	p, one := r.Bufs.First()
 	if !one {

@@ -4,7 +4,6 @@ package queue
 
 import (
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 
@@ -24,21 +23,38 @@ type batch struct {
 	calls, taken, largest int // of io_submit(2), see counts.add
 }
 
-var batches = sync.Pool{New: func() any {
-	return &batch{slots: make([]*slot, 0, batchSize), iocbs: make([]*libaio.IOCB, 0, batchSize)}
-}}
+// takeBatch returns a batch for a submitter. mu is held.
+func (l *Lane) takeBatch() *batch {
+	last := len(l.spares) - 1
+	if last < 0 {
+		return &batch{
+			slots: make([]*slot, 0, batchSize),
+			iocbs: make([]*libaio.IOCB, 0, batchSize),
+		}
+	}
+	b := l.spares[last]
+	l.spares = l.spares[:last]
+	return b
+}
+
+// keep takes back b. mu is held.
+func (l *Lane) keep(b *batch) {
+	if len(l.spares) < int(l.q.procs.Load()) {
+		l.spares = append(l.spares, b)
+	}
+}
 
 // submit gives pending requests to the kernel until there are none. own is the caller's request
 // among them, or nil. On entry mu is held and the caller is counted in submitting; on return
 // neither is so.
 func (l *Lane) submit(own *slot) {
 	l.gather()
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
+	b := l.takeBatch()
 	for l.pending.len() > 0 {
 		if own != nil && (own.isDone() || own.group != nil && own.group.given) {
 			// The caller's own request is done, or all of its group is submitted: the requests of
 			// other callers must not keep it here.
+			l.keep(b)
 			l.watch(l.stuckAfter)
 			l.mu.Unlock()
 			go l.submitFn()
@@ -60,6 +76,7 @@ func (l *Lane) submit(own *slot) {
 			break // relieve added a submitter, and it is making progress
 		}
 	}
+	l.keep(b)
 	l.submitting--
 	l.unlock()
 }
