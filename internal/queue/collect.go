@@ -131,11 +131,11 @@ const (
 	maxIdle     = 2 // waits in a row
 )
 
-// hangs bounds a wait after one without an event: the disk hangs. The watchdog looks as often. The
-// wait has an end because those that rely on this goroutine may stop that without a completion:
+// hungWait bounds a wait after one without an event: the disk hangs. The watchdog looks as often. It
+// has an end because those that rely on this goroutine may stop that without a completion:
 // deliver unrelies late for a group that is done. This goroutine would keep the token and a thread,
 // until the next request of the process is complete.
-const hangs = patrolEvery
+const hungWait = patrolEvery
 
 // collect takes events, of all requests, until there is no crowd any more, or until g is done if g
 // is not nil. The caller has the token, and has it no longer afterwards.
@@ -158,7 +158,7 @@ func (q *Queue) collect(events []libaio.Event, g *Group) {
 		case g != nil:
 			n, wait = 1, hungTimeout
 		default:
-			n, wait = 1, hangs
+			n, wait = 1, hungWait
 		}
 		q.collects.Add(1)
 		left := g.unfinished()

@@ -88,13 +88,13 @@ func wantBell(t testing.TB, k *fakeKernel, q *testQueue, off int64) {
 	checkIdle(t, q)
 }
 
-// A disk that hangs costs no timer, and the reaper notices its first event.
+// A disk that hangs costs a wait in a second, and the reaper notices its first event.
 func TestCollectFromAHungDisk(t *testing.T) {
 	const n = 100
 	k, q, done := collectingFake(t, n)
 	k.silence(true)
 	var calls int
-	aiotest.Until(t, "the reaper waits without a timeout", func() bool {
+	aiotest.Until(t, "the reaper waits for long", func() bool {
 		before := k.calls(collecting)
 		time.Sleep(20 * time.Millisecond)
 		calls = k.calls(collecting)
