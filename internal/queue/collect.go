@@ -131,8 +131,8 @@ const (
 	maxIdle     = 2 // waits in a row
 )
 
-// hungWait bounds a wait after one without an event: the disk hangs. The watchdog looks as often. It
-// has an end because those that rely on this goroutine may stop that without a completion:
+// hungWait bounds a wait after one without an event: the disk hangs. The watchdog is as slow. The
+// wait has an end because those that rely on this goroutine may stop that without a completion:
 // deliver unrelies late for a group that is done. This goroutine would keep the token and a thread,
 // until the next request of the process is complete.
 const hungWait = patrolEvery
