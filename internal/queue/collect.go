@@ -131,10 +131,10 @@ const (
 	maxIdle     = 2 // waits in a row
 )
 
-// hungWait bounds a wait after one without an event: the disk hangs. The watchdog is as slow. The
-// wait has an end because those that rely on this goroutine may stop that without a completion:
-// deliver unrelies late for a group that is done. This goroutine would keep the token and a thread,
-// until the next request of the process is complete.
+// hungWait bounds a wait that follows one without an event: the disk hangs. It is the watchdog's
+// time. The wait has an end because those that rely on this goroutine may stop that without a
+// completion: deliver unrelies late for a group that is done. This goroutine would keep the token
+// and a thread, until the next request of the process is complete.
 const hungWait = patrolEvery
 
 // collect takes events, of all requests, until there is no crowd any more, or until g is done if g
