@@ -211,3 +211,17 @@ func stressRefusals(t *testing.T, q *testQueue) {
 		t.Error("no request succeeded")
 	}
 }
+
+// The context is full when it is asked, and the device has nothing in it a moment later: the
+// request is submitted again. If it is refused once more, a system call is to make it.
+func TestFullContextHasEmptied(t *testing.T) {
+	k, q := newFake(t, 32)
+	want(t, 1, start(q, 1), 1, nil)
+	n := k.calls(submitting)
+	k.at(submitting, n+1, fault{err: syscall.EAGAIN})
+	want(t, 2, start(q, 2), 2, nil)
+	k.at(submitting, n+3, fault{err: syscall.EAGAIN})
+	k.at(submitting, n+4, fault{err: syscall.EAGAIN})
+	want(t, 3, start(q, 3), 0, ErrUnavailable)
+	checkIdle(t, q)
+}

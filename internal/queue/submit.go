@@ -201,6 +201,7 @@ func (l *Lane) push(b *batch) bool {
 	slots, iocbs := b.slots, b.iocbs
 	l.q.arm(slots)
 	l.q.clock(slots)
+	again := false
 	for len(slots) > 0 {
 		n, err := l.q.kernel.Submit(iocbs...)
 		slots, iocbs = slots[n:], iocbs[n:]
@@ -219,6 +220,11 @@ func (l *Lane) push(b *batch) bool {
 			// No free place in the context, or no memory for the request.
 			if l.stall(slots) {
 				return false
+			}
+			if !again && l.taken.Load() > 0 {
+				// The device has no request in the kernel now. Those that filled the context may have
+				// been its own, and have just completed.
+				again, refused = true, 0
 			}
 		case syscall.ENOSYS, syscall.EPERM, syscall.EACCES:
 			// A seccomp filter has been installed since; that does not pass.

@@ -116,7 +116,7 @@ byte holders;               /* goroutines that have the token; the code has no s
 /* Variables of a goroutine. w, n, ok and s are free between inlines. */
 #define LOCALS \
 	byte s, w, n, own = NONE, group = NONE, before, idle, got, batch, size, count; \
-	short list; bool ok, all, others, err, handed
+	short list; bool ok, all, others, err, handed, retried
 
 /* (*collector).take */
 #define TAKE   word == 0 -> word = 1; holders++; COLLECTOR_OK
@@ -149,15 +149,15 @@ inline release() {
 #endif
 }
 
-/* (*collector).rely, of who, who are k. */
-inline rely(k, who) {
+/* (*collector).rely, of k slots or groups, which are the bits of which. */
+inline rely(k, which) {
 	do
 	:: w = word;
 		if :: w == 0 -> ok = false; break :: else fi;
 		atomic {
 			if
 			:: word == w ->
-				word = w + 2 * (k); relying = relying | (who); COLLECTOR_OK;
+				word = w + 2 * (k); relying = relying | (which); COLLECTOR_OK;
 				w = 0; ok = true; break
 			:: else
 			fi
@@ -468,7 +468,14 @@ end_stuck:		false
 #if AGAIN
 			if
 			:: all -> all = false; stall();
-				if :: ok -> ok = false; break :: else -> ok = true; err = true fi
+				if
+				:: ok -> ok = false; break
+				:: else -> ok = true;
+					if
+					:: !retried && taken > 0 -> retried = true
+					:: else -> err = true
+					fi
+				fi
 			:: else
 			fi;
 #endif
@@ -478,7 +485,8 @@ end_stuck:		false
 			:: else
 			fi
 		fi
-	od
+	od;
+	retried = false
 }
 
 /* (*Lane).submit, for the request own if that is not NONE, with gather */
