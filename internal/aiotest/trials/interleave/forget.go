@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// scoped are the files whose functions leave nothing behind but their results, and what they write
+// scoped are files of functions that leave nothing behind but their results, and what they write
 // to memory that is in the hash of the state. See control.Enter.
 var scoped = []string{"collect.go", "group.go", "lane.go", "queue.go", "submit.go"}
 
@@ -54,7 +54,7 @@ var forgettings = []forgetting{
 	{"submit.go", "n, err := l.q.kernel.Submit", "hashBatch(slots)"},
 }
 
-// constant are comparisons whose outcome is the same in all orders, if there are fewer requests in
+// constant are comparisons that come out the same in all orders, if there are fewer requests in
 // the kernel than they ask for. Then the counters need not be read, and it does not matter when
 // they change. World sets the variables to none.
 var constant = []struct{ file, old, new string }{

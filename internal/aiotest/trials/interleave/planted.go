@@ -36,7 +36,7 @@ var planted = []bug{
 		"the ring is not looked at after the token was given up", "small group and Do, one P", "collect.go",
 		"	}\n	q.drain(events)\n}\n", "	}\n}\n",
 	},
-	// A group whose requests are not done has an owner that is about to submit or to collect, has
+	// While requests of a group are not done, its owner is about to submit or to collect, has
 	// the token, or relies on the goroutine that has it.
 	{
 		"the owner of a group does not rely on the goroutine that collects", "two small groups", "group.go",

@@ -58,10 +58,10 @@ var planted = []configuration{
 	{"a submitter leaves requests pending and does not set the timer", "-DGATHER=1 -DBUG_UNLOCK", laneOK, false},
 	{"a submitter gives its place up after it has unlocked", "-DTIMER=0 -DBUG_PLACE", holdsNone, false},
 	{"stall does not set the timer", "-DAGAIN=1 -DBUG_STALL", laneOK, false},
-	{"the owner of a group does not rely on who collects", "-DDOS=0 -DGROUPS=2 -DBUG_RELY", groupOK, false},
+	{"the owner of a group does not rely on the collector", "-DDOS=0 -DGROUPS=2 -DBUG_RELY", groupOK, false},
 	{"the owner of a group hands the token over and does not rely", "-DDOS=0 -DGROUPS=1 -DBUG_HANDOVER", groupOK, false},
 	{"the owner of a group takes the token before it submits", "-DDOS=1 -DGROUPS=1 -DSTUCK=1 -DBUG_FIRST", "invalid end state", false},
 	{"sweep ends although a request relies on it", "-DCROWD=1 -DREFUSED=1 -DBUG_SWEEP", holdsNone, false},
-	{"who collects polls for ever", "-DPROCS=2 -DSTUCK=1 -DCROWD=1 -DTIMER=0 -DBUG_IDLE", "non-progress cycle", true},
-	{"who has the token waits for the next event for ever", "-DDOS=0 -DGROUPS=1 -DBUG_FOREVER", "(word==0)", false},
+	{"the collector polls for ever", "-DPROCS=2 -DSTUCK=1 -DCROWD=1 -DTIMER=0 -DBUG_IDLE", "non-progress cycle", true},
+	{"the collector waits for the next event for ever", "-DDOS=0 -DGROUPS=1 -DBUG_FOREVER", "(word==0)", false},
 }

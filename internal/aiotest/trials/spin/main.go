@@ -2,9 +2,9 @@
 //
 //	go -C internal/aiotest/trials run ./spin
 //
-// It needs the model checker Spin and a C compiler. The model follows internal/queue by hand: who
-// changes an order of steps there changes it here, too. Package interleave runs the code itself. It
-// lets time pass only when nothing else can go on; here a timeout passes at any time.
+// It needs the model checker Spin and a C compiler. The model follows internal/queue by hand: a
+// change of an order of steps there is a change here, too. Package interleave runs the code itself.
+// It lets time pass only when nothing else can go on; here a timeout passes at any time.
 package main
 
 import (
@@ -59,7 +59,7 @@ func missing() error {
 	return nil
 }
 
-// limit bounds one configuration, whose memory is bounded by 2 GB.
+// limit bounds the time of one configuration. MEMLIM bounds its memory, in megabytes.
 const limit = 5 * time.Minute
 
 var (

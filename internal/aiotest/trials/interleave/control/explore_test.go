@@ -216,7 +216,7 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
-// TestMutex checks that a mutex excludes, and that all orders of who has it are tried.
+// TestMutex checks that a mutex excludes, and that all orders of its holders are tried.
 func TestMutex(t *testing.T) {
 	orders := make(map[string]bool)
 	r := Explore(func(x *Execution) World {

@@ -56,7 +56,7 @@ func AfterFunc(d Duration, fn func()) *Timer {
 	return t
 }
 
-// Reset sets the timer. It does not decide who goes on: the timer runs when nothing else can.
+// Reset sets the timer. It decides nothing about the next step: the timer runs when nothing else can.
 func (t *Timer) Reset(d Duration) bool {
 	was := t.armed
 	t.armed, t.deadline = true, running.now+int64(d)
